@@ -1,0 +1,67 @@
+"""Differentiable pieces that several methods share."""
+
+import jax
+import jax.numpy as jnp
+
+from dact_jax.types import UNLABELED
+
+
+@jax.custom_vjp
+def reverse_gradient(x: jax.Array, strength: jax.Array | float) -> jax.Array:
+    """Identity forward; the gradient of x is multiplied by -strength (Ganin 2015).
+
+    Args:
+      x: float[...].
+      strength: float[], may be traced (a schedule); it gets a zero gradient.
+    """
+    del strength
+    return x
+
+
+def _reverse_forward(x, strength):  # type: ignore[no-untyped-def]
+    return x, jnp.asarray(strength)
+
+
+def _reverse_backward(strength, cotangent):  # type: ignore[no-untyped-def]
+    return -strength.astype(cotangent.dtype) * cotangent, jnp.zeros_like(strength)
+
+
+reverse_gradient.defvjp(_reverse_forward, _reverse_backward)
+
+
+def normalize(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
+    """x / max(||x||_2, epsilon) along the last axis, with a finite gradient at 0.
+
+    Args:
+      x: float[..., F].
+      epsilon: least norm divided by.
+    """
+    squared = jnp.sum(x * x, axis=-1, keepdims=True)
+    small = squared <= epsilon**2
+    norm = jnp.sqrt(jnp.where(small, 1.0, squared))  # sqrt has no gradient at 0
+    return x / jnp.where(small, epsilon, norm)
+
+
+def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """Mean cross entropy over the labelled rows; 0 when there is none.
+
+    Args:
+      logits: float32[..., K].
+      label: int32[...]; rows with UNLABELED do not count.
+    """
+    labelled = label != UNLABELED
+    log_p = jax.nn.log_softmax(logits)
+    index = jnp.where(labelled, label, 0)[..., None]
+    nll = -jnp.take_along_axis(log_p, index, axis=-1)[..., 0]
+    return jnp.sum(jnp.where(labelled, nll, 0.0)) / jnp.maximum(jnp.sum(labelled), 1)
+
+
+def entropy(logits: jax.Array, epsilon: float = 1e-5) -> jax.Array:
+    """Mean of -sum_k p_k log(p_k + epsilon), in nats (MME: epsilon 1e-5).
+
+    Args:
+      logits: float32[..., K].
+      epsilon: float, inside the logarithm as in the reference code.
+    """
+    p = jax.nn.softmax(logits)
+    return -jnp.mean(jnp.sum(p * jnp.log(p + epsilon), axis=-1))

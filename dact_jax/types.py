@@ -1,0 +1,198 @@
+"""Types that two or more layers share. No logic.
+
+Letters in shapes: B batch, S streams (one per domain in a call), D norm rows
+(domains), H W stored pixels, h w network pixels, C channels, F embedding,
+C_l channels of stage l, K classes, N pool size.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+
+Array = jax.Array | np.ndarray
+Key = jax.Array
+PyTree = Any
+Metrics = dict[str, jax.Array]
+
+SOURCE, TARGET = 0, 1  # rows of the norm collections
+UNLABELED = -1  # the label of an image that nobody has labelled
+
+
+class Images(Protocol):
+    """uint8[N, H, W, C] by rows: an array, or files decoded when indexed."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any) -> Any: ...  # int32[n] -> uint8[n, H, W, C]
+
+
+class Examples(NamedTuple):
+    image: Any  # Images, uint8[N, H, W, C] stored; float32[B, h, w, C] in a batch
+    label: Array  # int32[N]; UNLABELED where nobody has labelled it
+
+
+class Dataset(NamedTuple):
+    """One domain as its reader found it, before any split."""
+
+    name: str
+    image: Images  # uint8[N, H, W, C]
+    label: np.ndarray  # int32[N] into class_names; UNLABELED where there is none
+    id: np.ndarray  # str[N], stable names of the images (relative paths)
+    split: np.ndarray | None  # str[N]: "train", "val", "test"; None: no official split
+    class_names: tuple[str, ...]
+
+
+class Domain(NamedTuple):
+    name: str
+    train: Examples  # the pool: what training may use and selection may pick
+    val: Examples
+    test: Examples
+    id: np.ndarray  # str[N] of train
+
+
+class Task(NamedTuple):
+    source: Domain
+    target: Domain
+    class_names: tuple[str, ...]
+    unlabeled: Examples | None  # None: the part of target.train without bought labels
+
+
+class BatchSizes(NamedTuple):
+    source: int
+    target: int
+    unlabeled: int
+
+
+class Batch(NamedTuple):
+    """One iteration's images.
+
+    A *drawn* batch, before the step loads it, holds row numbers (int32[B]) or
+    stored images (uint8[B, H, W, C]) in place of the float images.
+    """
+
+    source: Examples
+    target: Examples | None  # None while no target label is used (UDA)
+    unlabeled: Any  # float32[B, h, w, C]: no label field, so none can leak
+
+
+class Variables(NamedTuple):  # the whole network
+    params: PyTree  # shared: {"encoder": ..., "classifier": ..., <head>: ...}
+    norm: PyTree  # batch-norm scale, bias; every leaf float32[D, C]
+    stats: PyTree  # batch-norm mean, variance; every leaf float32[D, C]
+
+
+class Features(NamedTuple):
+    embedding: jax.Array  # float32[S, B, F]
+    taps: tuple[jax.Array, ...]  # stage l: float32[S, B, C_l], spatial mean
+
+
+class TrainState(NamedTuple):
+    step: jax.Array  # int32[], iterations done in this round
+    variables: Variables
+    opt_state: optax.OptState
+
+
+class Pools(NamedTuple):
+    source: np.ndarray  # bool[N_s]: N of the paper, source samples in use
+    target: np.ndarray  # bool[N_t]: T_l, labelled target samples
+
+
+class Evidence(NamedTuple):  # one forward sweep over a pool
+    embedding: np.ndarray  # float32[N, F]
+    outputs: Mapping[str, np.ndarray]  # head name -> float32[N, ...]
+    label: np.ndarray | None  # int32[N] for the source, None for the target
+
+
+class Encode(Protocol):
+    def __call__(
+        self,
+        variables: Variables,
+        images: jax.Array,  # float32[S, B, h, w, C]
+        domains: tuple[int, ...],  # S rows of the norm collections
+        *,
+        train: bool,
+        key: Key | None = None,  # dropout; needed when train
+    ) -> tuple[Features, Variables]: ...
+
+
+class Head(Protocol):
+    def __call__(
+        self,
+        variables: Variables,
+        name: str,
+        features: Features,
+        *,
+        reverse: jax.Array | float | None = None,  # strength of the gradient reversal
+        key: Key | None = None,  # dropout; None outside training
+    ) -> jax.Array: ...  # float32[S, B, ...]
+
+
+class Model(NamedTuple):
+    init: Callable[[Key, tuple[int, int, int]], Variables]  # key, (h, w, C)
+    encode: Encode
+    head: Head
+
+
+class Loss(Protocol):
+    def __call__(
+        self,
+        model: Model,
+        variables: Variables,
+        batch: Batch,
+        key: Key,
+        progress: jax.Array,  # float32[] in [0, 1), share of the round's iterations
+    ) -> tuple[jax.Array, tuple[Variables, Metrics]]: ...
+
+
+class Method(NamedTuple):
+    heads: Mapping[str, nn.Module]  # what it trains besides the encoder
+    losses: tuple[Loss, ...]  # one gradient step each, in order
+
+
+class Picked(NamedTuple):
+    row: np.ndarray  # int32[budget] into the pool, in pick order
+    score: np.ndarray  # float32[budget], what the acquisition ranked by
+
+
+class Acquire(Protocol):
+    def __call__(
+        self,
+        evidence: Evidence,
+        taken: np.ndarray,  # bool[N]: not to be picked
+        budget: int,
+        key: Key,
+    ) -> Picked: ...
+
+
+class Lab(NamedTuple):
+    """What a policy may do; bound to data, models and devices by build."""
+
+    sweep: Callable[[Variables, int], Evidence]  # the model over one domain's pool
+    buyable: np.ndarray  # bool[N_t]: target samples whose label can be bought
+
+
+class Selection(NamedTuple):
+    pools: Pools
+    memory: PyTree  # the policy's own
+    picked: Mapping[str, Picked]  # "source" or "target" -> what was picked
+
+
+class Policy(NamedTuple):  # (init, select), as optax is (init, update)
+    init: Callable[[Lab, int, int, Key], Selection]  # pool sizes -> first selection
+    select: Callable[[Lab, Variables, Pools, PyTree, Key], Selection]
+    num_rounds: int  # rounds of training; select runs between two of them
+
+
+class Experiment(NamedTuple):
+    """All of a run between two steps: one checkpoint."""
+
+    round: int
+    pools: Pools
+    label: np.ndarray  # int32[N_t]: target labels bought so far, else UNLABELED
+    memory: PyTree
+    train: TrainState
