@@ -53,7 +53,8 @@ def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
     log_p = jax.nn.log_softmax(logits)
     index = jnp.where(labelled, label, 0)[..., None]
     nll = -jnp.take_along_axis(log_p, index, axis=-1)[..., 0]
-    return jnp.sum(jnp.where(labelled, nll, 0.0)) / jnp.maximum(jnp.sum(labelled), 1)
+    count = jnp.sum(labelled).astype(nll.dtype)
+    return jnp.sum(jnp.where(labelled, nll, 0.0)) / jnp.maximum(count, 1)
 
 
 def entropy(logits: jax.Array, epsilon: float = 1e-5) -> jax.Array:

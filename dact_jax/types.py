@@ -45,6 +45,7 @@ class Dataset(NamedTuple):
     id: np.ndarray  # str[N], stable names of the images (relative paths)
     split: np.ndarray | None  # str[N]: "train", "val", "test"; None: no official split
     class_names: tuple[str, ...]
+    skipped: int = 0  # unreadable files left out, because the user asked for that
 
 
 class Domain(NamedTuple):
@@ -185,7 +186,8 @@ class Selection(NamedTuple):
 class Policy(NamedTuple):  # (init, select), as optax is (init, update)
     init: Callable[[Lab, int, int, Key], Selection]  # pool sizes -> first selection
     select: Callable[[Lab, Variables, Pools, PyTree, Key], Selection]
-    num_rounds: int  # rounds of training; select runs between two of them
+    num_rounds: int  # rounds of training
+    num_selections: int  # select runs after each of the first so many rounds
 
 
 class Experiment(NamedTuple):
@@ -196,3 +198,4 @@ class Experiment(NamedTuple):
     label: np.ndarray  # int32[N_t]: target labels bought so far, else UNLABELED
     memory: PyTree
     train: TrainState
+    seconds: float  # spent on this round so far

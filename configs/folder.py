@@ -1,0 +1,35 @@
+"""Two folders of your own photos: labelled ones from one place, others from another.
+
+    python -m dact_jax.main --config=configs/folder.py \\
+        --config.data.source=photos/studio --config.data.target=photos/phone \\
+        --config.model.weights=resnet18-f37072fd.pth
+
+Each domain is a folder with one folder a class (photos/studio/mug/1.jpg, ...), a
+manifest.csv (path,label[,split]; an empty label: not labelled yet) or a list.txt
+("path label"). Labels of target images are looked up there when they are bought.
+Weights: torchvision's ImageNet ResNet-18,
+https://download.pytorch.org/models/resnet18-f37072fd.pth;
+`--config.model.weights=` (empty) trains from random weights, which needs far more data.
+
+Presets: s_act, s_rt, mme, source_only, s_act_star, s_rt_star, mme_star.
+"""
+
+from dact_jax import config as defaults, presets
+
+
+def get_config(arg="preset=s_act"):
+    config = defaults.get_config()
+    config.data.size, config.data.crop, config.data.channels = 256, 224, 3
+    config.data.flip = True
+    config.data.mean = (0.485, 0.456, 0.406)
+    config.data.std = (0.229, 0.224, 0.225)
+    config.data.shots_per_class = 3
+    config.model.encoder = "resnet18"
+    config.model.weights = "resnet18-f37072fd.pth"
+    config.policies.single.update(initial=20, per_round=20, purchases=4)
+    config.train.steps = 500
+    config.train.batch_source = config.train.batch_target = 24
+    config.train.batch_unlabeled = 48
+    config.train.encoder_multiplier = 0.1
+    config.train.eval_batch = 48
+    return presets.apply(config, "folder", arg)

@@ -1,0 +1,24 @@
+"""The main job in seconds, on 16x16 pixels: for tests and first looks.
+
+    python -m dact_jax.main --config=configs/tiny.py
+
+Presets as in digits.py, such as configs/tiny.py:preset=source_only.
+"""
+
+from dact_jax import config as defaults, presets
+
+
+def get_config(arg="preset=s_act"):
+    config = defaults.get_config()
+    config.data.source = "printed"
+    config.data.target = "uci"
+    config.data.size = config.data.crop = 16
+    config.data.shots_per_class = 3
+    config.methods.mme.head = "cosine"
+    config.policies.single.update(initial=10, per_round=10, purchases=2)
+    config.train.steps = 100
+    config.train.save_every = 50
+    config = presets.apply(config, "tiny", arg)
+    if config.policy == "fixed":
+        config.train.steps = 300
+    return config

@@ -1,0 +1,291 @@
+"""ConfigDict -> everything that runs: the only module that reads a config."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import flax.linen as nn
+import jax
+import ml_collections
+import numpy as np
+import optax
+
+from dact_jax import (
+    config as defaults,
+    devices,
+    engine,
+    errors,
+    keys,
+    optimizer,
+    plugins,
+    step,
+)
+from dact_jax.data import (
+    augment,
+    fingerprint,
+    manifest,
+    sources,
+    splits,
+    streams,
+)
+from dact_jax.models import lenet, model, pretrained, resnet
+from dact_jax.types import (
+    BatchSizes,
+    Dataset,
+    Examples,
+    Key,
+    Method,
+    Model,
+    Task,
+    Variables,
+)
+
+Config: TypeAlias = ml_collections.ConfigDict
+
+
+def build(config: Config) -> tuple[engine.Run, dict[str, str]]:
+    """Reads the data and makes what a run needs.
+
+    Returns:
+      The run, and "source", "target" -> fingerprint of the data that were read.
+
+    Raises:
+      InputError: a field, file or value is wrong, in one sentence.
+    """
+    defaults.check(config)
+    key = jax.random.key(config.seed)
+    schedule = _schedule(config)
+    task, data = _task(config)
+    method = plugins.load(
+        "methods",
+        config.method,
+        len(task.class_names),
+        **_options(config, "methods", config.method),
+    )
+    network = model.make_model(_encoder(config), method.heads, config.model.num_norms)
+    descent = _optimizer(config, method)
+    labelled = _given(config, task)
+    acquire = plugins.load(
+        "acquisitions",
+        config.acquisition,
+        **_options(config, "acquisitions", config.acquisition),
+    )
+    policy = plugins.load(
+        "policies",
+        config.policy,
+        acquire,
+        labelled,
+        **_options(config, "policies", config.policy),
+    )
+    variables = _variables(config, network, keys.key(key, "init"))
+    run = engine.Run(
+        task=task,
+        method=method,
+        model=network,
+        optimizer=descent,
+        policy=policy,
+        acquisition=config.acquisition,
+        schedule=schedule,
+        augment=_transform(config, train=True),
+        center=_transform(config, train=False),
+        key=key,
+        train=engine.replicate(step.init_state(variables, descent)),
+    )
+    return run, data
+
+
+def _schedule(config: Config) -> engine.Schedule:
+    _check_batches(config)
+    train = config.train
+    sizes = BatchSizes(train.batch_source, train.batch_target, train.batch_unlabeled)
+    names = ("steps", "chunk", "save_every", "eval_batch", "carry_weights")
+    return engine.Schedule(
+        sizes=sizes,
+        carry_optimizer=train.carry_optimizer,
+        **{name: train[name] for name in names},
+    )
+
+
+def _check_batches(config: Config) -> None:
+    train = config.train
+    count = jax.device_count()
+    for name in ("batch_source", "batch_target", "batch_unlabeled", "eval_batch"):
+        if train[name] < 1 or train[name] % count:
+            raise errors.InputError(
+                f"train.{name}={train[name]} must be a positive multiple of the "
+                f"{count} devices that share it."
+            )
+    if train.batch_source != train.batch_target:
+        raise errors.InputError(
+            f"train.batch_source={train.batch_source} and "
+            f"train.batch_target={train.batch_target} must be equal: they are one "
+            "forward pass."
+        )
+    for name in ("steps", "chunk", "save_every"):
+        if train[name] < 1:
+            raise errors.InputError(f"train.{name}={train[name]} must be 1 or more.")
+    if train.save_every % train.chunk:
+        raise errors.InputError(
+            f"train.save_every={train.save_every} must be a multiple of "
+            f"train.chunk={train.chunk}."
+        )
+
+
+def _options(config: Config, family: str, name: str) -> dict[str, Any]:
+    return dict(config[family].get(name, {}))
+
+
+def _task(config: Config) -> tuple[Task, dict[str, str]]:
+    """The task, its small pools on the device, and what the record says of the data."""
+    source = _read(config, config.data.source)
+    files = tuple(
+        config.data[name] for name in ("labelled_list", "val_list", "unlabeled_list")
+    )
+    lists = _lists(files)
+    if lists is None:
+        target = _read(config, config.data.target, classes=source.class_names)
+    else:
+        target = _read(config, *files)
+    task = splits.make_task(
+        source,
+        target,
+        seed=config.seed,
+        val_per_class=config.data.val_per_class,
+        transductive=config.data.transductive,
+        transductive_set=config.data.transductive_set,
+        lists=lists,
+    )
+    record = {}
+    for side, data in (("source", source), ("target", target)):
+        record[side] = fingerprint.of(data)
+        if data.skipped:
+            record[f"{side}_skipped"] = f"{data.skipped} unreadable images"
+    return _place(task, config.data.device_bytes), record
+
+
+def _lists(files: tuple[str, ...]) -> splits.Lists | None:
+    """The ids in the list files that fix T_l, T_v and T_u; None if none is given."""
+    if not any(files):
+        return None
+    if not all(files):
+        raise errors.InputError(
+            "data.labelled_list, data.val_list and data.unlabeled_list go together: "
+            f"give all three or none, not {files}."
+        )
+    return splits.Lists(*(manifest.read_ids(path) for path in files))
+
+
+def _read(
+    config: Config, *what: str, classes: tuple[str, ...] | None = None
+) -> Dataset:
+    data = config.data
+    return sources.load(
+        *what,
+        size=data.size,
+        channels=data.channels,
+        root=data.root,
+        tfds_dir=data.tfds_dir,
+        on_error=data.on_error,
+        classes=classes,
+    )
+
+
+def _place(task: Task, limit: int) -> Task:
+    placed: dict[int, Examples] = {}
+
+    def place(part: Examples) -> Examples:  # parts that are one stay one
+        if id(part) not in placed:
+            small = streams.place(part, limit)
+            image = small.image
+            if isinstance(image, jax.Array):
+                image = jax.device_put(image, devices.replicated(devices.mesh()))
+            placed[id(part)] = small._replace(image=image)
+        return placed[id(part)]
+
+    source, target = (
+        domain._replace(
+            train=place(domain.train), val=place(domain.val), test=place(domain.test)
+        )
+        for domain in (task.source, task.target)
+    )
+    unlabeled = None if task.unlabeled is None else place(task.unlabeled)
+    return Task(source, target, task.class_names, unlabeled)
+
+
+def _given(config: Config, task: Task) -> np.ndarray:
+    """bool[N_t], the labelled target images that come for free."""
+    label = np.asarray(task.target.train.label)
+    if config.data.labelled_list:
+        listed = splits.find(
+            task.target.id, manifest.read_ids(config.data.labelled_list)
+        )
+        return np.isin(np.arange(len(label)), listed)
+    if config.data.shots_per_class:
+        return splits.shots(label, config.data.shots_per_class, seed=config.seed)
+    return np.zeros(len(label), bool)
+
+
+def _encoder(config: Config) -> nn.Module:
+    options = config.model
+    how = options.convolution
+    if how == "auto":
+        how = "tiled" if jax.default_backend() == "cpu" else "stock"
+    if how not in ("stock", "tiled"):
+        raise errors.InputError(
+            f"model.convolution={how!r} is unknown; valid: 'auto', 'stock', 'tiled'."
+        )
+    if options.num_norms not in (1, 2):
+        raise errors.InputError(
+            f"model.num_norms={options.num_norms} must be 1 (shared batch norm) or 2 "
+            "(one for each domain)."
+        )
+    if options.encoder == "lenet":
+        if options.num_norms > 1 and not options.batch_norm:
+            raise errors.InputError(
+                "model.num_norms=2 has nothing to split in a LeNet without batch "
+                "norm: set model.batch_norm=True."
+            )
+        return lenet.LeNet(
+            dropout=options.dropout, batch_norm=options.batch_norm, formulation=how
+        )
+    made = {
+        "resnet18": resnet.resnet18,
+        "resnet34": resnet.resnet34,
+        "resnet50": resnet.resnet50,
+    }
+    if options.encoder not in made:
+        raise errors.InputError(
+            f"there is no model.encoder={options.encoder!r}; "
+            f"{plugins.nearest(options.encoder, ('lenet', *made))}"
+        )
+    return made[options.encoder](variant=options.variant, formulation=how)
+
+
+def _optimizer(config: Config, method: Method) -> optax.GradientTransformation:
+    train = config.train
+    return optimizer.sgd(
+        optimizer.inverse_decay(train.learning_rate, train.gamma, train.power),
+        momentum=train.momentum,
+        nesterov=train.nesterov,
+        weight_decay=train.weight_decay,
+        encoder_multiplier=train.encoder_multiplier,
+        updates_per_iteration=len(method.losses),
+    )
+
+
+def _variables(config: Config, network: Model, key: Key) -> Variables:
+    side = config.data.crop
+    variables = network.init(key, (side, side, config.data.channels))
+    if not config.model.weights:
+        return variables
+    return pretrained.apply_weights(
+        variables, pretrained.load_weights(config.model.weights), config.model.encoder
+    )
+
+
+def _transform(config: Config, *, train: bool) -> Callable[..., jax.Array]:
+    data = config.data
+    options = {"crop": data.crop, "mean": tuple(data.mean), "std": tuple(data.std)}
+    if train:
+        return functools.partial(augment.augment, flip=data.flip, **options)
+    return functools.partial(augment.center, **options)

@@ -1,0 +1,65 @@
+"""Saving and restoring any pytree, atomically. The only module that knows orbax."""
+
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from dact_jax.types import PyTree
+
+
+class Store(NamedTuple):
+    """Checkpoints of one run, by increasing number."""
+
+    save: Callable[[int, PyTree], None]
+    restore: Callable[[PyTree], PyTree | None]
+    latest: Callable[[], int | None]
+    close: Callable[[], None]
+
+
+def open_store(folder: pathlib.Path, *, keep: int = 2) -> Store:
+    """A store in `folder`, which is made if it is missing.
+
+    A checkpoint counts only once it is complete on disk: a process killed while it
+    saves leaves the one before it as the latest.
+
+    Args:
+      folder: absolute or relative path.
+      keep: how many of the newest checkpoints stay.
+    """
+    manager = ocp.CheckpointManager(
+        pathlib.Path(folder).absolute(),
+        options=ocp.CheckpointManagerOptions(
+            max_to_keep=keep, create=True, enable_async_checkpointing=False
+        ),
+    )
+
+    def save(number: int, tree: PyTree) -> None:
+        # numpy scalars and flags become arrays: orbax keeps dtype and shape of those.
+        arrays = jax.tree.map(_array, tree)
+        manager.save(number, args=ocp.args.StandardSave(arrays), force=True)
+
+    def restore(template: PyTree) -> PyTree | None:
+        latest = manager.latest_step()
+        if latest is None:
+            return None
+        arrays = jax.tree.map(_array, template)
+        found = manager.restore(latest, args=ocp.args.StandardRestore(arrays))
+        # What was numpy (pools, labels, counters) comes back as numpy.
+        return jax.tree.map(_like, template, found)
+
+    return Store(save, restore, manager.latest_step, manager.close)
+
+
+def _array(leaf: object) -> jax.Array | np.ndarray:
+    return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+
+
+def _like(template: object, found: object) -> object:
+    if isinstance(template, jax.Array):
+        return found
+    value = np.asarray(found)
+    return value if isinstance(template, np.ndarray) else type(template)(value)  # type: ignore[call-arg]

@@ -1,0 +1,146 @@
+"""Every field of a config with its default: what `--config.<field>=` may override."""
+
+import pathlib
+import runpy
+from typing import Any
+
+import ml_collections
+
+from dact_jax import errors, plugins
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """The default experiment; a file in configs/ changes what differs.
+
+    The options of each method, acquisition and policy stand under its name, such as
+    `methods.mme.weight`, and come from its `make`.
+    """
+    config = ml_collections.ConfigDict()
+    config.name = "run"  # the default workdir is runs/<name>_seed<seed>
+    config.seed = 0
+
+    config.method = "mme"
+    config.policy = "single"
+    config.acquisition = "k_center"
+    for family in ("methods", "acquisitions", "policies"):
+        config[family] = {
+            name: plugins.options(family, name) for name in plugins.names(family)
+        }
+
+    config.data = ml_collections.ConfigDict()
+    # "printed", "uci", "tfds:mnist", "tfds:svhn_cropped", or a path: a folder of class
+    # folders, manifest.csv (path,label[,split]), list.txt (path label), digits.npz.
+    config.data.source = ""
+    config.data.target = ""
+    config.data.root = ""  # folder that the paths of manifests and lists start from
+    config.data.tfds_dir = ""  # where TFDS keeps its prepared data; empty: its default
+    config.data.size = 28  # images are stored as uint8[N, size, size, channels]
+    config.data.channels = 1
+    config.data.on_error = "raise"  # an unreadable image: "raise", or "skip" and count
+    config.data.device_bytes = 2**30  # a pool up to this size lives on the device
+    config.data.crop = (
+        28  # what the network sees: random crop, in evaluation the centre
+    )
+    config.data.flip = False
+    config.data.mean = (0.5,)  # of pixels in [0, 1], per channel
+    config.data.std = (0.5,)
+    config.data.val_per_class = 3  # T_v, labelled target images for validation
+    config.data.shots_per_class = 0  # labelled target images a class that come for free
+    config.data.transductive = False  # the starred variants: adapt to what is tested
+    config.data.transductive_set = "all"  # "all" of the target, or its "test" third
+    config.data.labelled_list = ""  # list files that fix T_l, T_v and T_u = test (MME)
+    config.data.val_list = ""
+    config.data.unlabeled_list = ""
+
+    config.model = ml_collections.ConfigDict()
+    config.model.encoder = "lenet"  # lenet, resnet18, resnet34, resnet50
+    config.model.variant = "torchvision"  # ResNets: "torchvision", or "mme"
+    config.model.batch_norm = False  # LeNet only
+    config.model.dropout = 0.5  # LeNet only
+    config.model.num_norms = 1  # 1: shared batch norm; 2: one for each domain (DSBN)
+    config.model.weights = ""  # .safetensors, .pth or .npz to start the encoder from
+    config.model.convolution = "auto"  # "stock"; "tiled" (fast on CPU); by the device
+
+    config.train = ml_collections.ConfigDict()
+    config.train.steps = 300  # iterations a round
+    config.train.batch_source = 32
+    config.train.batch_target = 32
+    config.train.batch_unlabeled = 64
+    config.train.learning_rate = 0.01
+    config.train.gamma = 1e-4  # lr (1 + gamma i)^-power
+    config.train.power = 0.75
+    config.train.momentum = 0.9
+    config.train.nesterov = True
+    config.train.weight_decay = 5e-4
+    config.train.encoder_multiplier = 1.0
+    config.train.carry_weights = True  # a round goes on from the last round's weights
+    config.train.carry_optimizer = False  # and from its momentum and learning rate
+    config.train.chunk = 25  # iterations a dispatch
+    config.train.save_every = 100  # iterations between two checkpoints of a round
+    config.train.eval_batch = 250
+    return config
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses fields that no default has, and values of another type.
+
+    Raises:
+      InputError: names the field, and the nearest valid one or the type wanted.
+    """
+    default = get_config()
+    known = fields(default)
+    for field, value in fields(config).items():
+        check_field(field, default)
+        _check_type(field, value, known[field])
+
+
+def check_field(field: str, config: ml_collections.ConfigDict) -> None:
+    """Refuses a dotted name that is no field of the config.
+
+    Raises:
+      InputError: names the nearest valid one.
+    """
+    known = fields(config)
+    if field not in known:
+        near = plugins.nearest(field, tuple(known))
+        raise errors.InputError(f"config has no field {field!r}; {near}")
+
+
+def load(spec: str) -> ml_collections.ConfigDict:
+    """The config of a file: "path.py", or "path.py:argument of get_config".
+
+    Raises:
+      InputError: no such file, or it has no get_config.
+    """
+    path, _, argument = spec.partition(":")
+    if not pathlib.Path(path).is_file():
+        raise errors.InputError(f"there is no config file {path!r}.")
+    found = runpy.run_path(path)
+    if "get_config" not in found:
+        raise errors.InputError(f"the config file {path!r} defines no get_config().")
+    return found["get_config"](*[argument] if argument else [])
+
+
+def fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Leaves by dotted name, such as {"train.steps": 300}."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            found |= {f"{name}.{inner}": leaf for inner, leaf in fields(value).items()}
+        else:
+            found[name] = value
+    return found
+
+
+def _check_type(field: str, value: Any, default: Any) -> None:
+    wanted = type(default)
+    fits = isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)
+    if wanted is float:
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if wanted is tuple:
+        fits = isinstance(value, (tuple, list))
+    if not fits:
+        raise errors.InputError(
+            f"config.{field}={value!r} must be of type {wanted.__name__}, "
+            f"such as {default!r}."
+        )

@@ -1,0 +1,129 @@
+"""Handwritten digits: UCI's from scikit-learn, and others from .npz files."""
+
+import pathlib
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image
+from sklearn import datasets
+
+from dact_jax import errors
+from dact_jax.data import pixels
+from dact_jax.types import Dataset
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def uci(*, size: int = 28, channels: int = 1) -> Dataset:
+    """The 1797 handwritten digits of scikit-learn (UCI, 8x8 pixels in 0..16).
+
+    They are scaled to 0..255 and enlarged (bicubic) to 20/28 of the side with
+    black around, the margin of MNIST. There is no official split.
+
+    Args:
+      size: pixels.
+      channels: 1, or 3 equal ones.
+
+    Raises:
+      InputError: size or channels out of range.
+    """
+    pixels.check_size(size, channels)
+    raw = datasets.load_digits()
+    images = np.round(raw.images * (255 / 16)).astype(np.uint8)[..., None]
+    ink = max(1, round(size * 20 / 28))
+    before = (size - ink) // 2
+    margin = (before, size - ink - before)
+    images = pixels.resize(images, ink, Image.Resampling.BICUBIC)
+    images = np.pad(images, ((0, 0), margin, margin, (0, 0)))
+    return Dataset(
+        name="uci",
+        image=pixels.fit(images, size=size, channels=channels),
+        label=raw.target.astype(np.int32),
+        id=np.array([f"uci/{i:04d}" for i in range(len(images))]),
+        split=None,
+        class_names=tuple("0123456789"),
+    )
+
+
+def npz(
+    path: str | pathlib.Path, *, name: str, size: int = 28, channels: int = 1
+) -> Dataset:
+    """Digits from a file with x_train, y_train, x_test and y_test.
+
+    Images are uint8[N, H, W], [N, H, W, 1] or [N, H, W, 3], labels integers 0..9;
+    10 stands for digit 0, as in SVHN's own files. The official parts become the
+    split. Images are resized bilinearly where their size differs.
+
+    Args:
+      path: the .npz file.
+      name: the domain's name, which also begins the ids: "mnist/train/00001".
+      size: pixels.
+      channels: 1 or 3.
+
+    Raises:
+      InputError: no such file, an array missing or of a wrong dtype, shape or value.
+    """
+    pixels.check_size(size, channels)
+    arrays = _arrays(path)
+    images, labels = [], []
+    ids: list[str] = []
+    split: list[str] = []
+    for part in ("train", "test"):
+        image = _images(arrays[f"x_{part}"], f"x_{part} of {path}")
+        labels.append(_labels(arrays[f"y_{part}"], f"y_{part} of {path}", len(image)))
+        images.append(pixels.fit(image, size=size, channels=channels))
+        ids.extend(f"{name}/{part}/{i:05d}" for i in range(len(image)))
+        split.extend([part] * len(image))
+    return Dataset(
+        name=name,
+        image=np.concatenate(images),
+        label=np.concatenate(labels),
+        id=np.array(ids),
+        split=np.array(split),
+        class_names=tuple("0123456789"),
+    )
+
+
+def _arrays(path: str | pathlib.Path) -> Mapping[str, np.ndarray]:
+    """The file's arrays, the four of KEYS among them."""
+    try:
+        with open(path, "rb") as file:
+            arrays = dict(np.load(file, allow_pickle=False))
+    except FileNotFoundError:
+        raise errors.InputError(f"there is no file {path}") from None
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+        raise errors.InputError(f"{path} is not a readable .npz file") from None
+    missing = [key for key in KEYS if key not in arrays]
+    if missing:
+        raise errors.InputError(
+            f"{path} lacks the array {missing[0]}; it has {sorted(arrays)}"
+        )
+    return arrays
+
+
+def _images(images: np.ndarray, where: str) -> np.ndarray:
+    """uint8[N, H, W, C] of an array that may lack C."""
+    if images.dtype != np.uint8:
+        raise errors.InputError(f"{where} must be uint8 (0..255), not {images.dtype}")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise errors.InputError(
+            f"{where} must be [N, H, W] or [N, H, W, 3], not {images.shape}"
+        )
+    return images
+
+
+def _labels(label: np.ndarray, where: str, count: int) -> np.ndarray:
+    """int32[count] in 0..9."""
+    if not np.issubdtype(label.dtype, np.integer) or label.shape != (count,):
+        raise errors.InputError(
+            f"{where} must be {count} integers, not {label.dtype}{list(label.shape)}"
+        )
+    zero_is_ten = 10 in label and 0 not in label
+    label = np.where(label == 10, 0, label) if zero_is_ten else label
+    wrong = label[(label < 0) | (label > 9)]
+    if len(wrong):
+        raise errors.InputError(f"{where} must hold digits 0..9; it has {wrong[0]}")
+    return label.astype(np.int32)

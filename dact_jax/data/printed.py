@@ -1,0 +1,117 @@
+"""Digits drawn with the fonts that come with matplotlib: a labelled source for free."""
+
+import math
+import pathlib
+
+import matplotlib
+import numpy as np
+from matplotlib import ft2font
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from dact_jax import errors
+from dact_jax.data import pixels
+from dact_jax.types import Dataset
+
+GLYPHS = (
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+)
+INK = 20 / 28  # share of the image's side that a digit fills, as in MNIST
+FINE = 2  # digits are drawn this much larger, then averaged down
+
+
+def load(
+    *, size: int = 28, channels: int = 1, per_class: int = 400, seed: int = 0
+) -> Dataset:
+    """Printed digits, white on black, varied in font, pose, stroke and grey level.
+
+    Image i of a class is the same whatever `per_class` is.
+
+    Args:
+      size: pixels.
+      channels: 1, or 3 equal ones.
+      per_class: images of each digit.
+      seed: of all variation.
+
+    Returns:
+      10 * per_class images in class order; ids such as "DejaVuSans-Bold/7/0012".
+
+    Raises:
+      InputError: per_class, size or channels out of range.
+    """
+    pixels.check_size(size, channels)
+    if per_class < 1:
+        raise errors.InputError(f"per_class must be at least 1, not {per_class}")
+    fonts = [(path.stem, ImageFont.truetype(str(path), 64)) for path in digit_fonts()]
+    images, ids = [], []
+    for digit in range(10):
+        for i in range(per_class):
+            name, font = fonts[i % len(fonts)]
+            rng = np.random.default_rng([seed, digit, i])
+            images.append(_draw(font, str(digit), size, rng))
+            ids.append(f"{name}/{digit}/{i:04d}")
+    return Dataset(
+        name="printed",
+        image=pixels.fit(np.stack(images)[..., None], size=size, channels=channels),
+        label=np.repeat(np.arange(10, dtype=np.int32), per_class),
+        id=np.array(ids),
+        split=None,
+        class_names=tuple("0123456789"),
+    )
+
+
+def digit_fonts() -> list[pathlib.Path]:
+    """Fonts whose glyphs for 0-9 are digits: not symbols, placeholders, old style."""
+    folder = pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf")
+    return [path for path in sorted(folder.glob("*.ttf")) if _has_digits(path)]
+
+
+def _has_digits(path: pathlib.Path) -> bool:
+    font = ft2font.FT2Font(str(path))
+    glyphs = {chr(code): glyph for code, glyph in font.get_charmap().items()}
+    return all(
+        digit in glyphs and font.get_glyph_name(glyphs[digit]) == name
+        for digit, name in zip("0123456789", GLYPHS, strict=True)
+    )
+
+
+def _draw(
+    font: ImageFont.FreeTypeFont, text: str, size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """One digit as uint8[size, size]."""
+    ink = _glyph(font, text, stroke=int(rng.integers(0, 3)))
+    fine = FINE * size
+    side = fine * INK * rng.uniform(0.8, 1.1)
+    angle, shear = rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)
+    stretch = rng.uniform(0.8, 1.2)  # width against height
+    # Pillow's affine maps a pixel of the result to a pixel of the glyph.
+    cos, sin = math.cos(angle), math.sin(angle)
+    turn = np.array([[cos, -sin], [sin, cos]]) @ np.array(
+        [[1 / stretch, shear], [0, 1]]
+    )
+    matrix = turn * max(ink.size) / side
+    center = fine / 2 + fine * rng.uniform(-0.05, 0.05, 2)
+    offset = np.array(ink.size) / 2 - matrix @ center
+    rows = np.column_stack([matrix, offset]).ravel().tolist()
+    drawn = ink.transform(
+        (fine, fine), Image.Transform.AFFINE, rows, Image.Resampling.BILINEAR
+    )
+    drawn = drawn.filter(ImageFilter.GaussianBlur(FINE * rng.uniform(0, 0.7)))
+    grey = np.asarray(drawn.reduce(FINE), np.float32) * rng.uniform(0.7, 1.0)
+    return np.round(grey).astype(np.uint8)
+
+
+def _glyph(font: ImageFont.FreeTypeFont, text: str, *, stroke: int) -> Image.Image:
+    """The character in white, cut to its ink."""
+    left, top, right, bottom = font.getbbox(text, stroke_width=stroke)
+    image = Image.new("L", (math.ceil(right - left), math.ceil(bottom - top)))
+    ImageDraw.Draw(image).text((-left, -top), text, 255, font, stroke_width=stroke)
+    return image

@@ -1,0 +1,294 @@
+"""A run's verbs, bound to its data, its network and the devices."""
+
+import functools
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from dact_jax import (
+    checkpoint,
+    devices,
+    inference,
+    keys,
+    oracle,
+    progress,
+    rounds,
+    step,
+    trainer,
+    workdir,
+)
+from dact_jax.data import streams
+from dact_jax.types import (
+    SOURCE,
+    TARGET,
+    UNLABELED,
+    Batch,
+    BatchSizes,
+    Evidence,
+    Examples,
+    Experiment,
+    Key,
+    Lab,
+    Method,
+    Model,
+    Picked,
+    Policy,
+    PyTree,
+    Task,
+    TrainState,
+    Variables,
+)
+
+
+class Schedule(NamedTuple):
+    steps: int  # iterations a round
+    sizes: BatchSizes
+    chunk: int  # iterations a dispatch
+    save_every: int  # iterations between two checkpoints of a round
+    eval_batch: int
+    carry_weights: bool  # a round goes on from the weights of the one before
+    carry_optimizer: bool  # and from its momentum and schedule
+
+
+class Run(NamedTuple):
+    """Data read, network initialised, nothing trained."""
+
+    task: Task
+    method: Method
+    model: Model
+    optimizer: optax.GradientTransformation
+    policy: Policy
+    acquisition: str  # its name, for the record
+    schedule: Schedule
+    augment: Callable[[jax.Array, Key], jax.Array]  # uint8[B, H, W, C] -> float32
+    center: Callable[[jax.Array], jax.Array]  # the same without randomness
+    key: Key
+    train: TrainState  # what round 0 begins with
+
+
+def lab(run: Run) -> Lab:
+    """What the run's policy may do."""
+    forward = _forward(run)
+
+    def sweep(variables: Variables, domain: int) -> Evidence:
+        part = (run.task.source, run.task.target)[domain]
+        evidence = _sweep(run, forward, variables, part.train, domain)
+        return evidence if domain == SOURCE else evidence._replace(label=None)
+
+    return Lab(sweep, np.asarray(run.task.target.train.label) != UNLABELED)
+
+
+def actions(
+    run: Run, store: checkpoint.Store, folder: pathlib.Path, show: progress.Show
+) -> rounds.Actions:
+    """What the rounds do: train on this data, write into this folder.
+
+    Args:
+      run: of `build`.
+      store: where checkpoints go.
+      folder: of the run.
+      show: what the terminal gets.
+    """
+
+    def save(experiment: Experiment) -> None:
+        store.save(position(run, experiment), experiment)
+
+    def record_round(number: int, row: Mapping[str, Any]) -> None:
+        del number
+        workdir.append(folder, [row])
+        show.round(row)
+
+    def record_picks(number: int, picked: Mapping[str, Picked]) -> None:
+        workdir.append_picks(folder, _picks(run, number, picked))
+
+    def record_step(row: Mapping[str, Any], losses: Mapping[str, float]) -> None:
+        workdir.append(folder, [row])
+        show.step(row["round"], row["step"], losses)
+
+    return rounds.Actions(
+        adapt=_make_adapt(run, save, record_step),
+        measure=_make_measure(run),
+        restart=functools.partial(_restart, run),
+        oracle=oracle.from_dataset(np.asarray(run.task.target.train.label)),
+        save=save,
+        record_round=record_round,
+        record_picks=record_picks,
+    )
+
+
+def position(run: Run, experiment: Experiment) -> int:
+    """The number of a checkpoint: iterations and round starts before it."""
+    steps = run.schedule.steps
+    return experiment.round * (steps + 1) + int(experiment.train.step)
+
+
+def template(run: Run) -> Experiment:
+    """An experiment of the run's shapes, for restoring one."""
+    sizes = _sizes(run.task)
+    first = run.policy.init(lab(run), *sizes, run.key)
+    label = np.full(sizes[1], UNLABELED, np.int32)
+    return Experiment(0, first.pools, label, first.memory, run.train, 0.0)
+
+
+def begin(run: Run, act: rounds.Actions) -> Experiment:
+    """The experiment before round 0, with its first labels bought."""
+    return rounds.begin(act, lab(run), run.policy, run.train, _sizes(run.task), run.key)
+
+
+def replicate(state: PyTree) -> PyTree:
+    """The same arrays on every device."""
+    return jax.device_put(state, devices.replicated(devices.mesh()))
+
+
+def _restart(run: Run, train: TrainState) -> TrainState:
+    """What a round begins with, from what the round before left."""
+    options = run.schedule
+    carried = train.variables if options.carry_weights else run.train.variables
+    fresh = step.init_state(carried, run.optimizer)
+    if options.carry_optimizer:
+        fresh = fresh._replace(opt_state=train.opt_state)
+    # A copy: the state that is trained on is donated, and run.train must live on.
+    return replicate(jax.tree.map(lambda leaf: leaf.copy(), fresh))
+
+
+def _make_adapt(
+    run: Run,
+    save: Callable[[Experiment], None],
+    record: Callable[[Mapping[str, Any], Mapping[str, float]], None],
+) -> Callable[[Experiment], Experiment]:
+    schedule = run.schedule
+    one = step.make_step(run.model, run.method, run.optimizer, schedule.steps)
+    load = functools.partial(streams.load, transform=run.augment)
+    advance = jax.jit(
+        step.scan_steps(one, load),
+        donate_argnums=0,
+        out_shardings=devices.replicated(devices.mesh()),
+    )
+    resident = streams.resident(run.task)
+
+    def adapt(experiment: Experiment) -> Experiment:
+        key = keys.key(run.key, "round", experiment.round)
+        began = time.perf_counter() - experiment.seconds
+        latest = experiment
+
+        def on_chunk(state: TrainState, losses: dict[str, float]) -> None:
+            nonlocal latest
+            latest = experiment._replace(
+                train=state, seconds=time.perf_counter() - began
+            )
+            at = int(state.step)
+            record(
+                {
+                    "event": "train",
+                    "round": experiment.round,
+                    "step": at,
+                    **losses,
+                    "seconds": latest.seconds,
+                },
+                losses,
+            )
+            if at % schedule.save_every == 0 or at == schedule.steps:
+                save(latest)
+
+        trainer.fit(
+            lambda state, drawn: advance(state, resident, drawn, key),
+            experiment.train,
+            _chunks(run, experiment, key),
+            on_chunk,
+        )
+        return latest
+
+    return adapt
+
+
+def _chunks(run: Run, experiment: Experiment, key: Key) -> Iterator[Batch]:
+    """The chunks that are left of the experiment's round, on the devices."""
+    start = int(experiment.train.step)
+    lengths = trainer.chunk_sizes(start, run.schedule.steps, run.schedule.chunk)
+    drawn = streams.batches(
+        run.task,
+        experiment.pools,
+        experiment.label,
+        run.schedule.sizes,
+        keys.key(key, "batches"),
+        start,
+    )
+    split = devices.batched(devices.mesh(), axis=1)
+    for length in lengths:
+        yield jax.device_put(streams.chunk(drawn, length), split)
+
+
+def _forward(run: Run) -> inference.Forward:
+    return inference.make_forward(run.model, tuple(run.method.heads), run.center)
+
+
+def _sweep(
+    run: Run,
+    forward: inference.Forward,
+    variables: Variables,
+    examples: Examples,
+    domain: int,
+) -> Evidence:
+    return inference.sweep(
+        forward,
+        variables,
+        examples,
+        domain,
+        batch_size=run.schedule.eval_batch,
+        sharding=devices.batched(devices.mesh()),
+    )
+
+
+def _make_measure(run: Run) -> Callable[[Experiment], Mapping[str, Any]]:
+    forward = _forward(run)
+    target, names = run.task.target, run.task.class_names
+
+    def accuracy(
+        variables: Variables, examples: Examples, keep: np.ndarray | None = None
+    ) -> float | None:
+        if not len(examples.label):
+            return None
+        evidence = _sweep(run, forward, variables, examples, TARGET)
+        return inference.accuracy(evidence.outputs["classifier"], examples.label, keep)
+
+    def measure(experiment: Experiment) -> Mapping[str, Any]:
+        variables, pools = experiment.train.variables, experiment.pools
+        # Transductive: the pool is what is tested on, less its labelled part.
+        keep = ~pools.target if target.test is target.train else None
+        counts = np.bincount(experiment.label[pools.target], minlength=len(names))
+        return {
+            "event": "round",
+            "round": experiment.round,
+            "step": int(experiment.train.step),
+            "labels_target": int(pools.target.sum()),
+            "labels_val": len(target.val.label),
+            "source_samples": int(pools.source.sum()),
+            "test_accuracy": accuracy(variables, target.test, keep),
+            "val_accuracy": accuracy(variables, target.val),
+            "labels_per_class": dict(zip(names, counts.tolist(), strict=True)),
+            "seconds": experiment.seconds,
+        }
+
+    return measure
+
+
+def _picks(
+    run: Run, number: int, picked: Mapping[str, Picked]
+) -> Iterator[workdir.Pick]:
+    by = run.acquisition if number else "initial"
+    origin = f"{number - 1}/{run.schedule.steps}" if number else ""
+    for side, found in picked.items():
+        names = (run.task.source if side == "source" else run.task.target).id
+        for order, (row, score) in enumerate(zip(*found, strict=True)):
+            yield workdir.Pick(
+                number, order, side, str(names[row]), float(score), by, origin
+            )
+
+
+def _sizes(task: Task) -> tuple[int, int]:
+    return len(task.source.train.label), len(task.target.train.label)

@@ -1,0 +1,112 @@
+"""sweep: every image of a pool through the network, in batches of one fixed size."""
+
+from collections.abc import Callable, Iterator
+from concurrent import futures
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dact_jax.types import UNLABELED, Array, Evidence, Examples, Model, Variables
+
+# (variables, uint8[B, H, W, C], domain) -> embedding [B, F], outputs {head: [B, ...]}
+Forward = Callable[[Variables, jax.Array, int], tuple[jax.Array, dict[str, jax.Array]]]
+
+
+def make_forward(
+    model: Model, heads: tuple[str, ...], prepare: Callable[[jax.Array], jax.Array]
+) -> Forward:
+    """A jitted forward pass in evaluation mode.
+
+    Args:
+      model: the network.
+      heads: names of the heads whose outputs are wanted.
+      prepare: uint8[B, H, W, C] -> float32[B, h, w, C], without randomness.
+    """
+
+    def forward(
+        variables: Variables, images: jax.Array, domain: int
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        features, _ = model.encode(
+            variables, prepare(images)[None], (domain,), train=False
+        )
+        outputs = {name: model.head(variables, name, features)[0] for name in heads}
+        return features.embedding[0], outputs
+
+    return jax.jit(forward, static_argnums=2)
+
+
+def sweep(
+    forward: Forward,
+    variables: Variables,
+    examples: Examples,
+    domain: int,
+    *,
+    batch_size: int,
+    sharding: jax.sharding.Sharding,
+) -> Evidence:
+    """Embeddings and head outputs of all examples.
+
+    Args:
+      forward: of `make_forward`.
+      variables: the network's.
+      examples: N of them; their labels are handed through.
+      domain: SOURCE or TARGET: which norm row normalises.
+      batch_size: images a call; the last batch is padded, so one program serves.
+      sharding: how the devices split a batch.
+
+    Returns:
+      Evidence of numpy arrays on the host, in the examples' order.
+    """
+    embeddings, outputs = [], []
+    for count, images in _padded(examples.image, batch_size):
+        images = jax.device_put(images, sharding)
+        embedding, output = forward(variables, images, domain)
+        embeddings.append(np.asarray(embedding)[:count])
+        outputs.append({name: np.asarray(out)[:count] for name, out in output.items()})
+    joined = {
+        name: np.concatenate([output[name] for output in outputs])
+        for name in outputs[0]
+    }
+    return Evidence(np.concatenate(embeddings), joined, np.asarray(examples.label))
+
+
+def accuracy(logits: np.ndarray, label: Array, keep: np.ndarray | None = None) -> float:
+    """Share of labelled rows whose largest logit is their label, in [0, 1].
+
+    Args:
+      logits: float32[N, K].
+      label: int32[N]; UNLABELED rows do not count.
+      keep: bool[N]; rows that count (all if None).
+
+    Raises:
+      ValueError: no row counts.
+    """
+    counted = np.asarray(label) != UNLABELED
+    if keep is not None:
+        counted &= keep
+    if not counted.any():
+        raise ValueError("accuracy needs at least one labelled row")
+    return float(np.mean((logits.argmax(-1) == np.asarray(label))[counted]))
+
+
+def _padded(images: object, size: int) -> Iterator[tuple[int, Array]]:
+    """(rows that count, uint8[size, H, W, C]); the next batch is read meanwhile."""
+    total = len(images)  # type: ignore[arg-type]
+    starts = range(0, total, size)
+
+    def read(start: int) -> tuple[int, Array]:
+        rows = np.arange(start, start + size)
+        count = min(size, total - start)
+        rows = np.minimum(rows, total - 1)  # padding repeats the last image
+        if isinstance(images, jax.Array):
+            return count, jnp.take(images, rows, axis=0)
+        return count, images[rows]  # type: ignore[index]
+
+    with futures.ThreadPoolExecutor(1) as reader:
+        ahead = None
+        for start in starts:
+            now = ahead or reader.submit(read, start)
+            follows = start + size
+            ahead = reader.submit(read, follows) if follows < total else None
+            yield now.result()

@@ -1,0 +1,113 @@
+"""`python -m dact_jax.main --config=configs/digits.py`: one run, begun or resumed."""
+
+import itertools
+import pathlib
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import jax
+import ml_collections
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from dact_jax import (
+    build,
+    checkpoint,
+    config as defaults,
+    engine,
+    errors,
+    progress,
+    report,
+    rounds,
+    workdir,
+)
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "File with get_config(), such as configs/digits.py:preset=s_act."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", "", "Folder of the run; by default runs/<config.name>_seed<config.seed>."
+)
+
+
+def run(config: ml_collections.ConfigDict, folder: pathlib.Path, command: str) -> None:
+    """Runs the experiment to its end, from its last checkpoint if it has one.
+
+    Args:
+      config: complete.
+      folder: of the run.
+      command: what the report says to repeat it.
+
+    Raises:
+      InputError: something is wrong with the config, the data or the folder.
+      DivergedError: a loss became NaN; the last checkpoint stays.
+    """
+    made, data = build.build(config)
+    like = engine.template(made)
+    names = [device.device_kind for device in jax.devices()]
+    workdir.claim(folder, config.to_dict(), data=data, devices=names)
+    store = checkpoint.open_store(folder / "checkpoints")
+    found = store.restore(like)
+    markdown = folder / "report.md"
+    finished = found is not None and found.round >= made.policy.num_rounds
+    if finished:
+        print(f"This run is finished; {folder} stays as it is.")
+    else:
+        start = (0, 0) if found is None else (found.round, int(found.train.step))
+        workdir.rewind(folder, None if found is None else start)
+        num_rounds, steps = made.policy.num_rounds, config.train.steps
+        with progress.make(num_rounds, steps, start=start) as show:
+            act = engine.actions(made, store, folder, show)
+            experiment = engine.begin(made, act) if found is None else found
+            rounds.run(experiment, act, engine.lab(made), made.policy, made.key)
+    store.close()
+    if not (finished and markdown.exists()):
+        report.write(folder, config.name, command=command)
+    print(progress.summary(workdir.read(folder), markdown))
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs what the flags ask for; a user's mistake ends it with one sentence."""
+    del argv
+    logging.set_verbosity(logging.WARNING)  # jax tells of every backend it lacks
+    config = _CONFIG.value
+    name = f"{config.name}_seed{config.seed}"
+    folder = pathlib.Path(_WORKDIR.value or pathlib.Path("runs", name))
+    command = " ".join(["python -m dact_jax.main", *map(shlex.quote, sys.argv[1:])])
+    try:
+        run(config, folder, command)
+    except (errors.InputError, errors.DivergedError) as error:
+        _refuse(error)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """absl's parsing, with mistakes told in one sentence."""
+    try:
+        _check_config(argv)
+        return flags.FLAGS(argv)
+    except (flags.Error, errors.InputError) as error:
+        _refuse(error)
+
+
+def _check_config(argv: Sequence[str]) -> None:
+    """Refuses what config_flags would answer with a traceback."""
+    config = None
+    for arg, after in itertools.zip_longest(argv[1:], argv[2:], fillvalue=""):
+        name, equals, value = arg.lstrip("-").partition("=")
+        if name == "config":
+            config = defaults.load(value if equals else after)
+        elif name.startswith("config.") and config is not None:
+            defaults.check_field(name.removeprefix("config."), config)
+    if config is None and not any("help" in arg for arg in argv):
+        raise errors.InputError("give --config=, such as --config=configs/digits.py")
+
+
+def _refuse(error: Exception) -> NoReturn:
+    print(f"dact_jax: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=_parse)

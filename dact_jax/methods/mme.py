@@ -1,0 +1,69 @@
+"""Minimax entropy (Saito et al., ICCV 2019): the base learner of S_AcT and D_AcT."""
+
+import flax.linen as nn
+import jax
+
+from dact_jax import errors, keys, ops
+from dact_jax.methods import source_only
+from dact_jax.models import heads
+from dact_jax.types import TARGET, Batch, Key, Method, Metrics, Model, Variables
+
+
+def make(
+    num_classes: int,
+    *,
+    weight: float = 0.1,
+    temperature: float = 0.05,
+    head: str = "two_layer",
+) -> Method:
+    """Two gradient steps an iteration, as in the reference code:
+
+    1. min over encoder F and classifier C of the cross entropy on source and
+       labelled target (equation 2 of MME; equation 1 of S_AcT);
+    2. on unlabelled target, C ascends the entropy H of its predictions and F
+       descends it (equation 4 of MME; 2 of S_AcT), by gradient reversal.
+
+    Args:
+      num_classes: K.
+      weight: lambda, the weight of the entropy.
+      temperature: T, which divides the cosine similarities.
+      head: "two_layer" (reversal after its first layer, for ResNets) or "cosine"
+        (normalised features, reversal before them; AlexNet, VGG, LeNet).
+
+    Raises:
+      InputError: unknown head.
+    """
+
+    def minimax_entropy(
+        model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
+    ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
+        del progress
+        features, variables = model.encode(
+            variables,
+            batch.unlabeled[None],  # [1, B, h, w, C]
+            (TARGET,),
+            train=True,
+            key=keys.key(key, "encoder"),
+        )
+        logits = model.head(
+            variables,
+            "classifier",
+            features,
+            reverse=1.0,
+            key=keys.key(key, "classifier"),
+        )
+        entropy = ops.entropy(logits)
+        return -weight * entropy, (variables, {"entropy": entropy})
+
+    classifier = _classifier(head, num_classes, temperature)
+    return Method({"classifier": classifier}, (source_only.supervised, minimax_entropy))
+
+
+def _classifier(head: str, num_classes: int, temperature: float) -> nn.Module:
+    if head == "two_layer":
+        return heads.TwoLayer(num_classes, temperature=temperature)
+    if head == "cosine":
+        return heads.Cosine(num_classes, temperature=temperature)
+    raise errors.InputError(
+        f"methods.mme.head={head!r} is unknown; valid: 'two_layer', 'cosine'."
+    )

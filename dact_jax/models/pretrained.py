@@ -1,0 +1,139 @@
+"""Pretrained weights: torchvision's and timm's ResNets, CLUE's LeNet."""
+
+import math
+import pathlib
+import re
+import zipfile
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from dact_jax import errors
+from dact_jax.models import torch_files
+from dact_jax.types import Variables
+
+_LEAVES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "variance": "running_var",
+}
+_LENET = {
+    "conv1": "conv_params.0",
+    "conv2": "conv_params.3",
+    "fc1": "fc_params",
+    "fc": "classifier.2",
+}
+_LENET_CHANNELS = 50  # of its second convolution
+_IGNORED = re.compile(r"(^(fc|(pretext_)?classifier\.2)\.(weight|bias)|num_batches_tracked)$")
+
+
+class Weights(NamedTuple):
+    path: str
+    tensors: dict[str, np.ndarray]  # in torch's names and layouts
+
+
+def load_weights(path: str | pathlib.Path) -> Weights:
+    """Tensors from a .safetensors, .npz or PyTorch (.pth, .pt, .th) file.
+
+    Raises:
+      InputError: no such file, or not one of these kinds.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise errors.InputError(f"there is no weights file {path}.")
+    try:
+        if path.suffix == ".safetensors":
+            tensors = safetensors.numpy.load_file(path)
+        elif path.suffix == ".npz":
+            with np.load(path) as archive:
+                tensors = dict(archive)
+        else:
+            tensors = torch_files.load(path)
+    except (safetensors.SafetensorError, zipfile.BadZipFile, EOFError) as error:
+        raise errors.InputError(f"{path} cannot be read: {error}.") from error
+    tensors = {name.removeprefix("module."): t for name, t in tensors.items()}
+    return Weights(str(path), tensors)
+
+
+def apply_weights(
+    variables: Variables, weights: Weights, encoder: str, *, classifier: bool = False
+) -> Variables:
+    """Variables whose encoder has the given weights, in every row of the norm.
+
+    Args:
+      variables: of the model to be started; say all names and shapes.
+      weights: in torch's names; their own classifier is left out unless asked for.
+      encoder: "lenet" (CLUE's names), otherwise a ResNet (torchvision's and timm's).
+      classifier: whether the head "classifier", a `heads.Linear`, is loaded too.
+
+    Raises:
+      InputError: a tensor is missing, has another shape, or is not of this encoder.
+    """
+    rename = _lenet_name if encoder == "lenet" else _resnet_name
+    used = set()
+
+    def read(path: Any, shape: tuple[int, ...]) -> np.ndarray:
+        *modules, leaf = (part.key for part in path)
+        name = f"{rename('.'.join(modules))}.{_LEAVES[leaf]}"
+        if name not in weights.tensors:
+            raise errors.InputError(f"{weights.path} has no {name}; {encoder} has one.")
+        used.add(name)
+        shape, tensor = _torch_shape(shape), weights.tensors[name]
+        if tensor.shape != shape:
+            raise errors.InputError(
+                f"{name} in {weights.path} has the shape {list(tensor.shape)}; "
+                f"{encoder} needs {list(shape)}."
+            )
+        return _from_torch(tensor.astype(np.float32), name)
+
+    def param(path: Any, old: jax.Array) -> jax.Array:
+        return jnp.asarray(read(path, old.shape))
+
+    def rows(path: Any, old: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(read(path, old.shape[1:]), old.shape)
+
+    each = jax.tree_util.tree_map_with_path
+    heads = ["classifier"] if classifier else []
+    params = {name: each(param, variables.params[name]) for name in ["encoder", *heads]}
+    new = Variables(
+        variables.params | params,
+        each(rows, variables.norm),
+        each(rows, variables.stats),
+    )
+    for name in weights.tensors:
+        if name not in used and not _IGNORED.search(name):
+            raise errors.InputError(f"{name} in {weights.path} is not in {encoder}.")
+    return new
+
+
+def _lenet_name(module: str) -> str:
+    return _LENET.get(module, module)
+
+
+def _resnet_name(module: str) -> str:
+    module = re.sub(r"^layer(\d)_(\d+)", r"layer\1.\2", module)
+    return module.replace("downsample_conv", "downsample.0").replace(
+        "downsample_bn", "downsample.1"
+    )
+
+
+def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of a flax leaf: (kh, kw, C, O) -> (O, C, kh, kw), (in, out) -> (out, in)."""
+    return (*reversed(shape[-2:]), *shape[:-2]) if len(shape) > 1 else shape
+
+
+def _from_torch(tensor: np.ndarray, name: str) -> np.ndarray:
+    """A tensor in flax's layout."""
+    if name == _LENET["fc1"] + ".weight":  # its inputs: (C, h, w) -> (h, w, C)
+        side = math.isqrt(tensor.shape[1] // _LENET_CHANNELS)
+        tensor = tensor.reshape(-1, _LENET_CHANNELS, side, side)
+        tensor = tensor.transpose(0, 2, 3, 1).reshape(len(tensor), -1)
+    if tensor.ndim == 4:
+        return tensor.transpose(2, 3, 1, 0)
+    return tensor.T

@@ -1,0 +1,109 @@
+"""What a run says on the terminal: a bar, one line a round, a summary."""
+
+import contextlib
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import rich.console
+import rich.progress
+
+Row = Mapping[str, Any]
+
+
+class Show(NamedTuple):
+    step: Callable[[int, int, Mapping[str, float]], None]  # round, iterations, losses
+    round: Callable[[Row], None]  # a row of a finished round
+
+
+@contextlib.contextmanager
+def make(
+    num_rounds: int,
+    steps_per_round: int,
+    *,
+    start: tuple[int, int] = (0, 0),
+    console: rich.console.Console | None = None,
+) -> Iterator[Show]:
+    """Shows a run: a bar with the time left on a terminal, one line a round anywhere.
+
+    The time left is that of the whole run. It comes from the steps that this process
+    did after its first report, so neither steps done before a resume nor the first
+    compilation count; measuring and selecting between two rounds do.
+
+    Args:
+      num_rounds: of the whole run.
+      steps_per_round: iterations of each.
+      start: (round, iterations done in it) that a resumed run goes on from.
+      console: where to write; stdout by default.
+    """
+    console = console or rich.console.Console()
+    bar = rich.progress.Progress(
+        rich.progress.BarColumn(),
+        rich.progress.TaskProgressColumn(),
+        rich.progress.TimeRemainingColumn(),
+        rich.progress.TextColumn("{task.description}", markup=False),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal or console.is_dumb_terminal,
+        speed_estimate_period=math.inf,  # a window of seconds would miss selection
+    )
+    done = start[0] * steps_per_round + start[1]
+    task = bar.add_task("", total=num_rounds * steps_per_round, completed=done)
+
+    def show_step(number: int, step: int, losses: Mapping[str, float]) -> None:
+        named = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
+        text = f"round {number}, step {step}/{steps_per_round}  {named}"
+        bar.update(task, completed=number * steps_per_round + step, description=text)
+
+    def show_round(row: Row) -> None:
+        bar.update(task, completed=(row["round"] + 1) * steps_per_round)
+        console.print(_line(row), markup=False, highlight=False, soft_wrap=True)
+
+    with bar:
+        yield Show(show_step, show_round)
+
+
+def summary(rows: Sequence[Row], report: pathlib.Path) -> str:
+    """The last words of a run: labels used, accuracy by round, where the report lies.
+
+    Args:
+      rows: of metrics.jsonl; those of finished rounds count.
+      report: path of the report.
+    """
+    rounds = [row for row in rows if row["event"] == "round"]
+    if not rounds:
+        return f"No round is finished yet. Report: {report}"
+    table = [
+        f"{row['round']:>5}  {row['labels_target']:>6}  "
+        f"{_percent(row['test_accuracy']):>8}  {_percent(row['val_accuracy']):>10}  "
+        f"{row['seconds']:>7.1f}"
+        for row in rounds
+    ]
+    return "\n".join(
+        [
+            f"Labels used: {_labels(rounds[-1])}.",
+            f"{'round':>5}  {'labels':>6}  {'test':>8}  {'validation':>10}  seconds",
+            *table,
+            f"Report: {report}",
+        ]
+    )
+
+
+def _line(row: Row) -> str:
+    return (
+        f"round {row['round']}: test {_percent(row['test_accuracy'])}, "
+        f"validation {_percent(row['val_accuracy'])} with {_labels(row)}; "
+        f"{row['seconds']:.1f} s"
+    )
+
+
+def _labels(row: Row) -> str:
+    return (
+        f"{row['labels_target']} target labels bought, {row['labels_val']} for "
+        f"validation, {row['source_samples']} source samples"
+    )
+
+
+def _percent(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{100 * accuracy:.1f} %"

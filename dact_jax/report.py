@@ -1,0 +1,247 @@
+"""The report of a run, made from the files in its folder alone."""
+
+import collections
+import itertools
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib import figure, ticker
+
+from dact_jax import errors, workdir
+
+# Published numbers: whose -> (target labels, accuracy in [0, 1]), in rising order.
+Reference = Mapping[str, Sequence[tuple[int, float]]]
+Row = Mapping[str, Any]
+
+_NOT_LOSSES = ("event", "round", "step", "seconds")
+_MOST_TICKS = 12  # more label counts than that and their ticks would touch
+
+
+class Files(NamedTuple):
+    markdown: pathlib.Path
+    curve: pathlib.Path
+
+
+def write(
+    folder: pathlib.Path,
+    title: str,
+    *,
+    reference: Reference | None = None,
+    command: str | None = None,
+) -> Files:
+    """Writes report.md and learning_curve.png from metrics.jsonl and picks.csv.
+
+    Rows with event "round" need: round, labels_target, labels_val, source_samples,
+    test_accuracy and val_accuracy (in [0, 1]; None where no image has a label), and
+    seconds; `labels_per_class` (class -> target labels so far) is optional.
+
+    Args:
+      folder: of the run.
+      title: one line.
+      reference: published accuracies to show beside the run's.
+      command: the shell command that resumes or repeats the run.
+
+    Raises:
+      InputError: no round is finished yet, or an accuracy in `reference` is not a
+        fraction.
+    """
+    rows = workdir.read(folder)
+    rounds = [row for row in rows if row["event"] == "round"]
+    if not rounds:
+        raise errors.InputError(
+            f"{folder / workdir.METRICS} holds no finished round yet: "
+            "a report needs at least one."
+        )
+    published = reference or {}
+    _check(published)
+    files = Files(folder / "report.md", folder / "learning_curve.png")
+    curve(rounds, published).savefig(files.curve, dpi=150)
+    train = [row for row in rows if row["event"] == "train"]
+    parts = [
+        f"# {title}",
+        _summary(rounds),
+        f"![Accuracy against target labels bought]({files.curve.name})",
+        _ledger(rounds[-1]),
+        _rounds(rounds, train),
+        _picks(workdir.read_picks(folder)),
+        _classes(rounds),
+        _published(rounds, published),
+        f"## To repeat or resume\n\n```bash\n{command}\n```" if command else "",
+    ]
+    text = "\n\n".join(part for part in parts if part) + "\n"
+    files.markdown.write_text(text, encoding="utf-8")
+    return files
+
+
+def curve(rounds: Sequence[Row], published: Reference) -> figure.Figure:
+    """Accuracy in % against the number of target labels bought, a marker a round.
+
+    Args:
+      rounds: rows as in `write`.
+      published: as in `write`.
+    """
+    fig = figure.Figure(figsize=(7, 4.5), layout="constrained")
+    axes = fig.add_subplot()
+    labels = [row["labels_target"] for row in rounds]
+    shown: list[float] = []
+    lines = (("test", "test_accuracy", "o-"), ("validation", "val_accuracy", "s--"))
+    for name, field, style in lines:
+        known = [row for row in rounds if row[field] is not None]
+        y = [100 * row[field] for row in known]
+        if known:
+            axes.plot([row["labels_target"] for row in known], y, style, label=name)
+        shown += y
+    for name, points in published.items():
+        y = [100 * accuracy for _, accuracy in points]
+        x = [count for count, _ in points]
+        axes.plot(x, y, "^:", label=f"{name} (published)", color=f"C{len(axes.lines)}")
+        labels, shown = labels + x, shown + y
+    axes.set_xlim(*_limits(labels, least=1))
+    if shown:
+        low, high = _limits(shown, least=5)
+        axes.set_ylim(max(0, low), min(101, high))
+        axes.legend(fontsize=11)
+    axes.set_xlabel("target labels bought", fontsize=12)
+    axes.set_ylabel("accuracy (%)", fontsize=12)
+    axes.xaxis.set_major_locator(_ticks(labels))
+    axes.tick_params(labelsize=11)
+    axes.grid(alpha=0.3)
+    return fig
+
+
+def _limits(values: Sequence[float], *, least: float) -> tuple[float, float]:
+    margin = max(0.06 * (max(values) - min(values)), least)
+    return min(values) - margin, max(values) + margin
+
+
+def _ticks(labels: Iterable[int]) -> ticker.Locator:
+    distinct = sorted(set(labels))
+    if len(distinct) <= _MOST_TICKS:
+        return ticker.FixedLocator(distinct)
+    return ticker.MaxNLocator(integer=True)
+
+
+def _summary(rounds: Sequence[Row]) -> str:
+    first, last = rounds[0], rounds[-1]
+    if last["test_accuracy"] is None:
+        text = "No test image of the target has a label, so no test accuracy is known"
+    else:
+        text = (
+            f"With {last['labels_target']} target labels bought, the classifier is "
+            f"right on {_percent(last['test_accuracy'])} % of the target's test images"
+        )
+        if len(rounds) > 1:
+            text += (
+                f"; with {first['labels_target']}, in its first round, it was on "
+                f"{_percent(first['test_accuracy'])} %"
+            )
+    return f"{text}. Rounds finished: {len(rounds)}."
+
+
+def _ledger(last: Row) -> str:
+    rows = [
+        ("target labels bought, to train on", last["labels_target"]),
+        ("target labels for validation", last["labels_val"]),
+        ("**target labels in all**", last["labels_target"] + last["labels_val"]),
+        ("labelled source samples in use", last["source_samples"]),
+    ]
+    return (
+        f"## Labels used\n\n{_table(('what', 'number'), rows)}\n\n"
+        "Labels of the test images measure the accuracy and serve nothing else."
+    )
+
+
+def _rounds(rounds: Sequence[Row], train: Sequence[Row]) -> str:
+    ends = {row["round"]: row for row in train}  # the last row of each round
+    losses = [
+        name
+        for name in dict.fromkeys(itertools.chain.from_iterable(ends.values()))
+        if name not in _NOT_LOSSES
+    ]
+    head = ("round", "target labels", "source samples", "test %", "validation %")
+    body = [
+        (
+            row["round"],
+            row["labels_target"],
+            row["source_samples"],
+            _percent(row["test_accuracy"]),
+            _percent(row["val_accuracy"]),
+            *(_short(ends.get(row["round"], {}).get(name)) for name in losses),
+            f"{row['seconds']:.1f}",
+        )
+        for row in rounds
+    ]
+    total = sum(row["seconds"] for row in rounds)
+    note = " Losses are the last that the round logged." if losses else ""
+    return (
+        f"## Rounds\n\n{_table((*head, *losses, 'seconds'), body)}\n\n"
+        f"Time: {total:.1f} s in all, {total / len(rounds):.1f} s a round on "
+        f"average.{note}"
+    )
+
+
+def _picks(picks: Sequence[workdir.Pick]) -> str:
+    counts = collections.Counter(
+        (pick.round, pick.side, pick.acquisition, pick.checkpoint) for pick in picks
+    )
+    if not counts:
+        return ""
+    head = ("trained on from round", "side", "picked by", "with the model of", "number")
+    table = _table(head, [(*group, number) for group, number in counts.items()])
+    return f"## Picks\n\n{table}\n\nEach one, with its score: {workdir.PICKS}."
+
+
+def _classes(rounds: Sequence[Row]) -> str:
+    counted = [row for row in rounds if row.get("labels_per_class")]
+    if not counted:
+        return ""
+    head = ("class", *(f"round {row['round']}" for row in counted))
+    body = [
+        (name, *(row["labels_per_class"].get(name, 0) for row in counted))
+        for name in counted[-1]["labels_per_class"]
+    ]
+    return f"## Target labels of each class\n\n{_table(head, body)}"
+
+
+def _published(rounds: Sequence[Row], published: Reference) -> str:
+    if not published:
+        return ""
+    ours = {row["labels_target"]: _percent(row["test_accuracy"]) for row in rounds}
+    body = [
+        (name, labels, _percent(accuracy), ours.get(labels, "-"))
+        for name, points in published.items()
+        for labels, accuracy in points
+    ]
+    head = ("published", "target labels", "test %", "this run's test %")
+    return f"## Beside published numbers\n\n{_table(head, body)}"
+
+
+def _check(published: Reference) -> None:
+    for name, points in published.items():
+        for _, accuracy in points:
+            if not 0 <= accuracy <= 1:
+                raise errors.InputError(
+                    f"reference {name!r} has the accuracy {accuracy}: it must be a "
+                    f"fraction between 0 and 1, such as {accuracy / 100:g}."
+                )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table; columns of numbers stand to the right."""
+    body = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    rule = ["---:" if _numeric(column) else "---" for column in zip(*body, strict=True)]
+    lines = [[cell.replace("|", "\\|") for cell in head], rule, *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _numeric(column: Iterable[str]) -> bool:
+    return all(cell[:1].isdigit() or cell[:1] == "-" for cell in column)
+
+
+def _percent(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{100 * accuracy:.2f}"
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

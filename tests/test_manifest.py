@@ -1,0 +1,173 @@
+"""CSV manifests and list files, good and bad."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dact_jax import errors
+from dact_jax.data import manifest
+from dact_jax.types import UNLABELED
+
+PATHS = ("dog/1.png", "dog/2.png", "cat/1 of 2.png", "cat/2.png")
+
+
+@pytest.fixture
+def root(tmp_path):
+    for shade, path in enumerate(PATHS):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (6, 6), (shade,) * 3).save(tmp_path / path)
+    return tmp_path
+
+
+def write(root, text, name="some.csv"):
+    path = root / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_csv(root):
+    text = "path,label\ncat/2.png,cat\ndog/1.png,dog\ncat/1 of 2.png,\n"
+    data = manifest.load_csv(write(root, text), size=5)
+    assert (data.name, data.class_names) == ("some", ("cat", "dog"))
+    np.testing.assert_array_equal(data.label, [0, 1, UNLABELED])
+    assert data.label.dtype == np.int32
+    assert data.id.tolist() == ["cat/2.png", "dog/1.png", "cat/1 of 2.png"]
+    assert (data.split, data.skipped) == (None, 0)
+    assert data.image.shape == (3, 5, 5, 3)
+    np.testing.assert_array_equal(data.image[:][:, 0, 0, 0], [3, 0, 2])
+
+
+def test_csv_with_split_root_classes_and_more(root):
+    text = "\ufeffnote,split,label,path\nx,test,dog,1.png\n,,dog,2.png\n"
+    (root / "lists").mkdir()
+    data = manifest.load_csv(
+        write(root, text, "lists/any.csv"),
+        size=5,
+        root=root / "dog",
+        classes=["dog", "cat"],
+        name="zoo",
+    )
+    assert data.name == "zoo"
+    assert data.split.tolist() == ["test", "train"]
+    np.testing.assert_array_equal(data.label, [0, 0])
+    assert data.class_names == ("dog", "cat")
+
+
+def test_numbers_are_ordered_as_numbers(root):
+    text = "path,label\ndog/1.png,10\ndog/2.png,9\n"
+    data = manifest.load_csv(write(root, text), size=5)
+    assert data.class_names == ("9", "10")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\n", r"some\.csv lacks the column 'path': .* not 'file,label'"),
+        ("path\n", "lacks the column 'label'"),
+        ("", "lacks the column 'path'"),
+        ("path,label\n", "names no images"),
+        ("path,label\ndog/1.png\n", "line 2: 2 cells are needed"),
+        ("path,label\na,b.png,dog\n", "line 2: 2 cells are needed; quote"),
+        ("path,label\n,dog\n", "line 2: the path is empty"),
+        (
+            "path,label\ndog/1.png,dog\ncat/2.png,cta\n",
+            r"some\.csv, line 3: there is no class 'cta'; did you mean 'cat'\?",
+        ),
+        (
+            "path,label,split\ndog/1.png,dog,tset\n",
+            "line 2: split must be one of train, val, test, not 'tset'",
+        ),
+        (
+            "path,label\ndog/1.png,dog\n./dog/1.png,dog\n",
+            r"line 3: \./dog/1\.png was already in .*some\.csv, line 2",
+        ),
+        (
+            "path,label\ndog/9.png,dog\n",
+            r"dog/9\.png is not a readable image: No such file or directory",
+        ),
+    ],
+)
+def test_csv_mistakes(root, text, message):
+    with pytest.raises(errors.InputError, match=message):
+        manifest.load_csv(write(root, text), size=5, classes=["cat", "dog"])
+
+
+def test_no_such_file(root):
+    for load in (manifest.load_csv, manifest.load_list):
+        with pytest.raises(errors.InputError, match=r"there is no file .*none\.x"):
+            load(root / "none.x", size=5)
+    (root / "bytes.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(errors.InputError, match=r"bytes\.csv is not a readable text"):
+        manifest.load_csv(root / "bytes.csv", size=5)
+
+
+def test_missing_images_can_be_skipped(root):
+    text = "path,label,split\ndog/9.png,dog,train\ndog/1.png,dog,val\n"
+    data = manifest.load_csv(write(root, text), size=5, on_error="skip")
+    assert data.skipped == 1
+    assert data.id.tolist() == ["dog/1.png"]
+    assert data.split.tolist() == ["val"]
+
+
+def test_list_names_classes_by_folder(root):
+    text = "dog/1.png 0\ncat/1 of 2.png 1\n\ncat/2.png\t1\ndog/2.png -1\n"
+    data = manifest.load_list(write(root, text, "some.txt"), size=5)
+    assert data.class_names == ("dog", "cat")
+    np.testing.assert_array_equal(data.label, [0, 1, 1, UNLABELED])
+    assert data.id[1] == "cat/1 of 2.png"
+    assert data.split is None
+    np.testing.assert_array_equal(data.image[:][:, 0, 0, 0], [0, 2, 3, 1])
+
+
+def test_list_of_names(root):
+    text = "dog/1.png hound\ncat/2.png cat\n"
+    data = manifest.load_list(write(root, text), size=5)
+    assert data.class_names == ("cat", "hound")
+    np.testing.assert_array_equal(data.label, [1, 0])
+    data = manifest.load_list(write(root, text), size=5, classes=["hound", "cat"])
+    np.testing.assert_array_equal(data.label, [0, 1])
+
+
+def test_numbers_of_given_classes(root):
+    text = "dog/1.png 2\ndog/2.png 0\n"
+    data = manifest.load_list(write(root, text), size=5, classes=["a", "b", "c"])
+    assert data.class_names == ("a", "b", "c")
+    np.testing.assert_array_equal(data.label, [2, 0])
+
+
+def test_lists_are_united(root):
+    labelled = write(root, "dog/1.png 0\n", "labelled.txt")
+    rest = write(root, "dog/2.png 0\ncat/2.png 1\n", "unlabelled.txt")
+    val = write(root, "cat/2.png 1\n", "val.txt")
+    data = manifest.load_list(labelled, rest, val, size=5, name="t")
+    assert data.id.tolist() == ["dog/1.png", "dog/2.png", "cat/2.png"]
+    assert (data.name, data.class_names) == ("t", ("dog", "cat"))
+    assert manifest.read_ids(val) == ["cat/2.png"]
+    other = write(root, "cat/2.png 0\n", "other.txt")
+    with pytest.raises(
+        errors.InputError, match=r"other\.txt, line 1: cat/2\.png has label 0, but 1 in"
+    ):
+        manifest.load_list(rest, other, size=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "classes", "message"),
+    [
+        ("dog/1.png\n", None, r"line 1: must be 'path label', not 'dog/1\.png'"),
+        ("dog/1.png 0\ndog/1.png 0\n", None, "line 2: .* was already in"),
+        ("dog/1.png 0\ndog/2.png 1\n", None, "line 2: label 1 does not go with one"),
+        ("dog/1.png 0\ncat/2.png 0\n", None, "line 2: label 0 does not go with one"),
+        ("1.png 0\n", None, "line 1: label 0 does not go with one"),
+        (
+            "dog/1.png 0\ndog/2.png 2\n",
+            ["a", "b"],
+            r"line 2: label 2 is none of 0\.\.1",
+        ),
+        ("dog/1.png dgo\n", ["dog"], "line 1: there is no class 'dgo'; did you mean"),
+        ("dog/1.png -2\n", ["dog"], "line 1: there is no class '-2'"),
+        ("\n", None, "names no images"),
+    ],
+)
+def test_list_mistakes(root, text, classes, message):
+    with pytest.raises(errors.InputError, match=message):
+        manifest.load_list(write(root, text, "l.txt"), size=5, classes=classes)

@@ -1,0 +1,135 @@
+import contextlib
+import io
+import pathlib
+
+import pytest
+from rich import console as consoles
+
+from dact_jax import progress
+
+ROW = {
+    "event": "round",
+    "round": 1,
+    "step": 100,
+    "labels_target": 20,
+    "labels_val": 30,
+    "source_samples": 1000,
+    "test_accuracy": 0.834,
+    "val_accuracy": None,
+    "seconds": 12.34,
+}
+LINE = (
+    "round 1: test 83.4 %, validation - with 20 target labels bought, 30 for "
+    "validation, 1000 source samples; 12.3 s"
+)
+
+
+class Clock:
+    """Seconds that only pass when told to."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def console(*, terminal, width=120):
+    clock = Clock()
+    made = consoles.Console(
+        file=io.StringIO(),
+        force_terminal=terminal,
+        width=width,
+        get_time=clock,
+        _environ={"TERM": "xterm"},
+    )
+    return made, clock
+
+
+def test_only_round_lines_where_there_is_no_terminal():
+    out, _ = console(terminal=False, width=40)
+    with progress.make(3, 100, console=out) as show:
+        show.step(1, 50, {"ce": 0.5})
+        show.round(ROW)
+        show.step(2, 50, {"ce": 0.5})
+        show.round(ROW | {"round": 2, "val_accuracy": 0.5})
+    assert out.file.getvalue().splitlines() == [
+        LINE,
+        LINE.replace("round 1", "round 2").replace("validation -", "validation 50.0 %"),
+    ]
+
+
+def test_bar_and_round_lines_on_a_terminal():
+    out, _ = console(terminal=True)
+    with progress.make(3, 100, console=out) as show:
+        show.step(1, 50, {"ce": 0.4567, "entropy": 2.0})
+        show.round(ROW)
+        show.step(2, 25, {"ce": 0.4567, "entropy": 2.0})
+    text = out.file.getvalue()
+    assert LINE in text
+    assert "\x1b[" in text
+    assert "round 2, step 25/100  ce 0.457  entropy 2" in text
+    assert "75%" in text
+
+
+@pytest.mark.parametrize(
+    ("start", "done", "left"),
+    [((0, 0), (0, 60), "0:04:00"), ((1, 40), (1, 60), "0:02:20")],
+)
+def test_time_left_is_of_the_whole_run_and_ignores_steps_before_a_resume(
+    start, done, left
+):
+    out, clock = console(terminal=True)
+    with progress.make(3, 100, start=start, console=out) as show:
+        clock.now = 500.0  # compilation
+        show.step(done[0], done[1] - 10, {})
+        clock.now = 510.0
+        show.step(*done, {})  # one step a second
+    assert left in out.file.getvalue()
+
+
+def test_time_left_remembers_slow_selection():
+    out, clock = console(terminal=True)
+    with progress.make(3, 100, console=out) as show:
+        show.step(0, 1, {})
+        clock.now = 99.0
+        show.step(0, 100, {})
+        show.round(ROW | {"round": 0})
+        clock.now = 298.0  # the selection took 198 s
+        show.step(1, 100, {})
+    assert "0:02:30" in out.file.getvalue()  # 298 s for 199 steps, 100 left
+
+
+def test_names_of_losses_are_no_markup():
+    out, _ = console(terminal=True)
+    with progress.make(1, 10, console=out) as show:
+        show.step(0, 5, {"[red]ce": 1.0})
+    assert "[red]ce 1" in out.file.getvalue()
+
+
+def test_the_bar_goes_away_when_training_fails():
+    out, _ = console(terminal=True)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        progress.make(1, 10, console=out) as show,
+    ):
+        show.step(0, 5, {})
+        raise KeyboardInterrupt
+    assert out.file.getvalue().rstrip().endswith("\x1b[2K")  # the line is erased
+    assert "\x1b[?25h" in out.file.getvalue()  # the cursor is back
+
+
+def test_summary():
+    rows = [
+        {"event": "train", "round": 0, "step": 5, "ce": 1.0},
+        ROW
+        | {"round": 0, "labels_target": 10, "test_accuracy": 0.5, "val_accuracy": 1.0},
+        ROW,
+    ]
+    assert progress.summary(rows, pathlib.Path("runs/a/report.md")).splitlines() == [
+        "Labels used: 20 target labels bought, 30 for validation, 1000 source samples.",
+        "round  labels      test  validation  seconds",
+        "    0      10    50.0 %     100.0 %     12.3",
+        "    1      20    83.4 %           -     12.3",
+        "Report: runs/a/report.md",
+    ]
+    assert "No round is finished" in progress.summary(rows[:1], pathlib.Path("r.md"))
