@@ -55,6 +55,10 @@ def build(config: Config) -> tuple[engine.Run, dict[str, str]]:
     defaults.check(config)
     key = jax.random.key(config.seed)
     schedule = _schedule(config)
+    center = _transform(config, train=False)
+    side, channels = config.data.size, config.data.channels
+    stored = jax.ShapeDtypeStruct((1, side, side, channels), np.uint8)
+    jax.eval_shape(center, stored)  # refuses a crop, mean or std that does not fit
     task, data = _task(config)
     method = plugins.load(
         "methods",
@@ -87,7 +91,7 @@ def build(config: Config) -> tuple[engine.Run, dict[str, str]]:
         acquisition=config.acquisition,
         schedule=schedule,
         augment=_transform(config, train=True),
-        center=_transform(config, train=False),
+        center=center,
         key=key,
         train=engine.replicate(step.init_state(variables, descent)),
     )
@@ -240,6 +244,11 @@ def _encoder(config: Config) -> nn.Module:
             "(one for each domain)."
         )
     if options.encoder == "lenet":
+        if config.data.crop < lenet.SMALLEST:
+            raise errors.InputError(
+                f"data.crop={config.data.crop} is too small for a LeNet: give "
+                f"{lenet.SMALLEST} pixels or more."
+            )
         if options.num_norms > 1 and not options.batch_norm:
             raise errors.InputError(
                 "model.num_norms=2 has nothing to split in a LeNet without batch "

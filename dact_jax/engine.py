@@ -13,6 +13,7 @@ import optax
 from dact_jax import (
     checkpoint,
     devices,
+    errors,
     inference,
     keys,
     oracle,
@@ -137,7 +138,8 @@ def template(run: Run) -> Experiment:
 
 def begin(run: Run, act: rounds.Actions) -> Experiment:
     """The experiment before round 0, with its first labels bought."""
-    return rounds.begin(act, lab(run), run.policy, run.train, _sizes(run.task), run.key)
+    train = _copy(run.train)
+    return rounds.begin(act, lab(run), run.policy, train, _sizes(run.task), run.key)
 
 
 def replicate(state: PyTree) -> PyTree:
@@ -152,8 +154,12 @@ def _restart(run: Run, train: TrainState) -> TrainState:
     fresh = step.init_state(carried, run.optimizer)
     if options.carry_optimizer:
         fresh = fresh._replace(opt_state=train.opt_state)
-    # A copy: the state that is trained on is donated, and run.train must live on.
-    return replicate(jax.tree.map(lambda leaf: leaf.copy(), fresh))
+    return replicate(_copy(fresh))
+
+
+def _copy(train: TrainState) -> TrainState:
+    """One to train on: its buffers are donated, those of run.train must live on."""
+    return jax.tree.map(lambda leaf: leaf.copy(), train)
 
 
 def _make_adapt(
@@ -195,12 +201,17 @@ def _make_adapt(
             if at % schedule.save_every == 0 or at == schedule.steps:
                 save(latest)
 
-        trainer.fit(
-            lambda state, drawn: advance(state, resident, drawn, key),
-            experiment.train,
-            _chunks(run, experiment, key),
-            on_chunk,
-        )
+        try:
+            trainer.fit(
+                lambda state, drawn: advance(state, resident, drawn, key),
+                experiment.train,
+                _chunks(run, experiment, key),
+                on_chunk,
+            )
+        except errors.DivergedError as error:
+            raise errors.DivergedError(
+                f"round {experiment.round}: {error} The last checkpoint stays."
+            ) from None
         return latest
 
     return adapt

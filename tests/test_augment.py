@@ -11,6 +11,8 @@ from dact_jax.data import augment
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 PLAIN = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3}  # leaves 0..255 as it is
 
+RUN = jax.jit(augment.augment, static_argnames=("crop", "flip", "mean", "std", "pad"))
+
 
 @pytest.fixture
 def images():
@@ -38,7 +40,7 @@ def test_nothing_to_do(images, key):
 
 def test_crops_are_windows_of_every_place(images, key):
     big = np.repeat(images, 60, axis=0)
-    out = augment.augment(big, key, crop=8, flip=False, **PLAIN)
+    out = RUN(big, key, crop=8, flip=False, **PLAIN)
     out = np.round(np.asarray(out))
     top, left = out[:, 0, 0, 0], out[:, 0, 0, 1]
     offset = np.arange(8)
@@ -57,7 +59,7 @@ def test_crops_are_windows_of_every_place(images, key):
 
 def test_flip_mirrors_about_half(images, key):
     big = np.repeat(images, 100, axis=0)
-    out = np.round(augment.augment(big, key, crop=10, flip=True, **PLAIN))
+    out = np.round(RUN(big, key, crop=10, flip=True, **PLAIN))
     flipped = out[:, 0, 0, 1] == 9
     assert 250 < flipped.sum() < 350
     np.testing.assert_array_equal(out[flipped], big[flipped, :, ::-1])
@@ -66,7 +68,7 @@ def test_flip_mirrors_about_half(images, key):
 
 def test_pad_brings_in_black(images, key):
     big = np.repeat(images + 1, 50, axis=0)
-    out = np.round(augment.augment(big, key, crop=10, flip=False, pad=2, **PLAIN))
+    out = np.round(RUN(big, key, crop=10, flip=False, pad=2, **PLAIN))
     corner = {
         (bool(a), bool(b))
         for a, b in zip(

@@ -131,6 +131,7 @@ def find(id: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
 def _align(source: Dataset, target: Dataset) -> Dataset:
     """The target with its labels as numbers of the source's classes."""
     number = {name: k for k, name in enumerate(source.class_names)}
+    present = {target.class_names[k] for k in set(target.label) - {UNLABELED}}
     whole = (target.label != UNLABELED).all()
     for name in target.class_names:
         if name not in number:
@@ -138,7 +139,7 @@ def _align(source: Dataset, target: Dataset) -> Dataset:
                 f"class {name} is in {target.name} but not in source {source.name}"
             )
     for name in source.class_names:
-        if whole and name not in target.class_names:
+        if whole and name not in present:
             raise errors.InputError(
                 f"class {name} is in source {source.name} but not in {target.name}"
             )

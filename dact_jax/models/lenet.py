@@ -7,6 +7,8 @@ import jax
 
 from dact_jax.models import conv, norm
 
+SMALLEST = 16  # pixels of a side: both convolutions and poolings leave one
+
 
 class LeNet(nn.Module):
     """Two 5x5 convolutions, each pooled, and one fully connected layer.

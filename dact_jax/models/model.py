@@ -1,8 +1,9 @@
-"""The whole network as three pure functions; domain-specific norm is a vmap.
+"""The whole network as three pure functions, with one row of norm per domain.
 
 An encoder is a flax module that knows no domains: `__call__(images, *, train)` maps
-float32[B, h, w, C] to (embedding float32[B, F], taps). Its batch normalisation keeps
-its terms in the collections `norm` and `stats`, which get one row per domain here.
+float32[B, h, w, C] to (embedding float32[B, F], taps). All streams of a call pass it
+as one batch; only its `norm.BatchNorm` layers tell them apart, by the rows of terms
+that they are given.
 """
 
 import functools
@@ -15,14 +16,14 @@ import numpy as np
 
 from dact_jax import keys
 from dact_jax.models.heads import BOTTLENECK
-from dact_jax.types import Features, Key, Model, PyTree, Variables
+from dact_jax.types import Features, Key, Model, Variables
 
 ENCODER = "encoder"
 
+Heads = Mapping[str, nn.Module]
 
-def make_model(
-    encoder: nn.Module, heads: Mapping[str, nn.Module], num_norms: int
-) -> Model:
+
+def make_model(encoder: nn.Module, heads: Heads, num_norms: int) -> Model:
     """The functions of an encoder with heads.
 
     Args:
@@ -30,149 +31,150 @@ def make_model(
       heads: name -> module with the interface of `heads.py`. One named "bottleneck"
         makes the embedding that all others see. One that reads another (`on`) comes
         after it.
-      num_norms: D, rows of batch-norm terms. 1: the streams of a call form one batch
-        and share its moments; more: one row per domain (DSBN, Chang et al. 2019).
+      num_norms: D, rows of batch-norm terms. 1: the streams of a call share moments
+        and terms; more: each stream has those of its domain (DSBN, Chang et al. 2019).
 
     Raises:
-      ValueError: a head that reads one that does not come before it.
+      ValueError: a head reads one that does not come before it.
     """
-    names = list(heads)
-    for place, name in enumerate(names):
-        on = getattr(heads[name], "on", None)
-        if on is not None and on not in names[:place]:
+    for place, name in enumerate(heads):
+        on = _on(heads, name)
+        if on is not None and on not in list(heads)[:place]:
             raise ValueError(f"head {name!r} reads {on!r}, which is no head before it")
-
-    def init(key: Key, shape: tuple[int, int, int]) -> Variables:
-        images = jnp.zeros((1, *shape))
-        start = jax.jit(functools.partial(encoder.init, train=False))
-        tree = start(keys.key(key, ENCODER), images)
-        outputs = jax.eval_shape(
-            functools.partial(encoder.apply, train=False), tree, images
-        )
-        features = Features(
-            *jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), outputs)
-        )
-        norm, stats = (
-            jax.tree.map(lambda leaf: jnp.stack([leaf] * num_norms), tree.get(name, {}))
-            for name in ("norm", "stats")
-        )
-        params = {ENCODER: tree.get("params", {})}
-        variables = Variables(params, norm, stats)
-        for name in sorted(heads, key=lambda name: name != BOTTLENECK):
-            inputs = _inputs(variables, name, features, None)
-            params[name] = heads[name].init(keys.key(key, name), inputs)["params"]
-            if name == BOTTLENECK:
-                features = _narrow(variables, features, train=False, key=None)
-        return variables
-
-    def encode(
-        variables: Variables,
-        images: jax.Array,
-        domains: tuple[int, ...],
-        *,
-        train: bool,
-        key: Key | None = None,
-    ) -> tuple[Features, Variables]:
-        _check(images, domains, num_norms, train)
-        streams, batch = images.shape[:2]
-        rows = np.asarray(domains, np.int32)
-        if num_norms == 1:
-            # Batch axis first: it may be sharded, and the merged axis stays so.
-            images = images.swapaxes(0, 1).reshape(1, -1, *images.shape[2:])
-            rows = np.zeros(1, np.int32)
-        norm, stats = jax.tree.map(
-            lambda leaf: leaf[rows], (variables.norm, variables.stats)
-        )
-        dropout = None
-        if train and key is not None:
-            dropout = jax.random.split(keys.key(key, ENCODER), len(rows))
-        forward = functools.partial(_forward, encoder, train)
-        outputs, stats = jax.vmap(forward, (None, 0, 0, 0, 0))(
-            variables.params[ENCODER], norm, stats, images, dropout
-        )
-        if num_norms == 1:
-            outputs = jax.tree.map(
-                lambda x: x.reshape(batch, streams, *x.shape[2:]).swapaxes(0, 1),
-                outputs,
-            )
-        features = Features(*outputs)
-        if BOTTLENECK in heads:
-            features = _narrow(variables, features, train=train, key=key)
-        if not train:
-            return features, variables
-        written = jax.tree.map(
-            lambda leaf, new: leaf.at[rows].set(new), variables.stats, stats
-        )
-        return features, variables._replace(stats=written)
-
-    def head(
-        variables: Variables,
-        name: str,
-        features: Features,
-        *,
-        reverse: jax.Array | float | None = None,
-        key: Key | None = None,
-    ) -> jax.Array:
-        if name == BOTTLENECK:  # it ran in encode
-            return features.embedding
-        inputs = _inputs(variables, name, features, key)
-        return _apply(
-            variables, name, inputs, train=key is not None, key=key, reverse=reverse
-        )
-
-    def _apply(
-        variables: Variables,
-        name: str,
-        inputs: Features,
-        *,
-        train: bool,
-        key: Key | None,
-        reverse: jax.Array | float | None = None,
-    ) -> jax.Array:
-        return heads[name].apply(  # type: ignore[return-value]
-            {"params": variables.params[name]},
-            inputs,
-            reverse=reverse,
-            train=train,
-            # By name: called on its own or by a head that reads it, it drops the same.
-            rngs=None if key is None else {"dropout": keys.key(key, name)},
-        )
-
-    def _inputs(
-        variables: Variables, name: str, features: Features, key: Key | None
-    ) -> Features:
-        on = getattr(heads[name], "on", None)
-        if on is None:
-            return features
-        return features._replace(embedding=head(variables, on, features, key=key))
-
-    def _narrow(
-        variables: Variables, features: Features, *, train: bool, key: Key | None
-    ) -> Features:
-        narrow = _apply(variables, BOTTLENECK, features, train=train, key=key)
-        return features._replace(embedding=narrow)
-
-    return Model(init, encode, head)
+    init = functools.partial(_init, encoder, heads, num_norms)
+    return Model(
+        jax.jit(init, static_argnums=1),  # computes no features: nothing returns them
+        functools.partial(_encode, encoder, heads, num_norms),
+        functools.partial(_head, heads),
+    )
 
 
-def _forward(
+def _init(
     encoder: nn.Module,
-    train: bool,
-    params: PyTree,
-    norm: PyTree,
-    stats: PyTree,
+    heads: Heads,
+    num_norms: int,
+    key: Key,
+    shape: tuple[int, int, int],
+) -> Variables:
+    images = jnp.zeros((1, *shape))
+    tree = encoder.init(keys.key(key, ENCODER), images, train=False)
+    norm, stats = (
+        jax.tree.map(lambda leaf: jnp.stack([leaf] * num_norms), tree.get(name, {}))
+        for name in ("norm", "stats")
+    )
+    params = {ENCODER: tree.get("params", {})}
+    variables = Variables(params, norm, stats)
+
+    features = Features(*encoder.apply(tree, images, train=False))
+    for name in sorted(heads, key=lambda name: name != BOTTLENECK):
+        inputs = _inputs(heads, variables, name, features, None)
+        head = heads[name].init(keys.key(key, name), inputs)
+        params[name] = head.get("params", {})
+        if name == BOTTLENECK:
+            narrow = _apply(heads, variables, name, features, train=False, key=None)
+            features = features._replace(embedding=narrow)
+    return variables
+
+
+def _encode(
+    encoder: nn.Module,
+    heads: Heads,
+    num_norms: int,
+    variables: Variables,
     images: jax.Array,
-    dropout: Key | None,
-) -> tuple[tuple[jax.Array, tuple[jax.Array, ...]], PyTree]:
-    """One stream through the encoder with one row of norm terms -> outputs, stats."""
+    domains: tuple[int, ...],
+    *,
+    train: bool,
+    key: Key | None = None,
+) -> tuple[Features, Variables]:
+    _check(images, domains, num_norms, train)
+    rows = np.asarray(domains if num_norms > 1 else [0], np.int32)
+    norm, stats = jax.tree.map(
+        lambda leaf: leaf[rows], (variables.norm, variables.stats)
+    )
     outputs, updated = encoder.apply(
-        {"params": params, "norm": norm, "stats": stats},
-        images,
+        {"params": variables.params[ENCODER], "norm": norm, "stats": stats},
+        _interleave(images),
         train=train,
         mutable=["stats"],
-        rngs=None if dropout is None else {"dropout": dropout},
+        rngs=_dropout(key, ENCODER),
     )
-    return outputs, updated.get("stats", {})
+    features = Features(*jax.tree.map(lambda x: _separate(x, len(images)), outputs))
+    if BOTTLENECK in heads:
+        narrow = _apply(heads, variables, BOTTLENECK, features, train=train, key=key)
+        features = features._replace(embedding=narrow)
+    if not train:
+        return features, variables
+    stats = jax.tree.map(
+        lambda leaf, new: leaf.at[rows].set(new),
+        variables.stats,
+        updated.get("stats", {}),
+    )
+    return features, variables._replace(stats=stats)
+
+
+def _head(
+    heads: Heads,
+    variables: Variables,
+    name: str,
+    features: Features,
+    *,
+    reverse: jax.Array | float | None = None,
+    key: Key | None = None,
+) -> jax.Array:
+    if name == BOTTLENECK:  # it ran in encode
+        return features.embedding
+    inputs = _inputs(heads, variables, name, features, key)
+    train = key is not None
+    return _apply(heads, variables, name, inputs, train=train, key=key, reverse=reverse)
+
+
+def _inputs(
+    heads: Heads, variables: Variables, name: str, features: Features, key: Key | None
+) -> Features:
+    """Features whose embedding is what the head reads."""
+    on = _on(heads, name)
+    if on is None:
+        return features
+    return features._replace(embedding=_head(heads, variables, on, features, key=key))
+
+
+def _apply(
+    heads: Heads,
+    variables: Variables,
+    name: str,
+    inputs: Features,
+    *,
+    train: bool,
+    key: Key | None,
+    reverse: jax.Array | float | None = None,
+) -> jax.Array:
+    return heads[name].apply(  # type: ignore[return-value]
+        {"params": variables.params[name]},
+        inputs,
+        reverse=reverse,
+        train=train,
+        rngs=_dropout(key, name),
+    )
+
+
+def _on(heads: Heads, name: str) -> str | None:
+    return getattr(heads[name], "on", None)
+
+
+def _dropout(key: Key | None, name: str) -> dict[str, Key] | None:
+    """By name: a head drops the same when called and when another reads it."""
+    return None if key is None else {"dropout": keys.key(key, name)}
+
+
+def _interleave(streams: jax.Array) -> jax.Array:
+    """[S, B, ...] -> [B S, ...]: B outermost, so that a sharded B stays sharded."""
+    return streams.swapaxes(0, 1).reshape(-1, *streams.shape[2:])
+
+
+def _separate(batch: jax.Array, streams: int) -> jax.Array:
+    """[B S, ...] -> [S, B, ...]."""
+    return batch.reshape(-1, streams, *batch.shape[1:]).swapaxes(0, 1)
 
 
 def _check(
@@ -191,5 +193,5 @@ def _check(
     if train and len(set(domains)) < len(domains):
         raise ValueError(
             f"domains are {domains}: two streams of one domain would both write its "
-            "running moments; join them in one batch"
+            "running moments; join them in one stream"
         )

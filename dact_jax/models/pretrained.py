@@ -30,7 +30,9 @@ _LENET = {
     "fc": "classifier.2",
 }
 _LENET_CHANNELS = 50  # of its second convolution
-_IGNORED = re.compile(r"(^(fc|(pretext_)?classifier\.2)\.(weight|bias)|num_batches_tracked)$")
+_IGNORED = re.compile(
+    r"(^(fc|(pretext_)?classifier\.2)\.(weight|bias)|num_batches_tracked)$"
+)
 
 
 class Weights(NamedTuple):

@@ -1,0 +1,219 @@
+"""Whatever a user gets wrong: one sentence, before any training, nothing lost."""
+
+import csv
+import subprocess
+import sys
+
+import ml_collections
+import numpy as np
+import pytest
+from PIL import Image
+
+from dact_jax import build, config as defaults, engine, errors, main, workdir
+
+TINY = "configs/tiny.py"
+
+
+def _images(root, domain, classes=("cat", "dog"), count=9):
+    rng = np.random.default_rng(len(domain))
+    for name in classes:
+        folder = root / domain / name
+        folder.mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+
+
+def _config(root=None, **changes):
+    config = defaults.load(TINY)
+    if root is not None:
+        config.data.update(source=str(root / "a"), target=str(root / "b"))
+        config.policies.single.update(initial=2, per_round=1, purchases=1)
+        config.data.val_per_class = 1
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+@pytest.fixture
+def photos(tmp_path):
+    _images(tmp_path, "a")
+    _images(tmp_path, "b")
+    return tmp_path
+
+
+def _make(config):
+    """All that runs before the first training step."""
+    made, data = build.build(config)
+    engine.template(made)
+    return made, data
+
+
+def _refused(config, *parts):
+    """The sentence, which names every part."""
+    with pytest.raises(errors.InputError) as caught:
+        _make(config)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message, message
+
+
+def test_two_folders_are_read(photos):
+    made, data = _make(_config(photos))
+    assert made.task.class_names == ("cat", "dog")
+    assert len(made.task.target.test.label) == 6  # 18 images, a third
+    assert len(made.task.target.train.label) == 10  # less one a class for validation
+    assert set(data) == {"source", "target"}
+
+
+def test_missing_folder(photos):
+    config = _config(photos, **{"data.source": str(photos / "nowhere")})
+    _refused(config, str(photos / "nowhere"), "folder")
+    _refused(_config(photos, **{"data.target": ""}), "''", "give a folder")
+
+
+def test_a_class_that_only_one_domain_has(photos):
+    _images(photos, "c", classes=("cat", "dog", "emu"))
+    only_target = _config(photos, **{"data.target": str(photos / "c")})
+    _refused(only_target, "class emu", "not in source a")
+    only_source = _config(photos, **{"data.source": str(photos / "c")})
+    _refused(only_source, "class emu", "not in b")
+
+
+def test_an_unreadable_image(photos):
+    broken = photos / "b" / "dog" / "3.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    _refused(_config(photos), str(broken), "skip")
+    made, data = build.build(_config(photos, **{"data.on_error": "skip"}))
+    assert data["target_skipped"] == "1 unreadable images"
+    assert "b/dog/3.png" not in made.task.target.id
+
+
+def test_a_manifest_row_with_an_unknown_class(photos):
+    manifest = photos / "b.csv"
+    with manifest.open("w", newline="") as file:
+        rows = [("b/cat/0.png", "cat"), ("b/dog/1.png", "dogg"), ("b/dog/2.png", "")]
+        csv.writer(file).writerows([("path", "label"), *rows])
+    config = _config(photos, **{"data.target": str(manifest)})
+    _refused(config, "b.csv, line 3", "'dogg'", "did you mean 'dog'")
+
+
+def test_a_class_that_a_whole_manifest_lacks(photos):
+    manifest = photos / "b.csv"
+    rows = "".join(f"b/cat/{i}.png,cat\n" for i in range(9))
+    manifest.write_text("path,label\n" + rows)
+    config = _config(photos, **{"data.target": str(manifest), "data.val_per_class": 0})
+    _refused(config, "class dog", "not in b")
+
+
+def test_a_budget_larger_than_the_pool(photos):
+    config = _config(photos, **{"policies.single.initial": 10})
+    _refused(config, "10 + 1 x 1 = 11 target labels", "only 10")
+
+
+def test_a_class_too_small_for_validation(photos):
+    config = _config(photos, **{"data.val_per_class": 8})
+    _refused(config, "class", "of b", "labelled images", "8")
+
+
+def test_unlabelled_images_are_not_for_sale(photos):
+    for i in range(3):
+        (photos / "b" / f"new{i}.png").write_bytes(
+            (photos / "b" / "cat" / "0.png").read_bytes()
+        )
+    config = _config(photos, **{"policies.single.initial": 10})
+    _refused(config, "only 10 of the 13")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "parts"),
+    [
+        ("method", "mne", ("'mne'", "did you mean 'mme'?")),
+        ("acquisition", "kcenter", ("'kcenter'", "'k_center'")),
+        ("policy", "sngle", ("'sngle'", "'single'")),
+        ("model.encoder", "resnet17", ("'resnet17'", "resnet1")),
+        ("model.convolution", "tile", ("'tile'", "'tiled'")),
+        ("model.num_norms", 2, ("model.batch_norm=True",)),
+        ("model.weights", "nowhere.pth", ("nowhere.pth",)),
+        ("methods.mme.head", "cosin", ("'cosin'", "'cosine'")),
+        ("train.batch_source", 33, ("train.batch_source=33", "multiple")),
+        ("train.batch_target", 16, ("must be equal",)),
+        ("train.steps", 0, ("train.steps=0",)),
+        ("train.save_every", 30, ("train.save_every=30", "train.chunk=25")),
+        ("data.crop", 17, ("crop", "17")),
+        ("data.crop", 12, ("data.crop=12", "16 pixels")),
+        ("data.mean", (0.5, 0.5), ("mean needs 1 values",)),
+        ("data.on_error", "ignore", ("'ignore'",)),
+        ("data.transductive_set", "some", ("'some'",)),
+        ("data.val_list", "val.txt", ("go together",)),
+    ],
+)
+def test_a_wrong_value(photos, field, value, parts):
+    _refused(_config(photos, **{field: value}), *parts)
+
+
+def test_an_unknown_or_ill_typed_field():
+    config = defaults.load(TINY)
+    config.train.stps = 5
+    _refused(config, "'train.stps'", "'train.steps'")
+    for field, value, wanted in (
+        ("train.steps", 1.5, "int"),
+        ("train.learning_rate", "fast", "float"),
+        ("data.transductive", 1, "bool"),
+        ("name", 3, "str"),
+        ("data.mean", 0.5, "tuple"),
+    ):
+        flat = defaults.load(TINY).to_dict()
+        inner = flat
+        for name in field.split(".")[:-1]:
+            inner = inner[name]
+        inner[field.split(".")[-1]] = value
+        _refused(ml_collections.ConfigDict(flat), f"config.{field}=", wanted)
+
+
+def test_a_whole_number_is_a_fine_float():
+    config = defaults.get_config()
+    config.train.learning_rate = 1
+    defaults.check(config)
+
+
+def test_an_unknown_preset_or_argument():
+    with pytest.raises(errors.InputError, match="did you mean 's_act'"):
+        defaults.load("configs/digits.py:preset=s_atc")
+    with pytest.raises(errors.InputError, match="must be preset=<name>"):
+        defaults.load("configs/digits.py:s_act")
+
+
+def test_a_missing_config_file():
+    with pytest.raises(errors.InputError, match=r"no config file 'configs/digit\.py'"):
+        defaults.load("configs/digit.py")
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.train.stps=4", "'train.stps'; did you mean 'train.steps'?"),
+        ("--config.train.steps=abc", "--config.train.steps=abc"),
+        ("--confg.seed=1", "confg.seed"),
+    ],
+)
+def test_the_command_line_answers_in_one_sentence(argument, message):
+    command = [sys.executable, "-m", "dact_jax.main", f"--config={TINY}", argument]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stdout == ""
+
+
+def test_a_workdir_of_another_config(photos, tmp_path):
+    folder = tmp_path / "run"
+    config = _config(photos)
+    workdir.claim(folder, config.to_dict(), data={}, devices=[])
+    other = _config(photos, **{"policies.single.per_round": 2})
+    before = (folder / "config.yaml").read_bytes()
+    with pytest.raises(errors.InputError) as caught:
+        main.run(other, folder, "command")
+    assert "policies.single.per_round=1" in str(caught.value)
+    assert "asks for 2" in str(caught.value)
+    assert (folder / "config.yaml").read_bytes() == before

@@ -1,0 +1,54 @@
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dact_jax import checkpoint
+from dact_jax.types import Experiment, Pools, TrainState, Variables
+
+
+def _experiment(number):
+    params = {"encoder": {"w": jnp.full((2, 3), number / 3, jnp.float32)}}
+    state = optax.sgd(0.1, momentum=0.9).init(params)
+    train = TrainState(jnp.int32(number), Variables(params, {}, {}), state)
+    pools = Pools(np.ones(3, bool), np.arange(4) < number)
+    label = np.arange(4, dtype=np.int32)
+    return Experiment(number, pools, label, (), train, number / 7)
+
+
+def test_what_was_saved_comes_back_bit_for_bit(tmp_path):
+    store = checkpoint.open_store(tmp_path)
+    assert store.restore(_experiment(0)) is None
+    store.save(1, _experiment(1))
+    store.save(5, _experiment(2))
+    found = store.restore(_experiment(0))
+    store.close()
+    assert (found.round, found.seconds) == (2, 2 / 7)
+    assert isinstance(found.round, int)
+    assert isinstance(found.label, np.ndarray)
+    assert found.pools.target.dtype == bool
+    np.testing.assert_array_equal(found.pools.target, [True, True, False, False])
+    weights = found.train.variables.params["encoder"]["w"]
+    np.testing.assert_array_equal(weights, np.full((2, 3), 2 / 3, np.float32))
+    assert type(found.train.opt_state) is type(_experiment(0).train.opt_state)
+
+
+def test_the_newest_two_stay(tmp_path):
+    store = checkpoint.open_store(tmp_path)
+    for number in range(4):
+        store.save(number, _experiment(number))
+    store.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
+
+
+def test_a_save_that_was_cut_off_does_not_count(tmp_path):
+    store = checkpoint.open_store(tmp_path)
+    store.save(1, _experiment(1))
+    store.close()
+    torn = tmp_path / "2.orbax-checkpoint-tmp"  # what a kill leaves behind
+    (torn / "default").mkdir(parents=True)
+    (torn / "default" / "manifest.ocdbt").write_bytes(b"half")
+    again = checkpoint.open_store(tmp_path)
+    assert again.restore(_experiment(0)).round == 1
+    again.save(2, _experiment(2))
+    assert again.restore(_experiment(0)).round == 2
+    again.close()

@@ -1,0 +1,116 @@
+"""What every plug-in keeps, found by walking the package: a new file is tested too."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dact_jax import optimizer, plugins, step
+from dact_jax.types import Evidence, Lab
+from tests import toy
+
+METHODS = plugins.names("methods")
+ACQUISITIONS = plugins.names("acquisitions")
+POLICIES = plugins.names("policies")
+BLIND = ("random",)  # these do not look at the pool, so its order matters to them
+
+
+def _evidence(seed=0, num=40):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(num, 5)).astype(np.float32)
+    embedding = rng.normal(size=(num, 6)).astype(np.float32)
+    return Evidence(embedding, {"classifier": logits}, None)
+
+
+def _taken(num=40):
+    return np.arange(num) % 4 == 0
+
+
+@pytest.mark.parametrize("name", ACQUISITIONS)
+@pytest.mark.parametrize("budget", [0, 1, 7, 30])  # 30 = all that is left
+def test_acquisitions_pick_distinct_free_rows(name, budget, key):
+    picked = plugins.load("acquisitions", name)(_evidence(), _taken(), budget, key)
+    assert picked.row.dtype == np.int32
+    assert picked.score.dtype == np.float32
+    assert picked.row.shape == picked.score.shape == (budget,)
+    assert len(set(picked.row.tolist())) == budget
+    assert not _taken()[picked.row].any()
+
+
+@pytest.mark.parametrize("name", ACQUISITIONS)
+def test_acquisitions_are_functions_of_the_key(name, key):
+    acquire = plugins.load("acquisitions", name)
+    once, again = (acquire(_evidence(), _taken(), 9, key) for _ in range(2))
+    np.testing.assert_array_equal(once.row, again.row)
+
+
+@pytest.mark.parametrize("name", sorted(set(ACQUISITIONS) - set(BLIND)))
+def test_permuting_the_pool_permutes_the_picks(name, key):
+    acquire, evidence = plugins.load("acquisitions", name), _evidence()
+    order = np.random.default_rng(1).permutation(40)
+    permuted = Evidence(
+        evidence.embedding[order],
+        {"classifier": evidence.outputs["classifier"][order]},
+        None,
+    )
+    picked = acquire(evidence, _taken(), 9, key)
+    moved = acquire(permuted, _taken()[order], 9, key)
+    np.testing.assert_array_equal(order[moved.row], picked.row)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("num_norms", [1, 2])
+def test_methods_train_every_head_and_compile_once(name, num_norms, key):
+    method = plugins.load("methods", name, 3)
+    network = toy.network(method, num_norms=num_norms)
+    variables = network.init(key, (16, 16, 1))
+    for head in method.heads:
+        assert head in variables.params
+    sgd = optimizer.sgd(optimizer.inverse_decay(0.01, 1e-4), weight_decay=0.0)
+    state = before = step.init_state(variables, sgd)
+    one = jax.jit(step.make_step(network, method, sgd, num_steps=10))
+    for i in range(2):
+        state, metrics = one(state, toy.batch(jax.random.key(i)), key)
+        assert all(np.isfinite(value) for value in metrics.values()), metrics
+    assert one._cache_size() == 1
+    same = jax.tree.map(
+        lambda a, b: a.shape == b.shape and a.dtype == b.dtype, before, state
+    )
+    assert all(jax.tree.leaves(same))
+    for head, leaves in state.variables.params.items():
+        old = before.variables.params[head]
+        assert not toy.same(old, leaves), f"{head} was not trained"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_work_before_any_target_label(name, key):
+    method = plugins.load("methods", name, 3)
+    network = toy.network(method)
+    variables = network.init(key, (16, 16, 1))
+    batch = toy.batch(key, target=False)
+    for loss in method.losses:
+        value, _ = loss(network, variables, batch, key, jnp.float32(0))
+        assert np.isfinite(value)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_policies_only_grow_the_pools(name, key):
+    num_source, num_target = 12, 60
+    lab = Lab(lambda variables, domain: _evidence(domain, 60), np.arange(60) != 5)
+    acquire = plugins.load("acquisitions", "k_center")
+    policy = plugins.load("policies", name, acquire, np.arange(60) < 2)
+    first = policy.init(lab, num_source, num_target, key)
+    pools, memory = first.pools, first.memory
+    assert pools.source.shape == (num_source,)
+    assert pools.target[first.picked["target"].row].all()
+    assert pools.target.sum() == first.picked["target"].row.size
+    for number in range(policy.num_selections):
+        now = policy.select(lab, None, pools, memory, jax.random.fold_in(key, number))
+        assert (now.pools.target >= pools.target).all()
+        assert (now.pools.source >= pools.source).all()
+        row = now.picked["target"].row
+        assert not pools.target[row].any()
+        assert now.pools.target.sum() == pools.target.sum() + row.size
+        assert now.pools.target[row].all()
+        assert not now.pools.target[5]  # its label is not for sale
+        pools, memory = now.pools, now.memory

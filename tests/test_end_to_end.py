@@ -1,0 +1,177 @@
+"""The command that a user types, on real digits: its result, its folder, its resume."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dact_jax import workdir
+
+CONFIG = "configs/tiny.py"
+SHORT = [
+    "--config.train.steps=40",
+    "--config.train.chunk=10",
+    "--config.train.save_every=20",
+    "--config.policies.single.purchases=2",
+]
+
+
+def _command(folder, preset, *options):
+    command = [sys.executable, "-m", "dact_jax.main", f"--config={CONFIG}:{preset}"]
+    return [*command, f"--workdir={folder}", *options]
+
+
+def _run(folder, preset, *options):
+    done = _try(folder, preset, *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _try(folder, preset, *options):
+    return subprocess.run(
+        _command(folder, preset, *options),
+        capture_output=True,
+        text=True,
+        env=_env(folder),
+    )
+
+
+def _env(folder):
+    """One device, as on a user's CPU; what one run compiled serves the next."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(folder.parent.parent / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+    }
+    return {**os.environ, "XLA_FLAGS": "", **cache}
+
+
+def _rows(folder):
+    """All rows without the seconds, which no two runs share."""
+    rows = workdir.read(folder)
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def _accuracies(folder):
+    return [row["test_accuracy"] for row in _rows(folder) if row["event"] == "round"]
+
+
+def test_active_adaptation_beats_source_only_and_leaves_its_files(tmp_path):
+    _run(tmp_path / "source", "preset=source_only")
+    out = _run(tmp_path / "active", "preset=s_act")
+    (alone,) = _accuracies(tmp_path / "source")
+    adapted = _accuracies(tmp_path / "active")
+    assert adapted[-1] > alone + 0.15
+    assert len(adapted) == 3
+    assert "30 target labels bought, 30 for validation, 4000 source samples" in out
+    folder = tmp_path / "active"
+    for name in ("config.yaml", "metrics.jsonl", "picks.csv", "report.md"):
+        assert (folder / name).stat().st_size > 0
+    assert f"Report: {folder / 'report.md'}" in out
+    with Image.open(folder / "learning_curve.png") as curve:
+        assert curve.format == "PNG"
+    assert "\x1b" not in out  # quiet: no terminal, no control codes
+    picks = workdir.read_picks(folder)
+    assert [pick.round for pick in picks] == [0] * 10 + [1] * 10 + [2] * 10
+    assert len({pick.id for pick in picks}) == 30
+    assert {pick.checkpoint for pick in picks} == {"", "0/100", "1/100"}
+    report = (folder / "report.md").read_text()
+    assert f"{100 * adapted[-1]:.2f}" in report
+
+
+def test_killed_in_a_round_and_started_again_it_is_the_same_run(tmp_path):
+    _run(tmp_path / "whole", "preset=s_act", *SHORT)
+    killed = tmp_path / "killed"
+    for place in ((0, 30), (1, 10)):  # both between two checkpoints
+        process = subprocess.Popen(
+            _command(killed, "preset=s_act", *SHORT),
+            stdout=subprocess.DEVNULL,
+            env=_env(killed),
+        )
+        _wait_for(killed, place, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    out = _run(killed, "preset=s_act", *SHORT)
+    assert _rows(killed) == _rows(tmp_path / "whole")  # floats as text: every bit
+    assert (killed / "picks.csv").read_bytes() == (
+        tmp_path / "whole" / "picks.csv"
+    ).read_bytes()
+    assert "round 0:" not in out  # it went on, it did not start over
+
+    before = _contents(killed)
+    again = _run(killed, "preset=s_act", *SHORT)
+    assert "is finished" in again
+    assert _contents(killed) == before
+
+
+def _wait_for(folder, place, process):
+    """Until metrics.jsonl holds a training row of that place or a later one."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        for row in workdir.read(folder):
+            if row["event"] == "train" and (row["round"], row["step"]) >= place:
+                return
+        time.sleep(0.005)
+    pytest.fail(f"no row of {place} came; exit code {process.poll()}")
+
+
+def _contents(folder):
+    files = [path for path in pathlib.Path(folder).rglob("*") if path.is_file()]
+    return {path: path.read_bytes() for path in files}
+
+
+def test_a_loss_that_becomes_nan_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    short = [*SHORT, "--config.train.learning_rate=1e30"]
+    done = _try(tmp_path / "run", "preset=s_act", *short)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().split("\n")
+    assert "round 0: " in line
+    assert "at step " in line
+    assert "The last checkpoint stays." in line
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["0"]
+
+
+@pytest.mark.parametrize("device_bytes", [0, 2**30])
+def test_own_photos_from_disk_or_device_with_a_norm_a_domain(tmp_path, device_bytes):
+    rng = np.random.default_rng(0)
+    for domain, light in (("studio", 120), ("phone", 60)):
+        for name, stripe in (("flat", 1), ("striped", 4)):
+            folder = tmp_path / domain / name
+            folder.mkdir(parents=True)
+            for i in range(24):
+                pixels = rng.integers(0, light, (20, 20, 3))
+                pixels[:, ::stripe] += 100
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.jpg")
+    options = {
+        "data.source": tmp_path / "studio",
+        "data.target": tmp_path / "phone",
+        "data.channels": 3,
+        "data.size": 20,
+        "data.flip": True,
+        "data.mean": "(0.5, 0.5, 0.5)",
+        "data.std": "(0.5, 0.5, 0.5)",
+        "data.device_bytes": device_bytes,
+        "model.batch_norm": True,
+        "model.num_norms": 2,
+        "policies.single.initial": 4,
+        "policies.single.per_round": 4,
+        "policies.single.purchases": 1,
+        "train.batch_source": 8,
+        "train.batch_target": 8,
+        "train.batch_unlabeled": 8,
+        "train.carry_weights": False,
+    }
+    given = [f"--config.{name}={value}" for name, value in options.items()]
+    _run(tmp_path / "run", "preset=s_act", *SHORT[:3], *given)
+    assert len(_accuracies(tmp_path / "run")) == 2
+    ids = {pick.id for pick in workdir.read_picks(tmp_path / "run")}
+    assert len(ids) == 8
+    assert all(id.startswith("phone/") for id in ids)
+    rows = [row for row in _rows(tmp_path / "run") if row["event"] == "train"]
+    assert json.loads(json.dumps(rows)) == rows

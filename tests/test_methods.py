@@ -1,0 +1,129 @@
+"""The equations of each method, worked by hand, and the directions of its steps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dact_jax import errors, ops, plugins
+from dact_jax.models import model
+from dact_jax.types import SOURCE, TARGET, Batch, Examples, Variables
+from tests import toy
+
+IMAGES = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32).reshape(2, 1, 1, 2)
+LABELS = np.array([0, 2], np.int32)
+
+
+def _tiny(name, **options):
+    """An identity encoder with prototypes (1, 0), (0, 1), (0, 0) behind it."""
+    method = plugins.load("methods", name, 3, **options)
+    network = model.make_model(toy.Flat(2), method.heads, 1)
+    prototypes = jnp.array([[1.0, 0, 0], [0, 1.0, 0]])
+    variables = network.init(jax.random.key(0), (1, 1, 2))
+    classifier = jax.tree.map(jnp.zeros_like, variables.params["classifier"])
+    (layer,) = classifier
+    classifier[layer]["kernel"] = prototypes
+    encoder = {"fc": {"kernel": jnp.eye(2), "bias": jnp.zeros(2)}}
+    params = {"encoder": encoder, "classifier": classifier}
+    return method, network, Variables(params, {}, {})
+
+
+def _batch():
+    target = Examples(jnp.asarray(IMAGES), jnp.array([1, -1], jnp.int32))
+    return Batch(Examples(jnp.asarray(IMAGES), jnp.asarray(LABELS)), target, IMAGES)
+
+
+def _value(method, number, network, variables):
+    loss = method.losses[number]
+    return loss(network, variables, _batch(), jax.random.key(0), jnp.float32(0))
+
+
+def test_source_only_by_hand():
+    """Logits are (1, 0, 0) and (0, 1, 0); of the target only the first is labelled."""
+    value, (_, metrics) = _value(*_order(_tiny("source_only"), 0))
+    # -log p: source rows 0 (its label has logit 1) and 1 (0), target row 0 (0)
+    expected = np.log(np.e + 2) - 1 / 3
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(metrics["cross_entropy"], expected, rtol=1e-5)
+
+
+def test_minimax_entropy_by_hand():
+    made = _tiny("mme", head="cosine", temperature=0.5, weight=0.2)
+    value, (_, metrics) = _value(*_order(made, 1))
+    p = np.exp([2.0, 0, 0]) / np.exp([2.0, 0, 0]).sum()  # cosine 1 over T = 0.5
+    entropy = -(p * np.log(p + 1e-5)).sum()
+    np.testing.assert_allclose(metrics["entropy"], entropy, rtol=1e-5)
+    np.testing.assert_allclose(value, -0.2 * entropy, rtol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["cosine", "two_layer"])
+def test_a_step_on_c_raises_the_target_entropy_and_one_on_f_lowers_it(head, key):
+    method = plugins.load("methods", "mme", 3, head=head, temperature=0.5)
+    network = toy.network(method)
+    variables = network.init(key, (16, 16, 1))
+    batch = toy.batch(key, size=16)
+    grads = jax.grad(
+        lambda params: method.losses[1](
+            network, variables._replace(params=params), batch, key, jnp.float32(0)
+        )[0]
+    )(variables.params)
+
+    def entropy(params):
+        now = variables._replace(params=params)
+        # The training mode with the loss's own key: the very function that it saw.
+        features, _ = network.encode(
+            now, batch.unlabeled[None], (TARGET,), train=True, key=_encoder_key(key)
+        )
+        return float(ops.entropy(network.head(now, "classifier", features)))
+
+    before = entropy(variables.params)
+    for name, sign in _groups(head):
+        moved = _descend(variables.params, grads, name)
+        assert np.sign(entropy(moved) - before) == sign, name
+
+
+def _groups(head):
+    """Parameter groups and where a step on them sends the entropy."""
+    yield ("encoder",), -1
+    if head == "two_layer":
+        yield ("classifier", "fc1"), -1  # reversal is after fc1: it moves with F
+        yield ("classifier", "fc2"), 1
+    else:
+        yield ("classifier",), 1
+
+
+def _descend(params, grads, name):
+    def move(path, w, g):
+        inside = tuple(part.key for part in path)[: len(name)] == name
+        return w - 1e-2 * g / (jnp.linalg.norm(g) + 1e-12) if inside else w
+
+    return jax.tree_util.tree_map_with_path(move, params, grads)
+
+
+def _encoder_key(key):
+    from dact_jax import keys
+
+    return keys.key(key, "encoder")
+
+
+def test_source_and_target_go_through_their_own_norm_rows(key):
+    method = plugins.load("methods", "source_only", 3)
+    network = toy.network(method, num_norms=2)
+    variables = network.init(key, (16, 16, 1))
+    batch = toy.batch(key, target=False)
+    _, (after, _) = method.losses[0](network, variables, batch, key, jnp.float32(0))
+    for old, new in zip(
+        jax.tree.leaves(variables.stats), jax.tree.leaves(after.stats), strict=True
+    ):
+        assert not np.allclose(old[SOURCE], new[SOURCE])
+        np.testing.assert_array_equal(old[TARGET], new[TARGET])
+
+
+def test_an_unknown_head_is_refused():
+    with pytest.raises(errors.InputError, match=r"methods\.mme\.head='cosin'"):
+        plugins.load("methods", "mme", 3, head="cosin")
+
+
+def _order(made, number):
+    method, network, variables = made
+    return method, number, network, variables

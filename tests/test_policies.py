@@ -1,0 +1,77 @@
+import jax
+import numpy as np
+import pytest
+
+from dact_jax import errors, plugins
+from dact_jax.types import TARGET, Evidence, Lab
+
+NOBODY = np.zeros(30, bool)
+
+
+def _lab(buyable=None):
+    points = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+
+    def sweep(variables, domain):
+        assert domain == TARGET
+        return Evidence(points, {}, None)
+
+    return Lab(sweep, np.ones(30, bool) if buyable is None else buyable)
+
+
+def _single(labelled=NOBODY, **options):
+    acquire = plugins.load("acquisitions", "k_center")
+    return plugins.load("policies", "single", acquire, labelled, **options)
+
+
+def test_single_spends_what_table_6_says(key):
+    policy = _single(initial=4, per_round=3, purchases=2)
+    assert (policy.num_rounds, policy.num_selections) == (3, 2)
+    now = policy.init(_lab(), 7, 30, key)
+    assert now.pools.source.all()
+    assert now.pools.target.sum() == 4
+    for spent in (7, 10):
+        now = policy.select(_lab(), None, now.pools, now.memory, key)
+        assert now.pools.target.sum() == spent
+
+
+def test_single_to_the_letter_ends_with_a_purchase():
+    policy = _single(purchases=3, final_training=False)
+    assert (policy.num_rounds, policy.num_selections) == (3, 3)
+
+
+def test_labelled_samples_are_the_centers(key):
+    policy = _single(initial=0, per_round=1, purchases=1, labelled=np.arange(30) == 4)
+    now = policy.init(_lab(), 7, 30, key)
+    picked = policy.select(_lab(), None, now.pools, (), key).picked["target"]
+    points = _lab().sweep(None, TARGET).embedding
+    far = np.linalg.norm(points - points[4], axis=-1)
+    assert picked.row.tolist() == [far.argmax()]
+    np.testing.assert_allclose(picked.score, far.max(), rtol=1e-6)
+
+
+def test_first_labels_depend_on_the_key_alone(key):
+    policy = _single(initial=5, per_round=1, purchases=1)
+    one, same = (policy.init(_lab(), 7, 30, key).pools.target for _ in range(2))
+    other = policy.init(_lab(), 7, 30, jax.random.key(1)).pools.target
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+def test_a_budget_larger_than_the_pool_is_refused(key):
+    policy = _single(initial=10, per_round=10, purchases=2)
+    policy.init(_lab(), 7, 30, key)  # exactly the pool
+    with pytest.raises(errors.InputError, match="= 30 target labels, but only 29"):
+        policy.init(_lab(np.arange(30) > 0), 7, 30, key)
+
+
+def test_a_negative_number_is_refused():
+    with pytest.raises(errors.InputError, match=r"policies\.single\.per_round=-1"):
+        _single(per_round=-1)
+
+
+def test_fixed_buys_nothing(key):
+    labelled = np.arange(30) % 3 == 0
+    policy = plugins.load("policies", "fixed", None, labelled)
+    now = policy.init(_lab(), 7, 30, key)
+    np.testing.assert_array_equal(now.pools.target, labelled)
+    assert (policy.num_rounds, policy.num_selections) == (1, 0)

@@ -1,0 +1,179 @@
+"""The outer loop with a fake laboratory: every order of calls, killed at every call."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+
+from dact_jax import plugins, rounds
+from dact_jax.types import UNLABELED, Evidence, Lab
+
+TRUTH = (np.arange(40) * 7 % 3).astype(np.int32)
+STEPS = 4
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no handler of the code under test sees it."""
+
+
+class Train(NamedTuple):
+    step: int
+    variables: float
+
+
+class World:
+    """A disk (checkpoint and rows) that outlives the process, and fake verbs."""
+
+    def __init__(self, die_at=None):
+        self.saved, self.rows, self.calls, self.die_at = None, [], 0, die_at
+
+    def call(self):
+        self.calls += 1
+        if self.calls == self.die_at:
+            raise Killed
+
+    def save(self, experiment):
+        self.call()
+        self.saved = experiment
+
+    def adapt(self, experiment):
+        train = experiment.train
+        while train.step < STEPS:
+            self.call()
+            heard = float(experiment.label[experiment.pools.target].sum())
+            train = Train(train.step + 1, train.variables * 0.5 + heard + train.step)
+            self.rows.append((experiment.round, train.step, train.variables))
+            if train.step % 2 == 0:
+                self.save(experiment._replace(train=train))
+        return experiment._replace(train=train)
+
+    def measure(self, experiment):
+        self.call()
+        return {"event": "round", "value": experiment.train.variables}
+
+    def record_round(self, number, row):
+        self.rows.append((number, STEPS + 1, row["value"]))
+        self.call()
+
+    def record_picks(self, number, picked):
+        self.rows.append((number, -1, picked["target"].row.tolist()))
+        self.call()
+
+    def rewind(self):
+        """As workdir.rewind does."""
+        at = (-1, -1) if self.saved is None else (self.saved.round, self._step())
+        self.rows = [
+            row
+            for row in self.rows
+            if row[0] < at[0] or (row[0] == at[0] and row[1] <= at[1])
+        ]
+
+    def _step(self):
+        return self.saved.train.step
+
+    def oracle(self, row):
+        self.call()
+        return TRUTH[row]
+
+    def actions(self):
+        return rounds.Actions(
+            adapt=self.adapt,
+            measure=self.measure,
+            restart=lambda train: Train(0, train.variables),
+            oracle=self.oracle,
+            save=self.save,
+            record_round=self.record_round,
+            record_picks=self.record_picks,
+        )
+
+
+def _sweep(variables, domain):
+    rng = np.random.default_rng(abs(int(variables * 1000)))
+    return Evidence(rng.normal(size=(40, 3)).astype(np.float32), {}, None)
+
+
+LAB = Lab(_sweep, np.ones(40, bool))
+
+
+def _policy(**options):
+    acquire = plugins.load("acquisitions", "k_center")
+    options = {"initial": 4, "per_round": 3, "purchases": 2, **options}
+    return plugins.load("policies", "single", acquire, np.zeros(40, bool), **options)
+
+
+def _go(world, policy, key):
+    actions = world.actions()
+    experiment = world.saved
+    if experiment is None:
+        experiment = rounds.begin(actions, LAB, policy, Train(0, 1.0), (5, 40), key)
+    return rounds.run(experiment, actions, LAB, policy, key)
+
+
+def test_order_of_a_run(key):
+    world = World()
+    done = _go(world, _policy(), key)
+    assert done.round == 3
+    assert done.pools.target.sum() == 10
+    places = [row[:2] for row in world.rows]
+    one_round = [*range(1, STEPS + 2)]
+    expected = [(r, s) for r in range(3) for s in (-1, *one_round)]
+    assert places == expected
+
+
+def test_only_bought_labels_are_known(key):
+    done = _go(World(), _policy(), key)
+    np.testing.assert_array_equal(
+        done.label[done.pools.target], TRUTH[done.pools.target]
+    )
+    assert (done.label[~done.pools.target] == UNLABELED).all()
+
+
+def test_to_the_letter_the_last_purchase_is_not_trained_on(key):
+    world = World()
+    done = _go(world, _policy(final_training=False), key)
+    assert done.pools.target.sum() == 10
+    assert world.rows[-1][:2] == (2, -1)
+    assert max(row[0] for row in world.rows if row[1] > 0) == 1
+
+
+def test_a_finished_run_does_nothing(key):
+    world = World()
+    _go(world, _policy(), key)
+    before = (list(world.rows), world.calls)
+    _go(world, _policy(), key)
+    assert (world.rows, world.calls) == before
+
+
+def test_killed_at_any_call_and_resumed_it_is_the_same_run(key):
+    whole = World()
+    done = _go(whole, _policy(), key)
+    for die_at in range(1, whole.calls + 1):
+        world = World(die_at)
+        with pytest.raises(Killed):
+            _go(world, _policy(), key)
+        world.die_at = None
+        world.rewind()
+        again = _go(world, _policy(), key)
+        assert world.rows == whole.rows, f"killed at call {die_at}"
+        np.testing.assert_array_equal(again.pools.target, done.pools.target)
+        assert again.train == done.train
+
+
+def test_rounds_use_different_keys(key):
+    policy = plugins.load(
+        "policies",
+        "single",
+        plugins.load("acquisitions", "random"),
+        np.zeros(40, bool),
+        initial=0,
+        per_round=10,
+        purchases=2,
+    )
+    world = World()
+    _go(world, policy, key)
+    first, second = (row[2] for row in world.rows if row[1] == -1 and row[0] > 0)
+    other = World()
+    _go(other, policy, jax.random.key(1))
+    assert not set(first) & set(second)
+    assert other.rows != world.rows
