@@ -15,6 +15,7 @@ from dact_jax import (
     devices,
     engine,
     errors,
+    inference,
     keys,
     optimizer,
     plugins,
@@ -29,10 +30,10 @@ from dact_jax.data import (
     streams,
 )
 from dact_jax.models import lenet, model, pretrained, resnet
+from dact_jax.run import Run, Schedule
 from dact_jax.types import (
     BatchSizes,
     Dataset,
-    Examples,
     Key,
     Method,
     Model,
@@ -43,7 +44,7 @@ from dact_jax.types import (
 Config: TypeAlias = ml_collections.ConfigDict
 
 
-def build(config: Config) -> tuple[engine.Run, dict[str, str]]:
+def build(config: Config) -> tuple[Run, dict[str, str]]:
     """Reads the data and makes what a run needs.
 
     Returns:
@@ -82,7 +83,7 @@ def build(config: Config) -> tuple[engine.Run, dict[str, str]]:
         **_options(config, "policies", config.policy),
     )
     variables = _variables(config, network, keys.key(key, "init"))
-    run = engine.Run(
+    run = Run(
         task=task,
         method=method,
         model=network,
@@ -91,19 +92,19 @@ def build(config: Config) -> tuple[engine.Run, dict[str, str]]:
         acquisition=config.acquisition,
         schedule=schedule,
         augment=_transform(config, train=True),
-        center=center,
+        forward=inference.make_forward(network, tuple(method.heads), center),
         key=key,
         train=engine.replicate(step.init_state(variables, descent)),
     )
     return run, data
 
 
-def _schedule(config: Config) -> engine.Schedule:
+def _schedule(config: Config) -> Schedule:
     _check_batches(config)
     train = config.train
     sizes = BatchSizes(train.batch_source, train.batch_target, train.batch_unlabeled)
     names = ("steps", "chunk", "save_every", "eval_batch", "carry_weights")
-    return engine.Schedule(
+    return Schedule(
         sizes=sizes,
         carry_optimizer=train.carry_optimizer,
         **{name: train[name] for name in names},
@@ -164,7 +165,8 @@ def _task(config: Config) -> tuple[Task, dict[str, str]]:
         record[side] = fingerprint.of(data)
         if data.skipped:
             record[f"{side}_skipped"] = f"{data.skipped} unreadable images"
-    return _place(task, config.data.device_bytes), record
+    everywhere = devices.replicated(devices.mesh())
+    return streams.place_task(task, config.data.device_bytes, everywhere), record
 
 
 def _lists(files: tuple[str, ...]) -> splits.Lists | None:
@@ -192,28 +194,6 @@ def _read(
         on_error=data.on_error,
         classes=classes,
     )
-
-
-def _place(task: Task, limit: int) -> Task:
-    placed: dict[int, Examples] = {}
-
-    def place(part: Examples) -> Examples:  # parts that are one stay one
-        if id(part) not in placed:
-            small = streams.place(part, limit)
-            image = small.image
-            if isinstance(image, jax.Array):
-                image = jax.device_put(image, devices.replicated(devices.mesh()))
-            placed[id(part)] = small._replace(image=image)
-        return placed[id(part)]
-
-    source, target = (
-        domain._replace(
-            train=place(domain.train), val=place(domain.val), test=place(domain.test)
-        )
-        for domain in (task.source, task.target)
-    )
-    unlabeled = None if task.unlabeled is None else place(task.unlabeled)
-    return Task(source, target, task.class_names, unlabeled)
 
 
 def _given(config: Config, task: Task) -> np.ndarray:

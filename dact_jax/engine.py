@@ -4,11 +4,10 @@ import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
-import optax
 
 from dact_jax import (
     checkpoint,
@@ -24,21 +23,18 @@ from dact_jax import (
     workdir,
 )
 from dact_jax.data import streams
+from dact_jax.run import Run
 from dact_jax.types import (
     SOURCE,
     TARGET,
     UNLABELED,
     Batch,
-    BatchSizes,
     Evidence,
     Examples,
     Experiment,
     Key,
     Lab,
-    Method,
-    Model,
     Picked,
-    Policy,
     PyTree,
     Task,
     TrainState,
@@ -46,39 +42,12 @@ from dact_jax.types import (
 )
 
 
-class Schedule(NamedTuple):
-    steps: int  # iterations a round
-    sizes: BatchSizes
-    chunk: int  # iterations a dispatch
-    save_every: int  # iterations between two checkpoints of a round
-    eval_batch: int
-    carry_weights: bool  # a round goes on from the weights of the one before
-    carry_optimizer: bool  # and from its momentum and schedule
-
-
-class Run(NamedTuple):
-    """Data read, network initialised, nothing trained."""
-
-    task: Task
-    method: Method
-    model: Model
-    optimizer: optax.GradientTransformation
-    policy: Policy
-    acquisition: str  # its name, for the record
-    schedule: Schedule
-    augment: Callable[[jax.Array, Key], jax.Array]  # uint8[B, H, W, C] -> float32
-    center: Callable[[jax.Array], jax.Array]  # the same without randomness
-    key: Key
-    train: TrainState  # what round 0 begins with
-
-
 def lab(run: Run) -> Lab:
     """What the run's policy may do."""
-    forward = _forward(run)
 
     def sweep(variables: Variables, domain: int) -> Evidence:
         part = (run.task.source, run.task.target)[domain]
-        evidence = _sweep(run, forward, variables, part.train, domain)
+        evidence = _sweep(run, variables, part.train, domain)
         return evidence if domain == SOURCE else evidence._replace(label=None)
 
     return Lab(sweep, np.asarray(run.task.target.train.label) != UNLABELED)
@@ -234,19 +203,14 @@ def _chunks(run: Run, experiment: Experiment, key: Key) -> Iterator[Batch]:
         yield jax.device_put(streams.chunk(drawn, length), split)
 
 
-def _forward(run: Run) -> inference.Forward:
-    return inference.make_forward(run.model, tuple(run.method.heads), run.center)
-
-
 def _sweep(
     run: Run,
-    forward: inference.Forward,
     variables: Variables,
     examples: Examples,
     domain: int,
 ) -> Evidence:
     return inference.sweep(
-        forward,
+        run.forward,
         variables,
         examples,
         domain,
@@ -256,7 +220,6 @@ def _sweep(
 
 
 def _make_measure(run: Run) -> Callable[[Experiment], Mapping[str, Any]]:
-    forward = _forward(run)
     target, names = run.task.target, run.task.class_names
 
     def accuracy(
@@ -264,7 +227,7 @@ def _make_measure(run: Run) -> Callable[[Experiment], Mapping[str, Any]]:
     ) -> float | None:
         if not len(examples.label):
             return None
-        evidence = _sweep(run, forward, variables, examples, TARGET)
+        evidence = _sweep(run, variables, examples, TARGET)
         return inference.accuracy(evidence.outputs["classifier"], examples.label, keep)
 
     def measure(experiment: Experiment) -> Mapping[str, Any]:

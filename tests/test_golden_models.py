@@ -1,5 +1,6 @@
 """Models against the numbers of the reference implementations (golden/README)."""
 
+import functools
 import json
 import pathlib
 import zlib
@@ -111,11 +112,16 @@ def test_dsbn():
         dsbn_rows(fixture, mean="running_mean", variance="running_var"),
     )
 
-    def encode(rows, images, variables, domain, train):
-        features, variables = network.encode(
-            variables._replace(norm=rows), images[None], (domain,), train=train
-        )
-        return features.embedding[0], variables
+    @functools.partial(jax.jit, static_argnums=3)
+    def training(variables, x, cotangent, domain):
+        def encode(rows, x):
+            features, updated = network.encode(
+                variables._replace(norm=rows), x[None], (domain,), train=True
+            )
+            return features.embedding[0], updated
+
+        y, back, updated = jax.vjp(encode, variables.norm, x, has_aux=True)
+        return y, back(cotangent), updated
 
     for step, domain in enumerate(fixture["domain_order"].tolist()):
         data = {
@@ -123,13 +129,9 @@ def test_dsbn():
             for name, array in fixture.items()
             if name.startswith(f"s{step}_")
         }
-        y, back, variables = jax.vjp(
-            lambda rows, x, v=variables, d=domain: encode(rows, x, v, d, True),
-            variables.norm,
-            channels_last(data["x"]),
-            has_aux=True,
+        y, (rows, x), variables = training(
+            variables, channels_last(data["x"]), channels_last(data["R"]), domain
         )
-        rows, x = back(channels_last(data["R"]))
         close(channels_first(y), data["y"])
         close(channels_first(x), data["grad_x"])
         close(rows["bn"]["scale"][domain], data["grad_gamma"])
@@ -140,8 +142,8 @@ def test_dsbn():
             close(variables.stats["bn"]["variance"][row], data[f"running_var{row}"])
     for row in (0, 1):
         x = channels_last(fixture["eval_x"])
-        y, _ = encode(variables.norm, x, variables, row, False)
-        close(channels_first(y), fixture[f"eval_y{row}"])
+        features, _ = network.encode(variables, x[None], (row,), train=False)
+        close(channels_first(features.embedding[0]), fixture[f"eval_y{row}"])
 
 
 def mme_head(fixture, case):
@@ -183,7 +185,8 @@ def test_mme_losses(case):
     close(logits(params, feat), fixture[f"{case}_logits"])
     for loss, function in losses.items():
         tolerance = COLD if loss == "ce" else GRADIENT
-        value, (d_params, d_feat) = jax.value_and_grad(function, (0, 1))(params, feat)
+        grad = jax.jit(jax.value_and_grad(function, (0, 1)))
+        value, (d_params, d_feat) = grad(params, feat)
         close(value, fixture[f"{case}_{loss}_loss"])
         close(d_feat, fixture[f"{case}_{loss}_grad_feat"], **tolerance)
         for (layer, leaf), name in names.items():
@@ -211,6 +214,7 @@ def test_clue_lenet(formulation):
     x = channels_last(fixture["x"])
     label = jnp.asarray(fixture["labels"], jnp.int32)
 
+    @jax.jit
     def logits(params, reverse=None):
         features, _ = network.encode(
             variables._replace(params=params), x[None], (0,), train=False
@@ -229,7 +233,7 @@ def test_clue_lenet(formulation):
         "adent": lambda params: -0.1 * ops.entropy(logits(params, 1.0)[0]),
     }
     for loss, function in losses.items():
-        value, grad = jax.value_and_grad(function)(variables.params)
+        value, grad = jax.jit(jax.value_and_grad(function))(variables.params)
         encoder = grad["encoder"]
         if loss == "adent":
             close(value, fixture["adent_loss"])
@@ -255,6 +259,7 @@ def test_resnet_torchvision(net):
     x = inputs(fixture, net)
     variables = loaded(network, x.shape[1], tensors, net, classifier=True)
 
+    close_to_largest(stem(variables, x), fixture[f"{net}_stem_mean_c"], 1e-4)
     features, _, logits = run(network, variables, x[None], (0,), train=False)
     for stage, tap in enumerate(features.taps, 1):
         close_to_largest(tap[0], fixture[f"{net}_layer{stage}_mean_c"], 1e-4)
@@ -282,6 +287,13 @@ def run(network, variables, images, domains, *, train):
     return forward(variables, images)
 
 
+def stem(variables, x, variant="torchvision"):
+    """What the pooled stem returns on average: a network with no blocks."""
+    network = model.make_model(resnet.ResNet((0,), resnet.basic, variant), {}, 1)
+    features, _ = network.encode(variables, x[None], (0,), train=False)
+    return features.embedding[0]
+
+
 @pytest.mark.parametrize("net", ["resnet18", "resnet34"])
 def test_resnet_mme(net):
     fixture = golden("resnet_mme")
@@ -295,6 +307,9 @@ def test_resnet_mme(net):
         return network.encode(variables, images, (0,), train=False)[0].embedding
 
     close_to_largest(encode(variables, x[None])[0], fixture[f"{net}_feat"], 1e-4)
+    stem_mean = fixture[f"{net}_stem_mean_c"]
+    close_to_largest(stem(variables, x, "mme"), stem_mean, 1e-4)
+    assert (fixture[f"{net}_stem_hw"] == 56).all()  # the mean is of as many pixels
 
 
 @pytest.mark.parametrize("net", ["resnet18", "resnet50"])

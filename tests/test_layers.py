@@ -32,13 +32,14 @@ LAYERS = {
     "workdir": "types errors",
     "report": "types errors workdir",
     "progress": "types errors",
-    "engine": "types keys errors ops step trainer inference oracle rounds devices "
+    "run": "types inference",
+    "engine": "types keys errors ops run step trainer inference oracle rounds devices "
     "checkpoint workdir progress data.streams",
     "config": "errors plugins",
     "presets": "errors plugins config",
     "build": "types keys errors ops models methods step optimizer data trainer "
     "inference acquisitions policies oracle rounds devices plugins checkpoint engine "
-    "config",
+    "run config",
     "main": "types errors devices checkpoint workdir report progress rounds engine "
     "config build",
 }

@@ -56,6 +56,34 @@ def place(examples: Examples, limit_bytes: int) -> Examples:
     return examples._replace(image=jnp.asarray(examples.image[:]))
 
 
+def place_task(task: Task, limit_bytes: int, sharding: jax.sharding.Sharding) -> Task:
+    """The task with every part on the devices that fits; parts that are one stay one.
+
+    Args:
+      task: as read.
+      limit_bytes: the most that one part may take.
+      sharding: how the devices hold it.
+    """
+    placed: dict[int, Examples] = {}
+
+    def put(part: Examples) -> Examples:
+        if id(part) not in placed:
+            small = place(part, limit_bytes)
+            if isinstance(small.image, jax.Array):
+                small = small._replace(image=jax.device_put(small.image, sharding))
+            placed[id(part)] = small
+        return placed[id(part)]
+
+    source, target = (
+        domain._replace(
+            train=put(domain.train), val=put(domain.val), test=put(domain.test)
+        )
+        for domain in (task.source, task.target)
+    )
+    unlabeled = None if task.unlabeled is None else put(task.unlabeled)
+    return Task(source, target, task.class_names, unlabeled)
+
+
 def resident(task: Task) -> Resident:
     """What `load` gathers from: an argument of the jitted step, not a constant."""
     source, target = _device(task.source.train.image), _device(task.target.train.image)
