@@ -4,6 +4,7 @@ import math
 import pathlib
 import re
 import zipfile
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +34,14 @@ _LENET_CHANNELS = 50  # of its second convolution
 _IGNORED = re.compile(
     r"(^(fc|(pretext_)?classifier\.2)\.(weight|bias)|num_batches_tracked)$"
 )
+_UNREADABLE = (
+    safetensors.SafetensorError,
+    zipfile.BadZipFile,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 
 
 class Weights(NamedTuple):
@@ -49,18 +58,23 @@ def load_weights(path: str | pathlib.Path) -> Weights:
     path = pathlib.Path(path)
     if not path.is_file():
         raise errors.InputError(f"there is no weights file {path}.")
+    readers: dict[str, Callable[..., dict[str, np.ndarray]]] = {
+        ".safetensors": safetensors.numpy.load_file,
+        ".npz": _read_npz,
+    }
     try:
-        if path.suffix == ".safetensors":
-            tensors = safetensors.numpy.load_file(path)
-        elif path.suffix == ".npz":
-            with np.load(path) as archive:
-                tensors = dict(archive)
-        else:
-            tensors = torch_files.load(path)
-    except (safetensors.SafetensorError, zipfile.BadZipFile, EOFError) as error:
+        tensors = readers.get(path.suffix, torch_files.load)(path)
+    except errors.InputError:
+        raise
+    except _UNREADABLE as error:
         raise errors.InputError(f"{path} cannot be read: {error}.") from error
     tensors = {name.removeprefix("module."): t for name, t in tensors.items()}
     return Weights(str(path), tensors)
+
+
+def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as file:
+        return dict(np.load(file))
 
 
 def apply_weights(
