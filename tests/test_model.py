@@ -299,6 +299,11 @@ def test_lenet_needs_no_norm(key):
     assert jax.tree.structure(updated) == jax.tree.structure(variables)
 
 
+def test_lenet_refuses_tiny_images(key):
+    with pytest.raises(ValueError, match="16x16"):
+        lenet.LeNet().init(key, jnp.zeros((1, 8, 8, 1)), train=False)
+
+
 def test_lenet_with_batch_norm_has_rows():
     network = model.make_model(lenet.LeNet(batch_norm=True), {}, 2)
     variables = positive(lambda key: network.init(key, (16, 16, 1)))

@@ -38,7 +38,12 @@ class LeNet(nn.Module):
 
         Taps are the spatial means of both pooled convolutions, and the embedding
         before its dropout.
+
+        Raises:
+          ValueError: images smaller than 16x16, of which nothing would be left.
         """
+        if min(images.shape[1:3]) < 16:
+            raise ValueError(f"LeNet needs 16x16 pixels or more, not {images.shape}")
         layer = functools.partial(
             conv.Conv, kernel_size=(5, 5), formulation=self.formulation
         )

@@ -1,5 +1,7 @@
 """Batch normalisation that keeps one row of terms for each domain (DSBN)."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,8 @@ class BatchNorm(nn.Module):
     The affine terms are in the collection `norm` and the running moments in `stats`,
     each float32[C]. Where they are float32[S, C], the images of the batch belong in
     turn to S domains, and each is normalised with its domain's moments and terms
-    (Chang et al., CVPR 2019): the network around this layer knows no domains.
+    (Chang et al., CVPR 2019) by a vmap over the rows: the network around this layer
+    knows no domains.
 
     Training uses the moments of the batch, the variance over n. The running moments
     take momentum * batch + (1 - momentum) * old, the variance over n - 1 (torch).
@@ -36,43 +39,50 @@ class BatchNorm(nn.Module):
         bias = self.variable("norm", "bias", jnp.zeros, channels).value
         mean = self.variable("stats", "mean", jnp.zeros, channels)
         variance = self.variable("stats", "variance", jnp.ones, channels)
-
+        if train and x.size < 2 * scale.size:
+            raise ValueError(
+                "batch normalisation needs two or more values per channel and domain "
+                f"in training; its input has the shape {x.shape}"
+            )
         # Domains alternate, so that a batch split over devices has all on each.
         streams = x.reshape(-1, scale.size // x.shape[-1], *x.shape[1:])
-        axes = (0, *range(2, streams.ndim - 1))
-        row = tuple(1 if axis in axes else n for axis, n in enumerate(streams.shape))
-        if train:
-            moments = _moments(streams, axes)
-            if not self.is_initializing():
-                self._track(mean, variance, moments, streams.size // moments[0].size)
-        else:
-            moments = mean.value.reshape(row), variance.value.reshape(row)
-        factor = scale.reshape(row) * jax.lax.rsqrt(moments[1] + self.epsilon)
-        y = (streams - moments[0]) * factor + bias.reshape(row)
+        rows = [leaf.reshape(-1, *channels) for leaf in (scale, bias)]
+        rows += [running.value.reshape(-1, *channels) for running in (mean, variance)]
+        one = functools.partial(
+            _normalize, epsilon=self.epsilon, momentum=self.momentum, train=train
+        )
+        y, *moments = jax.vmap(one, (1, 0, 0, 0, 0), (1, 0, 0))(streams, *rows)
+        if train and not self.is_initializing():
+            for running, new in zip((mean, variance), moments, strict=True):
+                running.value = new.reshape(running.value.shape)
         return y.reshape(x.shape)
 
-    def _track(
-        self,
-        mean: nn.Variable,
-        variance: nn.Variable,
-        moments: tuple[jax.Array, jax.Array],
-        count: int,
-    ) -> None:
-        """Updates the running moments by those of `count` values per channel."""
-        unbiased = moments[1] * (count / (count - 1))
-        for running, batch in ((mean, moments[0]), (variance, unbiased)):
-            old = running.value
-            new = batch.reshape(old.shape)
-            running.value = (1 - self.momentum) * old + self.momentum * new
 
-
-def _moments(x: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """Mean and variance along axes, which are kept with size 1."""
-    mean = x.mean(axes, keepdims=True)
-    if x.size // mean.size < 2:
-        raise ValueError(
-            "batch normalisation needs two or more values per channel and domain in "
-            f"training; its input has the shape {x.shape}"
+def _normalize(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    mean: jax.Array,
+    variance: jax.Array,
+    *,
+    epsilon: float,
+    momentum: float,
+    train: bool,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """One domain's float32[B, ..., C] and its rows -> normalised, running moments."""
+    row = (1,) * (x.ndim - 1) + scale.shape
+    running = mean, variance
+    if train:
+        axes = tuple(range(x.ndim - 1))
+        mean = x.mean(axes)
+        # Two passes: E[x^2] - E[x]^2 loses digits when the mean is large.
+        variance = jnp.square(x - mean.reshape(row)).mean(axes)
+        count = x.size // scale.size
+        unbiased = variance * (count / (count - 1))
+        running = (
+            (1 - momentum) * running[0] + momentum * mean,
+            (1 - momentum) * running[1] + momentum * unbiased,
         )
-    # Two passes: E[x^2] - E[x]^2 loses digits when the mean is large.
-    return mean, jnp.square(x - mean).mean(axes, keepdims=True)
+    factor = scale * jax.lax.rsqrt(variance + epsilon)
+    y = (x - mean.reshape(row)) * factor.reshape(row) + bias.reshape(row)
+    return y, *running
