@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.name = "run"  # the default workdir is runs/<name>_seed<seed>
     config.seed = 0
+    config.tensorboard = False  # also write event files; needs the extra "tensorboard"
 
     config.method = "mme"
     config.policy = "single"

@@ -1,10 +1,11 @@
 """`python -m dact_jax.main --config=configs/digits.py`: one run, begun or resumed."""
 
+import contextlib
 import itertools
 import pathlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import jax
@@ -21,6 +22,7 @@ from dact_jax import (
     progress,
     report,
     rounds,
+    tensorboard,
     workdir,
 )
 
@@ -51,6 +53,11 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, command: str) -
     store = checkpoint.open_store(folder / "checkpoints")
     found = store.restore(like)
     markdown = folder / "report.md"
+
+    def write_report(row: report.Row | None = None) -> None:
+        del row
+        report.write(folder, config.name, command=command)
+
     finished = found is not None and found.round >= made.policy.num_rounds
     if finished:
         print(f"This run is finished; {folder} stays as it is.")
@@ -58,14 +65,25 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, command: str) -
         start = (0, 0) if found is None else (found.round, int(found.train.step))
         workdir.rewind(folder, None if found is None else start)
         num_rounds, steps = made.policy.num_rounds, config.train.steps
-        with progress.make(num_rounds, steps, start=start) as show:
+        with contextlib.ExitStack() as stack:
+            shows = [stack.enter_context(progress.make(num_rounds, steps, start=start))]
+            if config.tensorboard:
+                events = tensorboard.make(folder, steps, start=start)
+                shows.append(stack.enter_context(events))
+            # A report after each round: a run that is stopped has one too.
+            shows.append(progress.Show(_silent, write_report))
+            show = progress.join(*shows)
             act = engine.actions(made, store, folder, show)
             experiment = engine.begin(made, act) if found is None else found
             rounds.run(experiment, act, engine.lab(made), made.policy, made.key)
     store.close()
     if not (finished and markdown.exists()):
-        report.write(folder, config.name, command=command)
+        write_report()
     print(progress.summary(workdir.read(folder), markdown))
+
+
+def _silent(number: int, step: int, losses: Mapping[str, float]) -> None:
+    del number, step, losses
 
 
 def main(argv: Sequence[str]) -> None:

@@ -64,6 +64,20 @@ def make(
         yield Show(show_step, show_round)
 
 
+def join(*shows: Show) -> Show:
+    """One that tells all of them."""
+
+    def step(number: int, at: int, losses: Mapping[str, float]) -> None:
+        for show in shows:
+            show.step(number, at, losses)
+
+    def round_(row: Row) -> None:
+        for show in shows:
+            show.round(row)
+
+    return Show(step, round_)
+
+
 def summary(rows: Sequence[Row], report: pathlib.Path) -> str:
     """The last words of a run: labels used, accuracy by round, where the report lies.
 

@@ -32,6 +32,7 @@ LAYERS = {
     "workdir": "types errors",
     "report": "types errors workdir",
     "progress": "types errors",
+    "tensorboard": "errors progress",
     "run": "types inference",
     "engine": "types keys errors ops run step trainer inference oracle rounds devices "
     "checkpoint workdir progress data.streams",
@@ -41,6 +42,7 @@ LAYERS = {
     "inference acquisitions policies oracle rounds devices plugins checkpoint engine "
     "run config",
     "main": "types errors devices checkpoint workdir report progress rounds engine "
+    "tensorboard "
     "config build",
 }
 # Library -> the only modules that may import it.

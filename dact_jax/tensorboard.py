@@ -1,0 +1,51 @@
+"""Losses and accuracies as TensorBoard event files, if the user asks for them."""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator, Mapping
+
+from dact_jax import errors, progress
+
+
+@contextlib.contextmanager
+def make(
+    folder: pathlib.Path, steps_per_round: int, *, start: tuple[int, int] = (0, 0)
+) -> Iterator[progress.Show]:
+    """Writes into folder/tensorboard; the step is that of the whole run.
+
+    Args:
+      folder: of the run.
+      steps_per_round: iterations of a round.
+      start: (round, iterations done in it) that a resumed run goes on from; what lies
+        beyond is purged.
+
+    Raises:
+      InputError: tensorboardX is not installed.
+    """
+    try:
+        import tensorboardX
+    except ImportError:
+        raise errors.InputError(
+            "config.tensorboard=True needs tensorboardX: pip install tensorboardX, or "
+            "dact_jax with its extra 'tensorboard'."
+        ) from None
+
+    def place(number: int, step: int) -> int:
+        return number * steps_per_round + step
+
+    writer = tensorboardX.SummaryWriter(
+        str(folder / "tensorboard"), purge_step=place(*start) + 1
+    )
+
+    def show_step(number: int, step: int, losses: Mapping[str, float]) -> None:
+        for name, value in losses.items():
+            writer.add_scalar(f"train/{name}", value, place(number, step))
+
+    def show_round(row: progress.Row) -> None:
+        for name in ("test_accuracy", "val_accuracy", "labels_target"):
+            if row[name] is not None:
+                at = place(row["round"], row["step"])
+                writer.add_scalar(f"round/{name}", row[name], at)
+
+    with contextlib.closing(writer):
+        yield progress.Show(show_step, show_round)
