@@ -37,6 +37,7 @@ def get_config(arg="preset=s_act"):
     config.model.weights = "resnet18-f37072fd.pth"
     config.policies.single.update(initial=50, per_round=50, purchases=3)
     config.train.steps = 12_500
+    config.reference = (("S_RT", 200, 78.9), ("S_AcT", 200, 80.1))
     config.train.batch_source = config.train.batch_target = 24
     config.train.batch_unlabeled = 48
     config.train.encoder_multiplier = 0.1

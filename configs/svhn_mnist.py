@@ -27,6 +27,7 @@ def get_config(arg="preset=s_act"):
     config.methods.mme.head = "cosine"
     config.policies.single.update(initial=10, per_round=10, purchases=4)
     config.train.steps = 50_000
+    config.reference = (("S_RT", 50, 89.1), ("S_AcT", 50, 92.5))
     config.train.chunk = 50
     config.train.save_every = 1000
     return presets.apply(config, "svhn_mnist", arg)

@@ -9,6 +9,7 @@ import jax
 import ml_collections
 import numpy as np
 import optax
+from absl import logging
 
 from dact_jax import (
     config as defaults,
@@ -29,7 +30,7 @@ from dact_jax.data import (
     splits,
     streams,
 )
-from dact_jax.models import lenet, model, pretrained, resnet
+from dact_jax.models import encoders, model, pretrained
 from dact_jax.run import Run, Schedule
 from dact_jax.types import (
     BatchSizes,
@@ -54,6 +55,8 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
       InputError: a field, file or value is wrong, in one sentence.
     """
     defaults.check(config)
+    if config.seed < 0:
+        raise errors.InputError(f"seed={config.seed} must be 0 or more.")
     key = jax.random.key(config.seed)
     schedule = _schedule(config)
     center = _transform(config, train=False)
@@ -70,6 +73,11 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     network = model.make_model(_encoder(config), method.heads, config.model.num_norms)
     descent = _optimizer(config, method)
     labelled = _given(config, task)
+    if config.model.num_norms > 1 and config.method == "source_only":
+        raise errors.InputError(
+            "method 'source_only' trains no batch norm of the target: "
+            "set model.num_norms=1."
+        )
     acquire = plugins.load(
         "acquisitions",
         config.acquisition,
@@ -102,12 +110,14 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
 def _schedule(config: Config) -> Schedule:
     _check_batches(config)
     train = config.train
-    sizes = BatchSizes(train.batch_source, train.batch_target, train.batch_unlabeled)
-    names = ("steps", "chunk", "save_every", "eval_batch", "carry_weights")
     return Schedule(
-        sizes=sizes,
+        steps=train.steps,
+        sizes=BatchSizes(train.batch_source, train.batch_target, train.batch_unlabeled),
+        chunk=train.chunk,
+        save_every=train.save_every,
+        eval_batch=train.eval_batch,
+        carry_weights=train.carry_weights,
         carry_optimizer=train.carry_optimizer,
-        **{name: train[name] for name in names},
     )
 
 
@@ -160,11 +170,20 @@ def _task(config: Config) -> tuple[Task, dict[str, str]]:
         transductive_set=config.data.transductive_set,
         lists=lists,
     )
-    record = {}
+    record = {"source": fingerprint.of(source), "target": fingerprint.of(target)}
+    if record["source"] == record["target"]:
+        raise errors.InputError(
+            f"data.source and data.target are the same images ({source.name}): give "
+            "two different places."
+        )
+    if config.model.weights:
+        record["weights"] = fingerprint.of_file(config.model.weights)
     for side, data in (("source", source), ("target", target)):
-        record[side] = fingerprint.of(data)
         if data.skipped:
-            record[f"{side}_skipped"] = f"{data.skipped} unreadable images"
+            record[f"{side}_skipped"] = f"{data.skipped} unreadable"
+            logging.warning(
+                "Unreadable images left out of %s: %d.", data.name, data.skipped
+            )
     everywhere = devices.replicated(devices.mesh())
     return streams.place_task(task, config.data.device_bytes, everywhere), record
 
@@ -205,7 +224,12 @@ def _given(config: Config, task: Task) -> np.ndarray:
         )
         return np.isin(np.arange(len(label)), listed)
     if config.data.shots_per_class:
-        return splits.shots(label, config.data.shots_per_class, seed=config.seed)
+        return splits.shots(
+            label,
+            config.data.shots_per_class,
+            seed=config.seed,
+            class_names=task.class_names,
+        )
     return np.zeros(len(label), bool)
 
 
@@ -214,40 +238,15 @@ def _encoder(config: Config) -> nn.Module:
     how = options.convolution
     if how == "auto":
         how = "tiled" if jax.default_backend() == "cpu" else "stock"
-    if how not in ("stock", "tiled"):
-        raise errors.InputError(
-            f"model.convolution={how!r} is unknown; valid: 'auto', 'stock', 'tiled'."
-        )
-    if options.num_norms not in (1, 2):
-        raise errors.InputError(
-            f"model.num_norms={options.num_norms} must be 1 (shared batch norm) or 2 "
-            "(one for each domain)."
-        )
-    if options.encoder == "lenet":
-        if config.data.crop < lenet.SMALLEST:
-            raise errors.InputError(
-                f"data.crop={config.data.crop} is too small for a LeNet: give "
-                f"{lenet.SMALLEST} pixels or more."
-            )
-        if options.num_norms > 1 and not options.batch_norm:
-            raise errors.InputError(
-                "model.num_norms=2 has nothing to split in a LeNet without batch "
-                "norm: set model.batch_norm=True."
-            )
-        return lenet.LeNet(
-            dropout=options.dropout, batch_norm=options.batch_norm, formulation=how
-        )
-    made = {
-        "resnet18": resnet.resnet18,
-        "resnet34": resnet.resnet34,
-        "resnet50": resnet.resnet50,
-    }
-    if options.encoder not in made:
-        raise errors.InputError(
-            f"there is no model.encoder={options.encoder!r}; "
-            f"{plugins.nearest(options.encoder, ('lenet', *made))}"
-        )
-    return made[options.encoder](variant=options.variant, formulation=how)
+    return encoders.make(
+        options.encoder,
+        side=config.data.crop,
+        num_norms=options.num_norms,
+        formulation=how,
+        variant=options.variant,
+        batch_norm=options.batch_norm,
+        dropout=options.dropout,
+    )
 
 
 def _optimizer(config: Config, method: Method) -> optax.GradientTransformation:

@@ -1,13 +1,16 @@
 """Saving and restoring any pytree, atomically. The only module that knows orbax."""
 
 import pathlib
+import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 
+from dact_jax import errors
 from dact_jax.types import PyTree
 
 
@@ -16,7 +19,6 @@ class Store(NamedTuple):
 
     save: Callable[[int, PyTree], None]
     restore: Callable[[PyTree], PyTree | None]
-    latest: Callable[[], int | None]
     close: Callable[[], None]
 
 
@@ -30,8 +32,9 @@ def open_store(folder: pathlib.Path, *, keep: int = 2) -> Store:
       folder: absolute or relative path.
       keep: how many of the newest checkpoints stay.
     """
+    root = pathlib.Path(folder).absolute()
     manager = ocp.CheckpointManager(
-        pathlib.Path(folder).absolute(),
+        root,
         options=ocp.CheckpointManagerOptions(
             max_to_keep=keep, create=True, enable_async_checkpointing=False
         ),
@@ -43,15 +46,34 @@ def open_store(folder: pathlib.Path, *, keep: int = 2) -> Store:
         manager.save(number, args=ocp.args.StandardSave(arrays), force=True)
 
     def restore(template: PyTree) -> PyTree | None:
-        latest = manager.latest_step()
-        if latest is None:
-            return None
         arrays = jax.tree.map(_array, template)
-        found = manager.restore(latest, args=ocp.args.StandardRestore(arrays))
-        # What was numpy (pools, labels, counters) comes back as numpy.
-        return jax.tree.map(_like, template, found)
+        numbers = sorted(manager.all_steps(), reverse=True)
+        for number in numbers:
+            try:
+                found = manager.restore(number, args=ocp.args.StandardRestore(arrays))
+            except _DAMAGED as error:
+                logging.warning(
+                    "%s is damaged (%s) and is removed: an older one is tried.",
+                    root / str(number),
+                    str(error).split("\n")[0],
+                )
+                shutil.rmtree(root / str(number))
+                manager.reload()
+                continue
+            # What was numpy (pools, labels, counters) comes back as numpy.
+            return jax.tree.map(_like, template, found)
+        if numbers:
+            raise errors.InputError(
+                f"no checkpoint in {root} could be read: give another --workdir to "
+                "start anew."
+            )
+        return None
 
-    return Store(save, restore, manager.latest_step, manager.close)
+    return Store(save, restore, manager.close)
+
+
+# What orbax raises where files of a checkpoint are missing, empty or cut.
+_DAMAGED = (ValueError, OSError, KeyError, TypeError)
 
 
 def _array(leaf: object) -> jax.Array | np.ndarray:

@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.name = "run"  # the default workdir is runs/<name>_seed<seed>
     config.seed = 0
+    config.reference = ()  # published: (whose, target labels, accuracy in %), ...
     config.tensorboard = False  # also write event files; needs the extra "tensorboard"
 
     config.method = "mme"
@@ -39,9 +40,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.channels = 1
     config.data.on_error = "raise"  # an unreadable image: "raise", or "skip" and count
     config.data.device_bytes = 2**30  # a pool up to this size lives on the device
-    config.data.crop = (
-        28  # what the network sees: random crop, in evaluation the centre
-    )
+    # What the network sees of it: a random cut, and the centre in evaluation.
+    config.data.crop = 28
     config.data.flip = False
     config.data.mean = (0.5,)  # of pixels in [0, 1], per channel
     config.data.std = (0.5,)
@@ -65,7 +65,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.train = ml_collections.ConfigDict()
     config.train.steps = 300  # iterations a round
     config.train.batch_source = 32
-    config.train.batch_target = 32
+    config.train.batch_target = 32  # the same: both are one forward pass
     config.train.batch_unlabeled = 64
     config.train.learning_rate = 0.01
     config.train.gamma = 1e-4  # lr (1 + gamma i)^-power
@@ -78,8 +78,23 @@ def get_config() -> ml_collections.ConfigDict:
     config.train.carry_optimizer = False  # and from its momentum and learning rate
     config.train.chunk = 25  # iterations a dispatch
     config.train.save_every = 100  # iterations between two checkpoints of a round
-    config.train.eval_batch = 250
+    config.train.eval_batch = 256
     return config
+
+
+def identity(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """What makes two runs the same: the config without what has no influence.
+
+    That is the options of plug-ins that are not in use, and what is only shown.
+    """
+    found = config.to_dict()
+    for family, name in (
+        ("methods", config.method),
+        ("acquisitions", config.acquisition),
+        ("policies", config.policy),
+    ):
+        found[family] = {name: found[family].get(name, {})}
+    return {k: v for k, v in found.items() if k not in ("tensorboard", "reference")}
 
 
 def check(config: ml_collections.ConfigDict) -> None:

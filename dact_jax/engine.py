@@ -68,8 +68,7 @@ def actions(
     def save(experiment: Experiment) -> None:
         store.save(position(run, experiment), experiment)
 
-    def record_round(number: int, row: Mapping[str, Any]) -> None:
-        del number
+    def record_round(row: Mapping[str, Any]) -> None:
         workdir.append(folder, [row])
         show.round(row)
 
@@ -179,7 +178,8 @@ def _make_adapt(
             )
         except errors.DivergedError as error:
             raise errors.DivergedError(
-                f"round {experiment.round}: {error} The last checkpoint stays."
+                f"round {experiment.round}: {error} The last good checkpoint stays; "
+                "a changed config needs another --workdir."
             ) from None
         return latest
 

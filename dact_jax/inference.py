@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dact_jax import errors
 from dact_jax.types import UNLABELED, Array, Evidence, Examples, Model, Variables
 
 # (variables, uint8[B, H, W, C], domain) -> embedding [B, F], outputs {head: [B, ...]}
@@ -57,6 +58,9 @@ def sweep(
 
     Returns:
       Evidence of numpy arrays on the host, in the examples' order.
+
+    Raises:
+      DivergedError: an embedding or output is not finite.
     """
     embeddings, outputs = [], []
     for count, images in _padded(examples.image, batch_size):
@@ -68,7 +72,14 @@ def sweep(
         name: np.concatenate([output[name] for output in outputs])
         for name in outputs[0]
     }
-    return Evidence(np.concatenate(embeddings), joined, np.asarray(examples.label))
+    found = Evidence(np.concatenate(embeddings), joined, np.asarray(examples.label))
+    for name, values in {"embedding": found.embedding, **joined}.items():
+        if not np.isfinite(values).all():
+            raise errors.DivergedError(
+                f"the network's {name} became NaN or infinite; "
+                "a smaller train.learning_rate usually helps."
+            )
+    return found
 
 
 def accuracy(logits: np.ndarray, label: Array, keep: np.ndarray | None = None) -> float:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import pathlib
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,8 @@ from dact_jax import (
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "File with get_config(), such as configs/digits.py:preset=s_act."
 )
+_OVERRIDE = re.compile(r"(?:no)?config\.(.+)")
+_HELP = {"help", "helpfull", "helpshort", "helpxml", "?"}
 _WORKDIR = flags.DEFINE_string(
     "workdir", "", "Folder of the run; by default runs/<config.name>_seed<config.seed>."
 )
@@ -46,26 +49,37 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, command: str) -
       InputError: something is wrong with the config, the data or the folder.
       DivergedError: a loss became NaN; the last checkpoint stays.
     """
+    if config.tensorboard:
+        tensorboard.require()
     made, data = build.build(config)
     like = engine.template(made)
     names = [device.device_kind for device in jax.devices()]
-    workdir.claim(folder, config.to_dict(), data=data, devices=names)
+    workdir.claim(folder, defaults.identity(config), data=data, devices=names)
     store = checkpoint.open_store(folder / "checkpoints")
     found = store.restore(like)
     markdown = folder / "report.md"
 
+    title = (
+        f"{config.name}: {made.task.source.name} to {made.task.target.name}, "
+        f"seed {config.seed}"
+    )
+    published: dict[str, list[tuple[int, float]]] = {}
+    for name, labels, percent in config.reference:
+        published.setdefault(name, []).append((labels, percent / 100))
+
     def write_report(row: report.Row | None = None) -> None:
         del row
-        report.write(folder, config.name, command=command)
+        report.write(folder, title, reference=published, command=command)
 
     finished = found is not None and found.round >= made.policy.num_rounds
     if finished:
+        store.close()
         print(f"This run is finished; {folder} stays as it is.")
     else:
         start = (0, 0) if found is None else (found.round, int(found.train.step))
         workdir.rewind(folder, None if found is None else start)
         num_rounds, steps = made.policy.num_rounds, config.train.steps
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack, contextlib.closing(store):
             shows = [stack.enter_context(progress.make(num_rounds, steps, start=start))]
             if config.tensorboard:
                 events = tensorboard.make(folder, steps, start=start)
@@ -76,7 +90,6 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, command: str) -
             act = engine.actions(made, store, folder, show)
             experiment = engine.begin(made, act) if found is None else found
             rounds.run(experiment, act, engine.lab(made), made.policy, made.key)
-    store.close()
     if not (finished and markdown.exists()):
         write_report()
     print(progress.summary(workdir.read(folder), markdown))
@@ -90,6 +103,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs what the flags ask for; a user's mistake ends it with one sentence."""
     del argv
     logging.set_verbosity(logging.WARNING)  # jax tells of every backend it lacks
+    logging.get_absl_handler().setFormatter(None)  # a warning is its sentence alone
     config = _CONFIG.value
     name = f"{config.name}_seed{config.seed}"
     folder = pathlib.Path(_WORKDIR.value or pathlib.Path("runs", name))
@@ -98,6 +112,13 @@ def main(argv: Sequence[str]) -> None:
         run(config, folder, command)
     except (errors.InputError, errors.DivergedError) as error:
         _refuse(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(errors.InputError(f"{error.filename}: {error.strerror}."))
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on from the last checkpoint.")
+        sys.exit(130)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -116,9 +137,9 @@ def _check_config(argv: Sequence[str]) -> None:
         name, equals, value = arg.lstrip("-").partition("=")
         if name == "config":
             config = defaults.load(value if equals else after)
-        elif name.startswith("config.") and config is not None:
-            defaults.check_field(name.removeprefix("config."), config)
-    if config is None and not any("help" in arg for arg in argv):
+        elif (field := _OVERRIDE.fullmatch(name)) and config is not None:
+            defaults.check_field(field[1], config)
+    if config is None and not _HELP & {arg.lstrip("-") for arg in argv}:
         raise errors.InputError("give --config=, such as --config=configs/digits.py")
 
 

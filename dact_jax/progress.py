@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import rich.console
 import rich.progress
+import rich.table
 
 Row = Mapping[str, Any]
 
@@ -39,10 +40,15 @@ def make(
     """
     console = console or rich.console.Console()
     bar = rich.progress.Progress(
-        rich.progress.BarColumn(),
-        rich.progress.TaskProgressColumn(),
-        rich.progress.TimeRemainingColumn(),
-        rich.progress.TextColumn("{task.description}", markup=False),
+        rich.progress.BarColumn(bar_width=20),
+        rich.progress.TaskProgressColumn(table_column=_whole()),
+        rich.progress.TimeRemainingColumn(table_column=_whole()),
+        rich.progress.TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=rich.table.Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
+        expand=True,
         console=console,
         transient=True,
         disable=not console.is_terminal or console.is_dumb_terminal,
@@ -53,7 +59,7 @@ def make(
 
     def show_step(number: int, step: int, losses: Mapping[str, float]) -> None:
         named = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
-        text = f"round {number}, step {step}/{steps_per_round}  {named}"
+        text = f"left; round {number}, step {step}/{steps_per_round}  {named}"
         bar.update(task, completed=number * steps_per_round + step, description=text)
 
     def show_round(row: Row) -> None:
@@ -62,6 +68,11 @@ def make(
 
     with bar:
         yield Show(show_step, show_round)
+
+
+def _whole() -> rich.table.Column:
+    """A column that is not cut where the terminal is narrow."""
+    return rich.table.Column(no_wrap=True, min_width=len("0:00:00"))
 
 
 def join(*shows: Show) -> Show:

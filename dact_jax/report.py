@@ -70,7 +70,9 @@ def write(
         f"## To repeat or resume\n\n```bash\n{command}\n```" if command else "",
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
-    files.markdown.write_text(text, encoding="utf-8")
+    draft = files.markdown.with_suffix(".tmp")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(files.markdown)  # never half a report
     return files
 
 
@@ -176,7 +178,7 @@ def _rounds(rounds: Sequence[Row], train: Sequence[Row]) -> str:
     note = " Losses are the last that the round logged." if losses else ""
     return (
         f"## Rounds\n\n{_table((*head, *losses, 'seconds'), body)}\n\n"
-        f"Time: {total:.1f} s in all, {total / len(rounds):.1f} s a round on "
+        f"Training time: {total:.1f} s in all, {total / len(rounds):.1f} s a round on "
         f"average.{note}"
     )
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from dact_jax import keys
 from dact_jax.types import (
+    UNLABELED,
     Experiment,
     Key,
     Lab,
@@ -27,7 +28,7 @@ class Actions(NamedTuple):
     restart: Callable[[TrainState], TrainState]  # what a new round begins with
     oracle: Callable[[np.ndarray], np.ndarray]  # target rows int32[n] -> labels
     save: Callable[[Experiment], None]
-    record_round: Callable[[int, Row], None]
+    record_round: Callable[[Row], None]
     record_picks: Callable[[int, Mapping[str, Picked]], None]
 
 
@@ -50,7 +51,7 @@ def begin(
       key: of the run.
     """
     selection = policy.init(lab, sizes[0], sizes[1], keys.key(key, "policy"))
-    nobody = np.full(sizes[1], -1, np.int32)
+    nobody = np.full(sizes[1], UNLABELED, np.int32)
     experiment = Experiment(0, selection.pools, nobody, selection.memory, train, 0.0)
     experiment = experiment._replace(label=_ask(actions, experiment, selection))
     actions.record_picks(0, selection.picked)
@@ -69,7 +70,7 @@ def run(
     while experiment.round < policy.num_rounds:
         now = experiment.round
         experiment = actions.adapt(experiment)
-        actions.record_round(now, actions.measure(experiment))
+        actions.record_round(actions.measure(experiment))
         if now < policy.num_selections:
             selection = policy.select(
                 lab,

@@ -1,4 +1,4 @@
-"""What a config comes to: data, network and settings, with nothing trained yet."""
+"""What a config comes to: data, network and settings, before the first iteration."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,8 +21,6 @@ class Schedule(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Data read, network initialised, nothing trained."""
-
     task: Task
     method: Method
     model: Model

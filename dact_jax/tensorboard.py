@@ -1,10 +1,24 @@
 """Losses and accuracies as TensorBoard event files, if the user asks for them."""
 
 import contextlib
+import importlib.util
 import pathlib
 from collections.abc import Iterator, Mapping
 
 from dact_jax import errors, progress
+
+
+def require() -> None:
+    """Refuses to go on without tensorboardX.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    if importlib.util.find_spec("tensorboardX") is None:
+        raise errors.InputError(
+            "config.tensorboard=True needs tensorboardX: pip install tensorboardX, or "
+            "dact_jax with its extra 'tensorboard'."
+        )
 
 
 @contextlib.contextmanager
@@ -22,13 +36,8 @@ def make(
     Raises:
       InputError: tensorboardX is not installed.
     """
-    try:
-        import tensorboardX
-    except ImportError:
-        raise errors.InputError(
-            "config.tensorboard=True needs tensorboardX: pip install tensorboardX, or "
-            "dact_jax with its extra 'tensorboard'."
-        ) from None
+    require()
+    import tensorboardX  # an extra
 
     def place(number: int, step: int) -> int:
         return number * steps_per_round + step

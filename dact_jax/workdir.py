@@ -69,11 +69,13 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(_text(path).split("\n")[:-1], start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            row = json.loads(line)
+            row["event"], row["round"], row["step"]  # what every row has
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise errors.InputError(
-                f"{path}, line {number} is not JSON ({error}): mend or delete it."
+                f"{path}, line {number} is not a row of a run: mend or delete it."
             ) from error
+        rows.append(row)
     return rows
 
 
@@ -86,6 +88,10 @@ def read_picks(folder: pathlib.Path) -> list[Pick]:
     path = folder / PICKS
     text = _text(path)
     records = list(csv.reader(io.StringIO(text, newline="")))
+    if len(records) > 1 and tuple(records[0]) != Pick._fields:
+        raise errors.InputError(
+            f"{path} must begin with the line {','.join(Pick._fields)}: put it back."
+        )
     # An id may hold a line end, so a record can be cut right after one.
     if records and not (text.endswith("\n") and len(records[-1]) == len(Pick._fields)):
         records.pop()
@@ -153,7 +159,14 @@ def claim(
         "versions": versions | {"python": platform.python_version()},
         "devices": list(devices),
     }
-    _replace(path, yaml.safe_dump(now | origin, sort_keys=False, allow_unicode=True))
+    _replace(path, yaml.dump(now | origin, Dumper=_Plain, sort_keys=False))
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a value that occurs twice twice, not as an alias."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _stays(row: Row, at: tuple[int, int]) -> bool:

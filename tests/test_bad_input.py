@@ -85,8 +85,32 @@ def test_an_unreadable_image(photos):
     broken.write_bytes(broken.read_bytes()[:60])
     _refused(_config(photos), str(broken), "skip")
     made, data = build.build(_config(photos, **{"data.on_error": "skip"}))
-    assert data["target_skipped"] == "1 unreadable images"
+    assert data["target_skipped"] == "1 unreadable"
     assert "b/dog/3.png" not in made.task.target.id
+
+
+def test_a_class_that_lost_its_images(photos):
+    for path in (photos / "a" / "dog").iterdir():
+        path.write_bytes(b"no image")
+    config = _config(photos, **{"data.on_error": "skip"})
+    _refused(config, "class dog has no image to train on in source a")
+
+
+def test_the_same_images_twice(photos):
+    config = _config(photos, **{"data.target": str(photos / "a")})
+    _refused(config, "the same images (a)")
+
+
+def test_resnets_come_in_two_variants(photos):
+    config = _config(photos, **{"model.encoder": "resnet18"})
+    config.model.variant = "torchvison"
+    _refused(config, "'torchvison'", "'torchvision'")
+
+
+def test_source_only_trains_no_norm_of_the_target(photos):
+    config = _config(photos, **{"method": "source_only", "model.batch_norm": True})
+    config.model.num_norms = 2
+    _refused(config, "model.num_norms=1")
 
 
 def test_a_manifest_row_with_an_unknown_class(photos):
@@ -131,9 +155,10 @@ def test_unlabelled_images_are_not_for_sale(photos):
         ("method", "mne", ("'mne'", "did you mean 'mme'?")),
         ("acquisition", "kcenter", ("'kcenter'", "'k_center'")),
         ("policy", "sngle", ("'sngle'", "'single'")),
-        ("model.encoder", "resnet17", ("'resnet17'", "resnet1")),
+        ("model.encoder", "resnet17", ("'resnet17'", "'resnet18'")),
         ("model.convolution", "tile", ("'tile'", "'tiled'")),
         ("model.num_norms", 2, ("model.batch_norm=True",)),
+        ("seed", -1, ("seed=-1",)),
         ("model.weights", "nowhere.pth", ("nowhere.pth",)),
         ("methods.mme.head", "cosin", ("'cosin'", "'cosine'")),
         ("train.batch_source", 33, ("train.batch_source=33", "multiple")),
@@ -195,6 +220,8 @@ def test_a_missing_config_file():
         ("--config.train.stps=4", "'train.stps'; did you mean 'train.steps'?"),
         ("--config.train.steps=abc", "--config.train.steps=abc"),
         ("--confg.seed=1", "confg.seed"),
+        ("--noconfig.train.nestrov", "did you mean 'train.nesterov'?"),
+        ("--workdir=pyproject.toml/run", "pyproject.toml"),
     ],
 )
 def test_the_command_line_answers_in_one_sentence(argument, message):
@@ -206,10 +233,20 @@ def test_the_command_line_answers_in_one_sentence(argument, message):
     assert done.stdout == ""
 
 
+def test_what_has_no_influence_does_not_bind_a_workdir(photos, tmp_path):
+    folder = tmp_path / "run"
+    workdir.claim(folder, defaults.identity(_config()), data={}, devices=[])
+    other = _config(**{"tensorboard": True, "policies.fixed": {"new": 1}})
+    workdir.claim(folder, defaults.identity(other), data={}, devices=[])
+    changed = _config(**{"methods.mme.weight": 0.2})
+    with pytest.raises(errors.InputError, match=r"methods\.mme\.weight"):
+        workdir.claim(folder, defaults.identity(changed), data={}, devices=[])
+
+
 def test_a_workdir_of_another_config(photos, tmp_path):
     folder = tmp_path / "run"
     config = _config(photos)
-    workdir.claim(folder, config.to_dict(), data={}, devices=[])
+    workdir.claim(folder, defaults.identity(config), data={}, devices=[])
     other = _config(photos, **{"policies.single.per_round": 2})
     before = (folder / "config.yaml").read_bytes()
     with pytest.raises(errors.InputError) as caught:

@@ -31,6 +31,21 @@ def test_without_argument_it_is_s_act(path):
     assert defaults.load(str(path)).name == f"{path.stem}_s_act"
 
 
+def test_only_pretrained_encoders_learn_slowly():
+    for path in CONFIGS:
+        config = defaults.load(str(path))
+        slow = 0.1 if config.model.weights else 1.0
+        assert config.train.encoder_multiplier == slow
+        assert config.policies.single.initial == config.policies.single.per_round
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_batches_can_be_split_over_eight_devices(path):
+    train = defaults.load(str(path)).train
+    sizes = (train.batch_source, train.batch_target, train.batch_unlabeled)
+    assert not any(size % 8 for size in (*sizes, train.eval_batch))
+
+
 def test_budgets_are_those_of_table_6():
     spent = {}
     for name in ("digits", "svhn_mnist", "office31"):

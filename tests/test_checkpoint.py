@@ -1,8 +1,11 @@
+import shutil
+
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
-from dact_jax import checkpoint
+from dact_jax import checkpoint, errors
 from dact_jax.types import Experiment, Pools, TrainState, Variables
 
 
@@ -38,6 +41,25 @@ def test_the_newest_two_stay(tmp_path):
         store.save(number, _experiment(number))
     store.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
+    store = checkpoint.open_store(tmp_path)
+    for number in (1, 2):
+        store.save(number, _experiment(number))
+    store.close()
+    for path in (tmp_path / "2").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    again = checkpoint.open_store(tmp_path)
+    assert again.restore(_experiment(0)).round == 1
+    again.save(2, _experiment(2))
+    assert again.restore(_experiment(0)).round == 2
+    again.close()
+    shutil.rmtree(tmp_path / "1" / "default")
+    shutil.rmtree(tmp_path / "2" / "default")
+    with pytest.raises(errors.InputError, match=r"no checkpoint in .* could be read"):
+        checkpoint.open_store(tmp_path).restore(_experiment(0))
 
 
 def test_a_save_that_was_cut_off_does_not_count(tmp_path):

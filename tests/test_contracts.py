@@ -96,6 +96,7 @@ def test_methods_work_before_any_target_label(name, key):
 @pytest.mark.parametrize("name", POLICIES)
 def test_policies_only_grow_the_pools(name, key):
     num_source, num_target = 12, 60
+    budget = plugins.options("policies", name).get("per_round", 0)
     lab = Lab(lambda variables, domain: _evidence(domain, 60), np.arange(60) != 5)
     acquire = plugins.load("acquisitions", "k_center")
     policy = plugins.load("policies", name, acquire, np.arange(60) < 2)
@@ -110,6 +111,7 @@ def test_policies_only_grow_the_pools(name, key):
         assert (now.pools.source >= pools.source).all()
         row = now.picked["target"].row
         assert not pools.target[row].any()
+        assert row.size <= budget
         assert now.pools.target.sum() == pools.target.sum() + row.size
         assert now.pools.target[row].all()
         assert not now.pools.target[5]  # its label is not for sale

@@ -1,5 +1,6 @@
 """What a round does, on the tiny config without any training."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -28,16 +29,41 @@ def test_transductive_runs_are_measured_on_what_they_adapt_to(
     row = act.measure(experiment)
     assert (row["labels_target"], row["labels_val"]) == (10, 30)
     target = made.task.target
-    seen = engine.lab(made).sweep(experiment.train.variables, TARGET)
     if transductive_set == "test":
         assert made.task.unlabeled is target.test
+        assert len(target.test.label) == 599
+        assert row["test_accuracy"] * 599 == pytest.approx(
+            round(row["test_accuracy"] * 599)
+        )
         return
+    seen = engine.lab(made).sweep(experiment.train.variables, TARGET)
     # All of the target but T_v is the pool; its labelled part is not measured.
     assert len(target.train.label) == 1797 - 30
     guess = seen.outputs["classifier"].argmax(-1)
     rest = ~experiment.pools.target
     expected = np.mean(guess[rest] == np.asarray(target.train.label)[rest])
     assert row["test_accuracy"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("optimizer", [False, True])
+def test_what_a_round_takes_over_from_the_last(tmp_path, weights, optimizer):
+    changes = {"train.carry_weights": weights, "train.carry_optimizer": optimizer}
+    made, act, experiment = _begin(tmp_path, "s_act", **changes)
+    trained = jax.tree.map(lambda leaf: leaf + 1, experiment.train)
+    fresh = act.restart(trained)
+
+    def leaf(state):
+        return state.variables.params["encoder"]["conv1"]["kernel"]
+
+    assert fresh.step == 0
+    expected = leaf(trained if weights else made.train)
+    np.testing.assert_array_equal(leaf(fresh), expected)
+    momentum, last, first = (
+        jax.tree.leaves(state.opt_state) for state in (fresh, trained, made.train)
+    )
+    for new, old in zip(momentum, last if optimizer else first, strict=True):
+        np.testing.assert_array_equal(new, old)
 
 
 def test_a_sweep_hides_target_labels_and_shows_source_labels(tmp_path):

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dact_jax import devices, inference, plugins
+from dact_jax import devices, errors, inference, plugins
 from dact_jax.types import TARGET, Examples
 from tests import toy
 
@@ -64,8 +64,32 @@ def test_accuracy_counts_labelled_and_kept_rows():
         inference.accuracy(logits, label, np.array([False, False, False, True]))
 
 
-def test_the_sweep_is_split_over_devices(key):
+def test_the_sweep_is_split_over_devices():
     assert jax.device_count() == 2
-    placed = jax.device_put(jnp.zeros((4, 2)), devices.batched(devices.mesh()))
-    assert len(placed.sharding.device_set) == 2
-    assert placed.addressable_shards[0].data.shape == (2, 2)
+    shapes = []
+
+    def forward(variables, images, domain):
+        shapes.append([shard.data.shape for shard in images.addressable_shards])
+        return jnp.zeros((4, 1)), {"classifier": jnp.zeros((4, 3))}
+
+    _sweep(forward, np.zeros((7, 2, 2, 1), np.uint8))
+    assert shapes == [[(2, 2, 2, 1)] * 2] * 2
+
+
+def test_a_network_that_diverged_is_refused():
+    def forward(variables, images, domain):
+        return jnp.zeros((4, 1)), {"classifier": jnp.full((4, 3), jnp.nan)}
+
+    with pytest.raises(errors.DivergedError, match="classifier became NaN"):
+        _sweep(forward, np.zeros((3, 2, 2, 1), np.uint8))
+
+
+def _sweep(forward, images):
+    return inference.sweep(
+        forward,
+        None,
+        Examples(images, np.zeros(len(images), np.int32)),
+        TARGET,
+        batch_size=4,
+        sharding=devices.batched(devices.mesh()),
+    )

@@ -93,6 +93,8 @@ def test_normalized_features_ignore_the_length():
         (np.ones((3, 2)), None, 4, "budget=4 must lie between 0 and the 3 points"),
         (np.ones((3, 2)), [0, 1], 2, "the 1 points"),
         (np.ones((3, 2)), [3], 1, "got 3 .. 3"),
+        (np.ones((3, 2)), [True, False, False], 1, "flatnonzero"),
+        (np.ones((3, 2)), [1.5], 1, "integers"),
         (np.ones(3), None, 1, "shape"),
         (np.full((3, 2), np.nan), None, 1, "NaN"),
     ],

@@ -119,6 +119,19 @@ def test_source_and_target_go_through_their_own_norm_rows(key):
         np.testing.assert_array_equal(old[TARGET], new[TARGET])
 
 
+def test_mme_moves_the_rows_of_the_domains_that_it_sees(key):
+    method = plugins.load("methods", "mme", 3)
+    network = toy.network(method, num_norms=2)
+    variables = network.init(key, (16, 16, 1))
+    for loss, moved in zip(method.losses, [(SOURCE, TARGET), (TARGET,)], strict=True):
+        _, (after, _) = loss(network, variables, toy.batch(key), key, jnp.float32(0))
+        for old, new in zip(
+            jax.tree.leaves(variables.stats), jax.tree.leaves(after.stats), strict=True
+        ):
+            changed = [row for row in (SOURCE, TARGET) if (old[row] != new[row]).any()]
+            assert tuple(changed) == moved
+
+
 def test_an_unknown_head_is_refused():
     with pytest.raises(errors.InputError, match=r"methods\.mme\.head='cosin'"):
         plugins.load("methods", "mme", 3, head="cosin")

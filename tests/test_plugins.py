@@ -34,6 +34,12 @@ def test_unknown_names_and_options_are_refused_with_the_nearest():
         plugins.load("methods", "zzz", 3)
 
 
+def test_random_does_not_pick_more_than_there_is(key):
+    taken = np.arange(5) > 1
+    with pytest.raises(errors.InputError, match="budget=3 is more than the 2 rows"):
+        plugins.load("acquisitions", "random")(None, taken, 3, key)
+
+
 def test_keys_depend_on_name_and_counters(key):
     seen = {
         tuple(np.asarray(jax.random.key_data(keys.key(key, *place))).tolist())

@@ -58,10 +58,13 @@ def test_first_labels_depend_on_the_key_alone(key):
 
 
 def test_a_budget_larger_than_the_pool_is_refused(key):
+    policy = _single(initial=9, per_round=10, purchases=2)
+    policy.init(_lab(), 7, 30, key)  # one is left to adapt to
+    with pytest.raises(errors.InputError, match="= 29 target labels, but only 28"):
+        policy.init(_lab(np.arange(30) > 1), 7, 30, key)
     policy = _single(initial=10, per_round=10, purchases=2)
-    policy.init(_lab(), 7, 30, key)  # exactly the pool
-    with pytest.raises(errors.InputError, match="= 30 target labels, but only 29"):
-        policy.init(_lab(np.arange(30) > 0), 7, 30, key)
+    with pytest.raises(errors.InputError, match="would label all 30"):
+        policy.init(_lab(), 7, 30, key)
 
 
 def test_a_negative_number_is_refused():

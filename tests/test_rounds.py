@@ -50,10 +50,10 @@ class World:
 
     def measure(self, experiment):
         self.call()
-        return {"event": "round", "value": experiment.train.variables}
+        return {"round": experiment.round, "value": experiment.train.variables}
 
-    def record_round(self, number, row):
-        self.rows.append((number, STEPS + 1, row["value"]))
+    def record_round(self, row):
+        self.rows.append((row["round"], STEPS + 1, row["value"]))
         self.call()
 
     def record_picks(self, number, picked):
@@ -160,20 +160,16 @@ def test_killed_at_any_call_and_resumed_it_is_the_same_run(key):
         assert again.train == done.train
 
 
-def test_rounds_use_different_keys(key):
-    policy = plugins.load(
-        "policies",
-        "single",
-        plugins.load("acquisitions", "random"),
-        np.zeros(40, bool),
-        initial=0,
-        per_round=10,
-        purchases=2,
-    )
-    world = World()
-    _go(world, policy, key)
-    first, second = (row[2] for row in world.rows if row[1] == -1 and row[0] > 0)
-    other = World()
-    _go(other, policy, jax.random.key(1))
-    assert not set(first) & set(second)
-    assert other.rows != world.rows
+def test_every_selection_has_a_key_of_its_own(key):
+    seen = []
+
+    def acquire(evidence, taken, budget, key):
+        seen.append(jax.random.key_data(key).tolist())
+        return plugins.load("acquisitions", "random")(evidence, taken, budget, key)
+
+    options = {"initial": 0, "per_round": 3, "purchases": 3}
+    policy = plugins.load("policies", "single", acquire, np.zeros(40, bool), **options)
+    _go(World(), policy, key)
+    _go(World(), policy, jax.random.key(1))
+    assert len(seen) == 6
+    assert len({tuple(data) for data in seen}) == 6

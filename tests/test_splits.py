@@ -164,13 +164,15 @@ def test_published_lists_are_used_exactly():
 
 def test_shots():
     label = np.array([0, 1, 2, 0, 1, 2, 0, UNLABELED])
-    mask = splits.shots(label, 2, seed=0)
+    mask = splits.shots(label, 2, seed=0, class_names="abc")
     assert mask.dtype == bool
     np.testing.assert_array_equal(np.bincount(label[mask]), [2, 2, 2])
-    masks = {tuple(splits.shots(label, 1, seed=seed)) for seed in range(9)}
+    masks = {
+        tuple(splits.shots(label, 1, seed=seed, class_names="abc")) for seed in range(9)
+    }
     assert len(masks) > 1
     with pytest.raises(errors.InputError, match=r"has 2 labelled images .* 3 are"):
-        splits.shots(label, 3, seed=0)
+        splits.shots(label, 3, seed=0, class_names="abc")
 
 
 TARGET = dataset("t", np.arange(30) % 3)

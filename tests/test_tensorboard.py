@@ -1,4 +1,4 @@
-import builtins
+import importlib.util
 
 import pytest
 from tensorboardX.proto import event_pb2
@@ -34,14 +34,7 @@ def test_losses_and_accuracies_stand_at_the_step_of_the_whole_run(tmp_path):
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name == "tensorboardX":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with (
         pytest.raises(errors.InputError, match="pip install tensorboardX"),
         tensorboard.make(tmp_path, 100),

@@ -130,15 +130,20 @@ def test_rewind_of_a_fresh_folder_leaves_a_header(tmp_path):
 
 
 def test_broken_lines_are_named(tmp_path):
-    (tmp_path / workdir.METRICS).write_text('{"event": "train"}\nnonsense\n{}\n')
-    with pytest.raises(errors.InputError, match=r"metrics\.jsonl, line 2 is not JSON"):
-        workdir.read(tmp_path)
+    good = '{"event": "train", "round": 0, "step": 1}'
+    for broken in ("nonsense", "{}", "[1]"):
+        (tmp_path / workdir.METRICS).write_text(f"{good}\n{broken}\n{good}\n")
+        with pytest.raises(errors.InputError, match=r"\.jsonl, line 2 is not a row"):
+            workdir.read(tmp_path)
     workdir.append_picks(tmp_path, [pick(0, 0)])
     with (tmp_path / workdir.PICKS).open("a") as file:
         file.write("one,0,target,x,0.5,random,\n0,1,target,x,0.5,random,\n")
     with pytest.raises(
         errors.InputError, match=r"picks\.csv, pick 2 is not round,order"
     ):
+        workdir.read_picks(tmp_path)
+    (tmp_path / workdir.PICKS).write_text("junk\n0,1,target,x,0.5,random,\n")
+    with pytest.raises(errors.InputError, match="must begin with the line round,order"):
         workdir.read_picks(tmp_path)
 
 

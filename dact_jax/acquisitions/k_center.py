@@ -5,19 +5,20 @@ or labelled so far. Serves on its own: arrays in, indices out.
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dact_jax import errors, ops
-from dact_jax.types import Acquire, Evidence, Key, Picked
+from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 
 _BLOCK = 16  # centres compared with all points in one pass over the pool
 
 
 def k_center(
-    points: np.ndarray | jax.Array, centers: np.ndarray | None, budget: int
+    points: Array, centers: Sequence[int] | Array | None, budget: int
 ) -> Picked:
     """Picks `budget` rows that cover the points.
 
@@ -36,11 +37,17 @@ def k_center(
       none).
 
     Raises:
-      InputError: `points` is no [N, F] array of finite numbers, a centre is no row of
-        it, or fewer than `budget` rows are left.
+      InputError: `points` is no [N, F] array of finite numbers, a centre is no row
+        number of it, or fewer than `budget` rows are left.
     """
     points = jnp.asarray(points, jnp.float32)
-    chosen = np.zeros(0, np.int32) if centers is None else np.unique(centers)
+    chosen = np.unique(np.asarray([] if centers is None else centers))
+    if chosen.size and not np.issubdtype(chosen.dtype, np.integer):
+        raise errors.InputError(
+            f"centers must be row numbers (integers), not {chosen.dtype}; "
+            "of a mask take np.flatnonzero(mask)."
+        )
+    chosen = chosen.astype(np.int32)
     _check(points, chosen, budget)
     if budget == 0:
         return Picked(np.zeros(0, np.int32), np.zeros(0, np.float32))

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from dact_jax import errors
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
 
@@ -11,11 +12,17 @@ def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Pic
 
     Args:
       evidence: not looked at.
-      taken: bool[N], rows not to be picked; at least `budget` must be left.
+      taken: bool[N], rows not to be picked.
       budget: how many to pick.
       key: decides the draw.
+
+    Raises:
+      InputError: fewer than `budget` rows are left.
     """
     del evidence
+    free = int(np.sum(~taken))
+    if budget > free:
+        raise errors.InputError(f"budget={budget} is more than the {free} rows left.")
     order = np.asarray(jax.random.permutation(key, taken.size))
     row = order[~taken[order]][:budget].astype(np.int32)
     return Picked(row, np.zeros(budget, np.float32))

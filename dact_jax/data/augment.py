@@ -17,7 +17,6 @@ def augment(
     flip: bool,
     mean: Sequence[float],
     std: Sequence[float],
-    pad: int = 0,
 ) -> jax.Array:
     """Each image cut at a random place, mirrored at random, normalised.
 
@@ -28,18 +27,15 @@ def augment(
       flip: mirror left-right with probability 1/2.
       mean: C values in 0..1, taken off after division by 255.
       std: C values, divided by after that.
-      pad: black pixels added on every side before the cut.
 
     Returns:
       float32[B, crop, crop, C].
 
     Raises:
-      InputError: crop is larger than the padded image, or mean and std do not fit C.
+      InputError: crop is larger than the image, or mean and std do not fit C.
     """
-    _check(images, crop, pad)
+    _check(images, crop)
     images = jnp.asarray(images)
-    if pad:
-        images = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     images = _random_crop(images, keys.key(key, "crop"), crop)
     if flip:
         chosen = jax.random.bernoulli(keys.key(key, "flip"), shape=(len(images),))
@@ -64,7 +60,7 @@ def center(
     Raises:
       InputError: crop is larger than the image, or mean and std do not fit C.
     """
-    _check(images, crop, 0)
+    _check(images, crop)
     top, left = (round((side - crop) / 2) for side in images.shape[1:3])
     cut = images[:, top : top + crop, left : left + crop]
     return normalize(jnp.asarray(cut), mean, std)
@@ -94,8 +90,8 @@ def normalize(
     return (images.astype(jnp.float32) / 255 - m) / s
 
 
-def _check(images: Array, crop: int, pad: int) -> None:
-    side = min(images.shape[1:3]) + 2 * pad
+def _check(images: Array, crop: int) -> None:
+    side = min(images.shape[1:3])
     if not 1 <= crop <= side:
         raise errors.InputError(f"crop must be 1..{side} pixels here, not {crop}")
 

@@ -82,9 +82,10 @@ def load_list(
     """A domain from files whose lines end in a label: "photo/dog/1.jpg 0".
 
     What follows the last blank is a class name or, in all lines, a number: of the
-    given `classes`, or else a class named as the folder that its images lie in. -1
-    stands for no label. Several files (as the labelled, unlabelled and validation
-    lists of MME) are united; an image that is in two must have one label.
+    given `classes`, or else of the class named as the folder that its images lie in,
+    or as the number where folders and numbers do not go one with one. -1 stands for
+    no label. Several files (as the labelled, unlabelled and validation lists of MME)
+    are united; an image that is in two must have one label.
 
     Args:
       path: a file, UTF-8.
@@ -101,8 +102,7 @@ def load_list(
 
     Raises:
       InputError: no such file or image; a line without a label; a path twice in one
-        file; a label that is not allowed or stands for two folders; the message names
-        file and line.
+        file; a label that is not allowed; the message names file and line.
     """
     path = pathlib.Path(path)
     rows: dict[str, Row] = {}
@@ -225,7 +225,10 @@ def _named(
 
 
 def _folders(rows: Iterable[Row]) -> dict[str, str]:
-    """Label number -> name of the folder of its images, one for one."""
+    """Label number -> name of the folder of its images, or itself.
+
+    Where numbers and folders do not go one with one, a number is its own name.
+    """
     folder: dict[str, str] = {}
     number: dict[str, str] = {}
     for row in rows:
@@ -234,10 +237,7 @@ def _folders(rows: Iterable[Row]) -> dict[str, str]:
         name = pathlib.PurePosixPath(row.path).parent.name
         same = folder.setdefault(row.label, name) == name
         if not name or not same or number.setdefault(name, row.label) != row.label:
-            raise errors.InputError(
-                f"{row.where}: label {row.label} does not go with one folder "
-                "of images, so its class has no name: give `classes`"
-            )
+            return {row.label: row.label for row in rows}
     return folder
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from absl import logging
 
 from dact_jax import errors
 from dact_jax.data import files
@@ -64,8 +65,8 @@ def make_task(
         raise errors.InputError(
             f'transductive_set is "all" or "test", not {transductive_set!r}'
         )
-    target = _align(source, target)
     rows = _parts(source)
+    target = _align(source, _present(source, rows["train"]), target)
     _check_labelled(source, rows["train"], "a source")
     source_domain = _domain(source, rows)
     test_on_train = lists is not None or (transductive and transductive_set == "all")
@@ -86,13 +87,16 @@ def make_task(
     return Task(source_domain, domain, source.class_names, unlabeled)
 
 
-def shots(label: np.ndarray, per_class: int, *, seed: int) -> np.ndarray:
+def shots(
+    label: np.ndarray, per_class: int, *, seed: int, class_names: Sequence[str]
+) -> np.ndarray:
     """Random images, the same number of every class: MME's labelled target.
 
     Args:
       label: int32[N], at most UNLABELED where there is none.
       per_class: images of each class.
       seed: of the choice.
+      class_names: of the labels.
 
     Returns:
       bool[N].
@@ -101,7 +105,7 @@ def shots(label: np.ndarray, per_class: int, *, seed: int) -> np.ndarray:
       InputError: a class has fewer images.
     """
     classes = np.unique(label[label != UNLABELED])
-    names = [f"number {k}" for k in classes]
+    names = [class_names[k] for k in classes]
     chosen = _per_class(label, classes, names, per_class, _rng(seed, "shots"))
     return np.isin(np.arange(len(label)), chosen)
 
@@ -128,11 +132,27 @@ def find(id: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
     return np.array([row[name] for name in wanted], np.int64)
 
 
-def _align(source: Dataset, target: Dataset) -> Dataset:
-    """The target with its labels as numbers of the source's classes."""
+def _present(data: Dataset, rows: np.ndarray) -> set[str]:
+    """Names of the classes that the rows have."""
+    return {data.class_names[k] for k in set(data.label[rows]) - {UNLABELED}}
+
+
+def _align(source: Dataset, taught: set[str], target: Dataset) -> Dataset:
+    """The target with its labels as numbers of the source's classes.
+
+    Args:
+      source: its classes are the task's.
+      taught: those that its train part has.
+      target: to be aligned.
+    """
     number = {name: k for k, name in enumerate(source.class_names)}
-    present = {target.class_names[k] for k in set(target.label) - {UNLABELED}}
+    present = _present(target, np.arange(len(target.label)))
     whole = (target.label != UNLABELED).all()
+    for name in source.class_names:
+        if name not in taught:
+            raise errors.InputError(
+                f"class {name} has no image to train on in source {source.name}"
+            )
     for name in target.class_names:
         if name not in number:
             raise errors.InputError(
@@ -142,6 +162,12 @@ def _align(source: Dataset, target: Dataset) -> Dataset:
         if whole and name not in present:
             raise errors.InputError(
                 f"class {name} is in source {source.name} but not in {target.name}"
+            )
+        if name not in present:
+            logging.warning(
+                "No image of %s is known to be %s: accuracies do not cover that class.",
+                target.name,
+                name,
             )
     to = np.array([*(number[name] for name in target.class_names), UNLABELED], np.int32)
     return target._replace(label=to[target.label], class_names=source.class_names)

@@ -42,7 +42,7 @@ class LeNet(nn.Module):
         Raises:
           ValueError: images smaller than 16x16, of which nothing would be left.
         """
-        if min(images.shape[1:3]) < 16:
+        if min(images.shape[1:3]) < SMALLEST:
             raise ValueError(f"LeNet needs 16x16 pixels or more, not {images.shape}")
         layer = functools.partial(
             conv.Conv, kernel_size=(5, 5), formulation=self.formulation

@@ -111,7 +111,6 @@ class ResNet(nn.Module):
 resnet18 = functools.partial(ResNet, (2, 2, 2, 2), basic)
 resnet34 = functools.partial(ResNet, (3, 4, 6, 3), basic)
 resnet50 = functools.partial(ResNet, (3, 4, 6, 3), bottleneck)
-resnet101 = functools.partial(ResNet, (3, 4, 23, 3), bottleneck)
 
 
 def _convolve(

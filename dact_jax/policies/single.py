@@ -43,7 +43,8 @@ def make(
         which returns the network from before its last purchase.
 
     Raises:
-      InputError: a negative number; from `init`, more labels than can be bought.
+      InputError: a negative number; from `init`, more labels than can be bought, or
+        no unlabelled image left.
     """
     for name, value in {
         "initial": initial,
@@ -63,6 +64,11 @@ def make(
                 f"policies.single asks for {initial} + {purchases} x {per_round} = "
                 f"{total} target labels, but only {free.size} of the {num_target} "
                 "target images can be labelled: lower initial, per_round or purchases."
+            )
+        if total + labelled.sum() >= num_target:
+            raise errors.InputError(
+                f"policies.single would label all {num_target} target images and leave "
+                "none to adapt to: lower initial, per_round or purchases."
             )
         drawn = np.asarray(jax.random.permutation(keys.key(key, "initial"), free.size))
         first = free[drawn[:initial]]
