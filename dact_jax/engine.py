@@ -223,17 +223,23 @@ def _make_measure(run: Run) -> Callable[[Experiment], Mapping[str, Any]]:
     target, names = run.task.target, run.task.class_names
 
     def accuracy(
-        variables: Variables, examples: Examples, keep: np.ndarray | None = None
+        variables: Variables, examples: Examples, counted: np.ndarray
     ) -> float | None:
-        if not len(examples.label):
+        if not counted.any():
             return None
         evidence = _sweep(run, variables, examples, TARGET)
-        return inference.accuracy(evidence.outputs["classifier"], examples.label, keep)
+        return inference.accuracy(
+            evidence.outputs["classifier"], examples.label, counted
+        )
 
     def measure(experiment: Experiment) -> Mapping[str, Any]:
         variables, pools = experiment.train.variables, experiment.pools
-        # Transductive: the pool is what is tested on, less its labelled part.
-        keep = ~pools.target if target.test is target.train else None
+        tested, validated = (
+            np.asarray(part.label) != UNLABELED for part in (target.test, target.val)
+        )
+        if target.test is target.train:
+            # Transductive: the pool is what is tested on, less its labelled part.
+            tested &= ~pools.target
         counts = np.bincount(experiment.label[pools.target], minlength=len(names))
         return {
             "event": "round",
@@ -242,8 +248,9 @@ def _make_measure(run: Run) -> Callable[[Experiment], Mapping[str, Any]]:
             "labels_target": int(pools.target.sum()),
             "labels_val": len(target.val.label),
             "source_samples": int(pools.source.sum()),
-            "test_accuracy": accuracy(variables, target.test, keep),
-            "val_accuracy": accuracy(variables, target.val),
+            "test_accuracy": accuracy(variables, target.test, tested),
+            "val_accuracy": accuracy(variables, target.val, validated),
+            "test_images": int(tested.sum()),
             "labels_per_class": dict(zip(names, counts.tolist(), strict=True)),
             "seconds": experiment.seconds,
         }

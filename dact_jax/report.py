@@ -34,7 +34,8 @@ def write(
 
     Rows with event "round" need: round, labels_target, labels_val, source_samples,
     test_accuracy and val_accuracy (in [0, 1]; None where no image has a label), and
-    seconds; `labels_per_class` (class -> target labels so far) is optional.
+    seconds; `test_images` and `labels_per_class` (class -> target labels so far) are
+    optional.
 
     Args:
       folder: of the run.
@@ -148,6 +149,8 @@ def _ledger(last: Row) -> str:
         ("**target labels in all**", last["labels_target"] + last["labels_val"]),
         ("labelled source samples in use", last["source_samples"]),
     ]
+    if "test_images" in last:
+        rows.append(("labelled target images that only test", last["test_images"]))
     return (
         f"## Labels used\n\n{_table(('what', 'number'), rows)}\n\n"
         "Labels of the test images measure the accuracy and serve nothing else."
