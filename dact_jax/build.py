@@ -37,9 +37,7 @@ from dact_jax.types import (
     Dataset,
     Key,
     Method,
-    Model,
     Task,
-    Variables,
 )
 
 Config: TypeAlias = ml_collections.ConfigDict
@@ -54,52 +52,33 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     Raises:
       InputError: a field, file or value is wrong, in one sentence.
     """
+    # All that does not need the data comes first: reading photos takes a while.
     defaults.check(config)
-    if config.seed < 0:
-        raise errors.InputError(f"seed={config.seed} must be 0 or more.")
-    key = jax.random.key(config.seed)
-    schedule = _schedule(config)
-    center = _transform(config, train=False)
-    side, channels = config.data.size, config.data.channels
-    stored = jax.ShapeDtypeStruct((1, side, side, channels), np.uint8)
-    jax.eval_shape(center, stored)  # refuses a crop, mean or std that does not fit
+    _check(config)
+    center = _center(config)
+    encoder = _encoder(config)
+    weights = _weights(config)
+    acquire = _plugin(config, "acquisitions")
+
     task, data = _task(config)
-    method = plugins.load(
-        "methods",
-        config.method,
-        len(task.class_names),
-        **_options(config, "methods", config.method),
-    )
-    network = model.make_model(_encoder(config), method.heads, config.model.num_norms)
+    method = _plugin(config, "methods", len(task.class_names))
+    network = model.make_model(encoder, method.heads, config.model.num_norms)
     descent = _optimizer(config, method)
-    labelled = _given(config, task)
-    if config.model.num_norms > 1 and config.method == "source_only":
-        raise errors.InputError(
-            "method 'source_only' trains no batch norm of the target: "
-            "set model.num_norms=1."
-        )
-    acquire = plugins.load(
-        "acquisitions",
-        config.acquisition,
-        **_options(config, "acquisitions", config.acquisition),
-    )
-    policy = plugins.load(
-        "policies",
-        config.policy,
-        acquire,
-        labelled,
-        **_options(config, "policies", config.policy),
-    )
-    variables = _variables(config, network, keys.key(key, "init"))
+    key = jax.random.key(config.seed)
+    side = config.data.crop
+    shape = (side, side, config.data.channels)
+    variables = network.init(keys.key(key, "init"), shape)
+    if weights is not None:
+        variables = pretrained.apply_weights(variables, weights, config.model.encoder)
     run = Run(
         task=task,
         method=method,
         model=network,
         optimizer=descent,
-        policy=policy,
+        policy=_plugin(config, "policies", acquire, _given(config, task)),
         acquisition=config.acquisition,
-        schedule=schedule,
-        augment=_transform(config, train=True),
+        schedule=_schedule(config),
+        augment=_augment(config),
         forward=inference.make_forward(network, tuple(method.heads), center),
         key=key,
         train=engine.replicate(step.init_state(variables, descent)),
@@ -107,8 +86,29 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     return run, data
 
 
-def _schedule(config: Config) -> Schedule:
+_CHOSEN = {"methods": "method", "acquisitions": "acquisition", "policies": "policy"}
+
+
+def _plugin(config: Config, family: str, *args: Any) -> Any:
+    """The plug-in of a family that the config chose, made with its options."""
+    name = config[_CHOSEN[family]]
+    return plugins.load(family, name, *args, **dict(config[family].get(name, {})))
+
+
+def _check(config: Config) -> None:
+    if config.seed < 0:
+        raise errors.InputError(f"seed={config.seed} must be 0 or more.")
+    for family, chosen in _CHOSEN.items():
+        plugins.options(family, config[chosen])  # refuses an unknown name
+    if config.model.num_norms > 1 and config.method == "source_only":
+        raise errors.InputError(
+            "method 'source_only' trains no batch norm of the target: "
+            "set model.num_norms=1."
+        )
     _check_batches(config)
+
+
+def _schedule(config: Config) -> Schedule:
     train = config.train
     return Schedule(
         steps=train.steps,
@@ -144,10 +144,6 @@ def _check_batches(config: Config) -> None:
             f"train.save_every={train.save_every} must be a multiple of "
             f"train.chunk={train.chunk}."
         )
-
-
-def _options(config: Config, family: str, name: str) -> dict[str, Any]:
-    return dict(config[family].get(name, {}))
 
 
 def _task(config: Config) -> tuple[Task, dict[str, str]]:
@@ -261,19 +257,33 @@ def _optimizer(config: Config, method: Method) -> optax.GradientTransformation:
     )
 
 
-def _variables(config: Config, network: Model, key: Key) -> Variables:
-    side = config.data.crop
-    variables = network.init(key, (side, side, config.data.channels))
-    if not config.model.weights:
-        return variables
-    return pretrained.apply_weights(
-        variables, pretrained.load_weights(config.model.weights), config.model.encoder
-    )
+def _weights(config: Config) -> pretrained.Weights | None:
+    path = config.model.weights
+    return pretrained.load_weights(path) if path else None
 
 
-def _transform(config: Config, *, train: bool) -> Callable[..., jax.Array]:
+def _center(config: Config) -> Callable[[jax.Array], jax.Array]:
+    """What evaluation sees of an image.
+
+    Raises:
+      InputError: the crop, mean or std does not fit the images.
+    """
     data = config.data
-    options = {"crop": data.crop, "mean": tuple(data.mean), "std": tuple(data.std)}
-    if train:
-        return functools.partial(augment.augment, flip=data.flip, **options)
-    return functools.partial(augment.center, **options)
+    center = functools.partial(
+        augment.center, crop=data.crop, mean=tuple(data.mean), std=tuple(data.std)
+    )
+    stored = jax.ShapeDtypeStruct((1, data.size, data.size, data.channels), np.uint8)
+    jax.eval_shape(center, stored)
+    return center
+
+
+def _augment(config: Config) -> Callable[[jax.Array, Key], jax.Array]:
+    """What training sees of an image."""
+    data = config.data
+    return functools.partial(
+        augment.augment,
+        crop=data.crop,
+        flip=data.flip,
+        mean=tuple(data.mean),
+        std=tuple(data.std),
+    )

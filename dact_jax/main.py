@@ -6,7 +6,7 @@ import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import jax
@@ -26,6 +26,7 @@ from dact_jax import (
     tensorboard,
     workdir,
 )
+from dact_jax.run import Run
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "File with get_config(), such as configs/digits.py:preset=s_act."
@@ -51,26 +52,15 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, command: str) -
     """
     if config.tensorboard:
         tensorboard.require()
+    names = [device.device_kind for device in jax.devices()]
+    identity = defaults.identity(config)
+    workdir.claim(folder, identity, data=None, devices=names)
     made, data = build.build(config)
     like = engine.template(made)
-    names = [device.device_kind for device in jax.devices()]
-    workdir.claim(folder, defaults.identity(config), data=data, devices=names)
+    workdir.claim(folder, identity, data=data, devices=names)
     store = checkpoint.open_store(folder / "checkpoints")
     found = store.restore(like)
-    markdown = folder / "report.md"
-
-    title = (
-        f"{config.name}: {made.task.source.name} to {made.task.target.name}, "
-        f"seed {config.seed}"
-    )
-    published: dict[str, list[tuple[int, float]]] = {}
-    for name, labels, percent in config.reference:
-        published.setdefault(name, []).append((labels, percent / 100))
-
-    def write_report(row: report.Row | None = None) -> None:
-        del row
-        report.write(folder, title, reference=published, command=command)
-
+    write_report = _reporter(config, made, folder, command)
     finished = found is not None and found.round >= made.policy.num_rounds
     if finished:
         store.close()
@@ -85,14 +75,31 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, command: str) -
                 events = tensorboard.make(folder, steps, start=start)
                 shows.append(stack.enter_context(events))
             # A report after each round: a run that is stopped has one too.
-            shows.append(progress.Show(_silent, write_report))
+            shows.append(progress.Show(_silent, lambda row: write_report()))
             show = progress.join(*shows)
             act = engine.actions(made, store, folder, show)
             experiment = engine.begin(made, act) if found is None else found
             rounds.run(experiment, act, engine.lab(made), made.policy, made.key)
+    markdown = folder / "report.md"
     if not (finished and markdown.exists()):
         write_report()
     print(progress.summary(workdir.read(folder), markdown))
+
+
+def _reporter(
+    config: ml_collections.ConfigDict, made: Run, folder: pathlib.Path, command: str
+) -> Callable[[], None]:
+    """Writes the report of the rounds that are finished."""
+    source, target = made.task.source.name, made.task.target.name
+    title = f"{config.name}: {source} to {target}, seed {config.seed}"
+    published: dict[str, list[tuple[int, float]]] = {}
+    for name, labels, percent in config.reference:
+        published.setdefault(name, []).append((labels, percent / 100))
+
+    def write() -> None:
+        report.write(folder, title, reference=published, command=command)
+
+    return write
 
 
 def _silent(number: int, step: int, losses: Mapping[str, float]) -> None:

@@ -124,10 +124,13 @@ def claim(
     folder: pathlib.Path,
     config: Mapping[str, Any],
     *,
-    data: Mapping[str, str],
+    data: Mapping[str, str] | None,
     devices: Sequence[str],
 ) -> None:
     """Makes the folder this run's own, or checks that it already is.
+
+    Without `data` it only checks, and compares `config` alone: what can be told
+    before the data are read.
 
     A new or empty folder gets config.yaml with `config`, `data`, `devices` and the
     versions of the libraries. In a run's folder `config` and `data` must be the same as
@@ -136,7 +139,8 @@ def claim(
     Args:
       folder: of the run.
       config: resolved, nested; plain values.
-      data: what was read -> a fingerprint of it, such as "target" -> "sha256:...".
+      data: what was read -> a fingerprint of it, such as "target" -> "sha256:...";
+        None: nothing was read yet.
       devices: names, such as "cpu".
 
     Raises:
@@ -144,15 +148,20 @@ def claim(
     """
     path = folder / CONFIG
     # As it would be read back: tuples become lists.
-    now = yaml.safe_load(yaml.safe_dump({"config": dict(config), "data": dict(data)}))
+    now = yaml.safe_load(
+        yaml.safe_dump({"config": dict(config), "data": dict(data or {})})
+    )
     if path.exists():
-        _compare(folder, _load(path), now)
+        then = _load(path)
+        _compare(folder, then if data is not None else {**then, "data": {}}, now)
         return
     if folder.exists() and (not folder.is_dir() or _foreign(folder)):
         raise errors.InputError(
             f"{folder} exists and holds no {CONFIG}, so it is not the folder of a run: "
             "give an empty or new --workdir."
         )
+    if data is None:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     origin = {

@@ -42,7 +42,7 @@ LAYERS = {
     "inference acquisitions policies oracle rounds devices plugins checkpoint engine "
     "run config",
     "main": "types errors devices checkpoint workdir report progress rounds engine "
-    "tensorboard "
+    "tensorboard run "
     "config build",
 }
 # Library -> the only modules that may import it.

@@ -147,6 +147,16 @@ def test_broken_lines_are_named(tmp_path):
         workdir.read_picks(tmp_path)
 
 
+def test_before_the_data_are_read_the_config_is_compared_alone(tmp_path):
+    folder = tmp_path / "run"
+    workdir.claim(folder, {"seed": 1}, data=None, devices=[])
+    assert not folder.exists()
+    workdir.claim(folder, {"seed": 1}, data={"source": "a"}, devices=[])
+    workdir.claim(folder, {"seed": 1}, data=None, devices=[])
+    with pytest.raises(errors.InputError, match="seed=1, this run asks for 2"):
+        workdir.claim(folder, {"seed": 2}, data=None, devices=[])
+
+
 def test_claim_writes_what_a_run_was_made_with(tmp_path):
     folder = tmp_path / "runs" / "a"
     claim(folder)
