@@ -167,6 +167,7 @@ def _make_adapt(
                 losses,
             )
             if at % schedule.save_every == 0 or at == schedule.steps:
+                _check_sound(run, state.variables)
                 save(latest)
 
         try:
@@ -217,6 +218,19 @@ def _sweep(
         batch_size=run.schedule.eval_batch,
         sharding=devices.batched(devices.mesh()),
     )
+
+
+def _check_sound(run: Run, variables: Variables) -> None:
+    """Refuses weights that a forward pass overflows with, though all are finite.
+
+    The last update before a checkpoint has no loss after it yet to tell of it.
+
+    Raises:
+      DivergedError: an output for some target images is not finite.
+    """
+    rows = np.arange(min(len(run.task.target.id), run.schedule.eval_batch))
+    pool = run.task.target.train
+    _sweep(run, variables, Examples(pool.image[rows], pool.label[rows]), TARGET)
 
 
 def _make_measure(run: Run) -> Callable[[Experiment], Mapping[str, Any]]:

@@ -144,6 +144,15 @@ def test_weights_ruined_by_the_last_update_are_not_kept(tmp_path):
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["0"]
 
 
+@pytest.fixture
+def interruptible():
+    """Jobs in the background ignore Ctrl-C, and so would their children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_stopped_by_ctrl_c_it_says_how_to_go_on(tmp_path):
     process = subprocess.Popen(
         _command(tmp_path / "run", "preset=s_act"),
