@@ -13,6 +13,9 @@ from absl import logging
 from dact_jax import errors
 from dact_jax.types import PyTree
 
+# What orbax raises where files of a checkpoint are missing, empty or cut.
+_DAMAGED = (ValueError, OSError, KeyError, TypeError)
+
 
 class Store(NamedTuple):
     """Checkpoints of one run, by increasing number."""
@@ -26,7 +29,9 @@ def open_store(folder: pathlib.Path, *, keep: int = 2) -> Store:
     """A store in `folder`, which is made if it is missing.
 
     A checkpoint counts only once it is complete on disk: a process killed while it
-    saves leaves the one before it as the latest.
+    saves leaves the one before it as the latest. `restore` takes the newest that can be
+    read and moves newer ones to `<folder>_damaged`; it raises InputError, and touches
+    nothing, if none can.
 
     Args:
       folder: absolute or relative path.
@@ -48,32 +53,35 @@ def open_store(folder: pathlib.Path, *, keep: int = 2) -> Store:
     def restore(template: PyTree) -> PyTree | None:
         arrays = jax.tree.map(_array, template)
         numbers = sorted(manager.all_steps(), reverse=True)
-        for number in numbers:
+        for place, number in enumerate(numbers):
             try:
                 found = manager.restore(number, args=ocp.args.StandardRestore(arrays))
             except _DAMAGED as error:
-                logging.warning(
-                    "%s is damaged (%s) and is removed: an older one is tried.",
-                    root / str(number),
-                    str(error).split("\n")[0],
-                )
-                shutil.rmtree(root / str(number))
-                manager.reload()
+                reason = str(error).split("\n")[0]
+                logging.warning("%s cannot be read: %s", root / str(number), reason)
                 continue
+            _set_aside(root, numbers[:place])
+            manager.reload()
             # What was numpy (pools, labels, counters) comes back as numpy.
             return jax.tree.map(_like, template, found)
         if numbers:
             raise errors.InputError(
-                f"no checkpoint in {root} could be read: give another --workdir to "
-                "start anew."
+                f"no checkpoint in {root} could be read, and none was touched: go back "
+                "to the versions in config.yaml, or give another --workdir."
             )
         return None
 
     return Store(save, restore, manager.close)
 
 
-# What orbax raises where files of a checkpoint are missing, empty or cut.
-_DAMAGED = (ValueError, OSError, KeyError, TypeError)
+def _set_aside(root: pathlib.Path, numbers: list[int]) -> None:
+    """Moves checkpoints out of the way that an older one stands in for."""
+    aside = root.with_name(f"{root.name}_damaged")
+    for number in numbers:
+        aside.mkdir(exist_ok=True)
+        shutil.rmtree(aside / str(number), ignore_errors=True)  # of an earlier time
+        shutil.move(root / str(number), aside / str(number))
+        logging.warning("An older checkpoint goes on; %s is now in %s.", number, aside)
 
 
 def _array(leaf: object) -> jax.Array | np.ndarray:

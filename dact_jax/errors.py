@@ -6,4 +6,4 @@ class InputError(ValueError):
 
 
 class DivergedError(ArithmeticError):
-    """A loss became NaN or infinite; the message names the round and step."""
+    """A loss became NaN or infinite; the message says where."""

@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 
 
 class Actions(NamedTuple):
-    """What a round does; bound to data, model and devices by build."""
+    """What a round does; bound to data, model and devices by engine."""
 
     adapt: Callable[[Experiment], Experiment]  # trains to the end of the round
     measure: Callable[[Experiment], Row]  # accuracies and label counts
@@ -37,7 +37,7 @@ def begin(
     lab: Lab,
     policy: Policy,
     train: TrainState,
-    sizes: tuple,
+    sizes: tuple[int, int],
     key: Key,
 ) -> Experiment:
     """The experiment before its first round: first labels asked for and recorded.

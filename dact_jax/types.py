@@ -171,7 +171,7 @@ class Acquire(Protocol):
 
 
 class Lab(NamedTuple):
-    """What a policy may do; bound to data, models and devices by build."""
+    """What a policy may do; bound to data, models and devices by engine."""
 
     sweep: Callable[[Variables, int], Evidence]  # the model over one domain's pool
     buyable: np.ndarray  # bool[N_t]: target samples whose label can be bought

@@ -53,13 +53,35 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
             path.write_bytes(b"")
     again = checkpoint.open_store(tmp_path)
     assert again.restore(_experiment(0)).round == 1
+    aside = tmp_path.with_name(f"{tmp_path.name}_damaged")
+    assert [path.name for path in aside.iterdir()] == ["2"]  # kept, not deleted
     again.save(2, _experiment(2))
     assert again.restore(_experiment(0)).round == 2
     again.close()
+
+
+def test_where_no_checkpoint_can_be_read_none_is_touched(tmp_path):
+    store = checkpoint.open_store(tmp_path)
+    for number in (1, 2):
+        store.save(number, _experiment(number))
+    store.close()
     shutil.rmtree(tmp_path / "1" / "default")
     shutil.rmtree(tmp_path / "2" / "default")
     with pytest.raises(errors.InputError, match=r"no checkpoint in .* could be read"):
         checkpoint.open_store(tmp_path).restore(_experiment(0))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_a_checkpoint_of_another_network_is_refused_and_kept(tmp_path):
+    store = checkpoint.open_store(tmp_path)
+    store.save(1, _experiment(1))
+    store.close()
+    other = _experiment(0)
+    variables = Variables({"another": jnp.ones(3)}, {}, {})
+    other = other._replace(train=other.train._replace(variables=variables))
+    with pytest.raises(errors.InputError, match="none was touched"):
+        checkpoint.open_store(tmp_path).restore(other)
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
 def test_a_save_that_was_cut_off_does_not_count(tmp_path):
