@@ -1,14 +1,17 @@
 """Printed digits -> real handwritten digits (UCI): no download, minutes on a CPU.
 
     python -m dact_jax.main --config=configs/digits.py
-    python -m dact_jax.main --config=configs/digits.py:preset=s_rt
+    python -m dact_jax.main --config=configs/digits.py:preset=alda_dsbn
 
-Presets: s_act (10 + 4 x 10 labels by core-set selection), s_rt (its random twin),
-mme (5 labels of each class, given), source_only, and the transductive s_act_star,
-s_rt_star and mme_star, which adapt to the very images that they are tested on.
+Presets that buy 50 labels: s_act (10 + 4 x 10 labels by core-set selection), s_rt (its
+random twin), ada_clue and aada (5 x 10 labels after a round without any) with their
+twins rda_clue and rada. Given 5 labels of each class: mme. Without target labels:
+source_only, dann, adda, mada, jan, alda and alda_dsbn (on a LeNet with batch norm).
+The transductive s_act_star, s_rt_star and mme_star adapt to the very images that they
+are tested on.
 """
 
-from dact_jax import config as defaults, presets
+from dact_jax import config as defaults, presets, recipes
 
 
 def get_config(arg="preset=s_act"):
@@ -18,7 +21,8 @@ def get_config(arg="preset=s_act"):
     config.methods.mme.head = "cosine"  # a LeNet's features go straight to prototypes
     config.policies.single.update(initial=10, per_round=10, purchases=4)
     config.data.shots_per_class = 5  # of the presets that are given their labels
-    config = presets.apply(config, "digits", arg)
-    if config.policy == "fixed":
-        config.train.steps = 1500  # as many iterations as the five rounds of s_act
-    return config
+    config = presets.apply(config, "digits", arg, recipes.DIGITS)
+    # 1500: as many iterations as the five rounds of s_act.
+    return presets.lengths(
+        config, alone=1500, pretrain=500, unsupervised=1000, short=60
+    )

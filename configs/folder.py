@@ -11,10 +11,11 @@ Weights: torchvision's ImageNet ResNet-18,
 https://download.pytorch.org/models/resnet18-f37072fd.pth;
 `--config.model.weights=` (empty) trains from random weights, which needs far more data.
 
-Presets: s_act, s_rt, mme, source_only, s_act_star, s_rt_star, mme_star.
+Presets: s_act, s_rt, mme and these starred (transductive); ada_clue, rda_clue, aada,
+rada; without target labels source_only, dann, adda, mada, jan, alda, alda_dsbn.
 """
 
-from dact_jax import config as defaults, presets
+from dact_jax import config as defaults, presets, recipes
 
 
 def get_config(arg="preset=s_act"):
@@ -30,6 +31,9 @@ def get_config(arg="preset=s_act"):
     config.train.steps = 500
     config.train.batch_source = config.train.batch_target = 24
     config.train.batch_unlabeled = 48
-    config.train.encoder_multiplier = 0.1
+    config.train.multipliers.encoder = 0.1
     config.train.eval_batch = 48
-    return presets.apply(config, "folder", arg)
+    config = presets.apply(config, "folder", arg, recipes.PHOTOS)
+    return presets.lengths(
+        config, alone=2500, pretrain=500, unsupervised=1000, short=100
+    )

@@ -10,15 +10,16 @@ https://download.pytorch.org/models/resnet18-f37072fd.pth.
 
 T_l is 50 + 3 x 50 = 200 of Amazon's 1878 training images, T_v 3 a class = 93. The
 12 500 iterations of the table are taken as those of one round. Published: S_RT 78.9 %,
-S_AcT 80.1 % (ResNet-18).
+S_AcT 80.1, RADA 74.8, AADA 76.3, ADA_CLUE 78.2 % (ResNet-18).
 
-Presets: s_act, s_rt, mme (3 labels of each class), source_only, the transductive
-s_act_star, s_rt_star, mme_star; and mme_3shot, which uses MME's own list files
+Presets: s_act, s_rt, mme (3 labels of each class), the transductive s_act_star,
+s_rt_star, mme_star; ada_clue, rda_clue, aada, rada; the rows of office31_uda.py; and
+mme_3shot, which uses MME's own list files
 data/mme/office/{labeled_target,validation_target,unlabeled_target}_images_amazon_3.txt
 and labeled_source_images_dslr.txt, with paths that start at data/office31.
 """
 
-from dact_jax import config as defaults, presets
+from dact_jax import config as defaults, presets, recipes
 
 LISTS = "data/mme/office"
 
@@ -40,12 +41,19 @@ def get_config(arg="preset=s_act"):
     config.reference = (("S_RT", 200, 78.9), ("S_AcT", 200, 80.1))
     config.train.batch_source = config.train.batch_target = 24
     config.train.batch_unlabeled = 48
-    config.train.encoder_multiplier = 0.1
+    config.train.multipliers.encoder = 0.1
     config.train.save_every = 500
     config.train.eval_batch = 48
     if arg == "preset=mme_3shot":
-        return _lists(presets.apply(config, "office31", "preset=mme"))
-    return presets.apply(config, "office31", arg)
+        return _lists(_made(config, "preset=mme"))
+    return _made(config, arg)
+
+
+def _made(config, arg):
+    config = presets.apply(config, "office31", arg, recipes.PHOTOS)
+    return presets.lengths(
+        config, alone=12_500, pretrain=3000, unsupervised=3000, short=300
+    )
 
 
 def _lists(config):

@@ -5,7 +5,7 @@
 Presets as in digits.py, such as configs/tiny.py:preset=source_only.
 """
 
-from dact_jax import config as defaults, presets
+from dact_jax import config as defaults, presets, recipes
 
 
 def get_config(arg="preset=s_act"):
@@ -18,7 +18,5 @@ def get_config(arg="preset=s_act"):
     config.policies.single.update(initial=10, per_round=10, purchases=2)
     config.train.steps = 100
     config.train.save_every = 50
-    config = presets.apply(config, "tiny", arg)
-    if config.policy == "fixed":
-        config.train.steps = 300
-    return config
+    config = presets.apply(config, "tiny", arg, recipes.DIGITS)
+    return presets.lengths(config, alone=300, pretrain=200, unsupervised=100, short=50)

@@ -1,7 +1,6 @@
-"""ConfigDict -> everything that runs: the only module that reads a config."""
+"""ConfigDict -> everything that runs; only the build modules read a config."""
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import flax.linen as nn
@@ -9,38 +8,35 @@ import jax
 import ml_collections
 import numpy as np
 import optax
-from absl import logging
 
 from dact_jax import (
+    build_checks,
+    build_data,
     config as defaults,
-    devices,
     engine,
-    errors,
     inference,
     keys,
     optimizer,
     plugins,
+    schedules,
     step,
 )
-from dact_jax.data import (
-    augment,
-    fingerprint,
-    manifest,
-    sources,
-    splits,
-    streams,
-)
-from dact_jax.models import encoders, model, pretrained
-from dact_jax.run import Run, Schedule
+from dact_jax.methods import source_only
+from dact_jax.models import encoders, heads, model, pretrained
+from dact_jax.run import Evaluation, Pretraining, Run, Schedule
 from dact_jax.types import (
+    SOURCE,
+    TARGET,
     BatchSizes,
-    Dataset,
-    Key,
     Method,
-    Task,
+    Model,
+    TrainState,
+    Variables,
 )
 
 Config: TypeAlias = ml_collections.ConfigDict
+
+_STAGE = ("optimizer", "learning_rate", "schedule", "momentum", "weight_decay")
 
 
 def build(config: Config) -> tuple[Run, dict[str, str]]:
@@ -54,179 +50,170 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     """
     # All that does not need the data comes first: reading photos takes a while.
     defaults.check(config)
-    _check(config)
-    center = _center(config)
+    build_checks.check(config)
+    center = build_data.make_center(config)
     encoder = _encoder(config)
     weights = _weights(config)
     acquire = _plugin(config, "acquisitions")
 
-    task, data = _task(config)
+    task, data = build_data.read(config)
     method = _plugin(config, "methods", len(task.class_names))
-    network = model.make_model(encoder, method.heads, config.model.num_norms)
-    descent = _optimizer(config, method)
+    build_checks.check_method(config, method)
+    build_checks.check_validation(config, task)
+    network = model.make_model(
+        encoder,
+        method.heads,
+        config.model.num_norms,
+        shared_affine=config.model.shared_affine,
+    )
     key = jax.random.key(config.seed)
-    side = config.data.crop
-    shape = (side, side, config.data.channels)
-    variables = network.init(keys.key(key, "init"), shape)
-    if weights is not None:
-        variables = pretrained.apply_weights(variables, weights, config.model.encoder)
+    shape = build_data.input_shape(config, task)
+
+    def begin(network: Model) -> Variables:
+        variables = network.init(keys.key(key, "init"), shape)
+        if weights is None:
+            return variables
+        return pretrained.apply_weights(variables, weights, config.model.encoder)
+
+    variables = begin(network)
+    if method.prepare is not None:
+        variables = method.prepare(variables)
+    schedule = _schedule(config)
+    build_checks.check_losses(method, network, variables, schedule.sizes, shape)
+    descent = _optimizer(config.train, len(method.losses))
+    forward = inference.make_forward(network, tuple(method.heads), center)
     run = Run(
         task=task,
         method=method,
         model=network,
         optimizer=descent,
-        policy=_plugin(config, "policies", acquire, _given(config, task)),
+        policy=_plugin(config, "policies", acquire, build_data.given(config, task)),
         acquisition=config.acquisition,
-        schedule=_schedule(config),
-        augment=_augment(config),
-        forward=inference.make_forward(network, tuple(method.heads), center),
+        schedule=schedule,
+        evaluation=_evaluation(config, network, center, forward),
+        augment=build_data.make_augment(config),
+        forward=forward,
         key=key,
-        train=engine.replicate(step.init_state(variables, descent)),
+        train=_state(variables, descent, schedule.first_steps),
     )
+    if config.pretrain.steps:
+        stage = _pretraining(config, run, encoder, begin, center)
+        run = run._replace(pretraining=stage)
     return run, data
 
 
-_CHOSEN = {"methods": "method", "acquisitions": "acquisition", "policies": "policy"}
+def _pretraining(
+    config: Config,
+    run: Run,
+    encoder: nn.Module,
+    begin: Callable[[Model], Variables],
+    center: inference.Prepare,
+) -> Pretraining:
+    """The run's network with one norm row and no head but those that classify."""
+    options = config.pretrain
+    modules = {
+        name: module
+        for name, module in run.method.heads.items()
+        if name in (heads.BOTTLENECK, "classifier")
+    }
+    network = model.make_model(encoder, modules, 1)
+    settings = config.train.copy_and_resolve_references()
+    for name in _STAGE:
+        settings[name] = options[name]
+    settings.progress_steps = 0
+    descent = _optimizer(settings, 1)
+    forward = inference.make_forward(network, tuple(modules), center)
+    nobody = np.zeros(len(run.task.target.train.label), bool)
+    stage = run._replace(
+        method=Method(modules, (source_only.supervised,)),
+        model=network,
+        optimizer=descent,
+        policy=plugins.load("policies", "fixed", None, nobody),
+        schedule=run.schedule._replace(
+            steps=options.steps,
+            first_steps=options.steps,
+            progress_steps=0,
+            sizes=BatchSizes(options.batch, 0, 0),
+        ),
+        evaluation=run.evaluation._replace(
+            every=0, keep="last", score=_score(config, network, center, forward)
+        ),
+        forward=forward,
+        key=keys.key(run.key, "pretrain"),
+        train=_state(begin(network), descent, options.steps),
+    )
+    return Pretraining(stage, options.folder, _identity(config, modules))
+
+
+def _identity(config: Config, modules: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """All that pre-training depends on; runs that share it may share its folder."""
+    found = defaults.identity(config)
+    for name in ("num_norms", "shared_affine"):
+        found["model"].pop(name)
+    shared = ["gamma", "power", "alpha", "decays", "factor", "nesterov"]
+    shared += ["multipliers", "bias_multiplier"]
+    return {
+        **{name: found[name] for name in ("seed", "data", "model", "pretrain")},
+        "train": {name: found["train"][name] for name in shared},
+        # A class and its attributes, in words: "Linear( num_classes = 10 ... )".
+        "heads": {name: " ".join(repr(m).split()) for name, m in modules.items()},
+    }
+
+
+def _state(
+    variables: Variables,
+    descent: Callable[[int], optax.GradientTransformation],
+    num_steps: int,
+) -> TrainState:
+    return engine.replicate(step.init_state(variables, descent(num_steps)))
 
 
 def _plugin(config: Config, family: str, *args: Any) -> Any:
     """The plug-in of a family that the config chose, made with its options."""
-    name = config[_CHOSEN[family]]
+    name = config[build_checks.CHOSEN[family]]
     return plugins.load(family, name, *args, **dict(config[family].get(name, {})))
-
-
-def _check(config: Config) -> None:
-    if config.seed < 0:
-        raise errors.InputError(f"seed={config.seed} must be 0 or more.")
-    for family, chosen in _CHOSEN.items():
-        plugins.options(family, config[chosen])  # refuses an unknown name
-    if config.model.num_norms > 1 and config.method == "source_only":
-        raise errors.InputError(
-            "method 'source_only' trains no batch norm of the target: "
-            "set model.num_norms=1."
-        )
-    _check_batches(config)
 
 
 def _schedule(config: Config) -> Schedule:
     train = config.train
     return Schedule(
         steps=train.steps,
+        first_steps=train.first_steps or train.steps,
+        progress_steps=train.progress_steps,
         sizes=BatchSizes(train.batch_source, train.batch_target, train.batch_unlabeled),
         chunk=train.chunk,
         save_every=train.save_every,
-        eval_batch=train.eval_batch,
         carry_weights=train.carry_weights,
         carry_optimizer=train.carry_optimizer,
     )
 
 
-def _check_batches(config: Config) -> None:
-    train = config.train
-    count = jax.device_count()
-    for name in ("batch_source", "batch_target", "batch_unlabeled", "eval_batch"):
-        if train[name] < 1 or train[name] % count:
-            raise errors.InputError(
-                f"train.{name}={train[name]} must be a positive multiple of the "
-                f"{count} devices that share it."
-            )
-    if train.batch_source != train.batch_target:
-        raise errors.InputError(
-            f"train.batch_source={train.batch_source} and "
-            f"train.batch_target={train.batch_target} must be equal: they are one "
-            "forward pass."
-        )
-    for name in ("steps", "chunk", "save_every"):
-        if train[name] < 1:
-            raise errors.InputError(f"train.{name}={train[name]} must be 1 or more.")
-    if train.save_every % train.chunk:
-        raise errors.InputError(
-            f"train.save_every={train.save_every} must be a multiple of "
-            f"train.chunk={train.chunk}."
-        )
-
-
-def _task(config: Config) -> tuple[Task, dict[str, str]]:
-    """The task, its small pools on the device, and what the record says of the data."""
-    source = _read(config, config.data.source)
-    files = tuple(
-        config.data[name] for name in ("labelled_list", "val_list", "unlabeled_list")
-    )
-    lists = _lists(files)
-    if lists is None:
-        target = _read(config, config.data.target, classes=source.class_names)
-    else:
-        target = _read(config, *files)
-    task = splits.make_task(
-        source,
-        target,
-        seed=config.seed,
-        val_per_class=config.data.val_per_class,
-        transductive=config.data.transductive,
-        transductive_set=config.data.transductive_set,
-        lists=lists,
-    )
-    record = {"source": fingerprint.of(source), "target": fingerprint.of(target)}
-    if record["source"] == record["target"]:
-        raise errors.InputError(
-            f"data.source and data.target are the same images ({source.name}): give "
-            "two different places."
-        )
-    if config.model.weights:
-        record["weights"] = fingerprint.of_file(config.model.weights)
-    for side, data in (("source", source), ("target", target)):
-        if data.skipped:
-            record[f"{side}_skipped"] = f"{data.skipped} unreadable"
-            logging.warning(
-                "Unreadable images left out of %s: %d.", data.name, data.skipped
-            )
-    everywhere = devices.replicated(devices.mesh())
-    return streams.place_task(task, config.data.device_bytes, everywhere), record
-
-
-def _lists(files: tuple[str, ...]) -> splits.Lists | None:
-    """The ids in the list files that fix T_l, T_v and T_u; None if none is given."""
-    if not any(files):
-        return None
-    if not all(files):
-        raise errors.InputError(
-            "data.labelled_list, data.val_list and data.unlabeled_list go together: "
-            f"give all three or none, not {files}."
-        )
-    return splits.Lists(*(manifest.read_ids(path) for path in files))
-
-
-def _read(
-    config: Config, *what: str, classes: tuple[str, ...] | None = None
-) -> Dataset:
-    data = config.data
-    return sources.load(
-        *what,
-        size=data.size,
-        channels=data.channels,
-        root=data.root,
-        tfds_dir=data.tfds_dir,
-        on_error=data.on_error,
-        classes=classes,
+def _evaluation(
+    config: Config,
+    network: Model,
+    center: inference.Prepare,
+    forward: inference.Forward,
+) -> Evaluation:
+    return Evaluation(
+        batch=config.train.eval_batch,
+        every=config.eval.every,
+        keep=config.eval.keep,
+        domain={"source": SOURCE, "target": TARGET}[config.eval.branch],
+        score=_score(config, network, center, forward),
     )
 
 
-def _given(config: Config, task: Task) -> np.ndarray:
-    """bool[N_t], the labelled target images that come for free."""
-    label = np.asarray(task.target.train.label)
-    if config.data.labelled_list:
-        listed = splits.find(
-            task.target.id, manifest.read_ids(config.data.labelled_list)
-        )
-        return np.isin(np.arange(len(label)), listed)
-    if config.data.shots_per_class:
-        return splits.shots(
-            label,
-            config.data.shots_per_class,
-            seed=config.seed,
-            class_names=task.class_names,
-        )
-    return np.zeros(len(label), bool)
+def _score(
+    config: Config,
+    network: Model,
+    center: inference.Prepare,
+    forward: inference.Forward,
+) -> inference.Forward:
+    """What accuracies are measured with; `forward` itself where one view is seen."""
+    views = build_data.make_views(config)
+    if not views:
+        return forward
+    return inference.make_forward(network, ("classifier",), center, views)
 
 
 def _encoder(config: Config) -> nn.Module:
@@ -242,48 +229,52 @@ def _encoder(config: Config) -> nn.Module:
         variant=options.variant,
         batch_norm=options.batch_norm,
         dropout=options.dropout,
+        widths=tuple(options.widths),
     )
 
 
-def _optimizer(config: Config, method: Method) -> optax.GradientTransformation:
-    train = config.train
-    return optimizer.sgd(
-        optimizer.inverse_decay(train.learning_rate, train.gamma, train.power),
-        momentum=train.momentum,
-        nesterov=train.nesterov,
-        weight_decay=train.weight_decay,
-        encoder_multiplier=train.encoder_multiplier,
-        updates_per_iteration=len(method.losses),
+def _optimizer(
+    options: Config, updates_per_iteration: int
+) -> Callable[[int], optax.GradientTransformation]:
+    """Iterations of a round -> its optimiser.
+
+    Args:
+      options: `train`, or the same fields of another stage.
+      updates_per_iteration: losses of the method.
+    """
+    groups = optimizer.Groups(
+        multipliers=dict(options.multipliers),
+        bias_multiplier=options.bias_multiplier,
+        weight_decay=options.weight_decay,
+        undecayed=() if options.decay_others else (optimizer.OTHERS,),
     )
+
+    def make(num_steps: int) -> optax.GradientTransformation:
+        names = ("gamma", "power", "alpha", "decays", "factor")
+        schedule = schedules.make(
+            options.schedule,
+            options.learning_rate,
+            options.progress_steps or num_steps,
+            **{name: options[name] for name in names},
+        )
+        if options.optimizer == "adam":
+            return optimizer.adam(
+                schedule,
+                b1=options.momentum,
+                groups=groups,
+                updates_per_iteration=updates_per_iteration,
+            )
+        return optimizer.sgd(
+            schedule,
+            momentum=options.momentum,
+            nesterov=options.nesterov,
+            groups=groups,
+            updates_per_iteration=updates_per_iteration,
+        )
+
+    return make
 
 
 def _weights(config: Config) -> pretrained.Weights | None:
     path = config.model.weights
     return pretrained.load_weights(path) if path else None
-
-
-def _center(config: Config) -> Callable[[jax.Array], jax.Array]:
-    """What evaluation sees of an image.
-
-    Raises:
-      InputError: the crop, mean or std does not fit the images.
-    """
-    data = config.data
-    center = functools.partial(
-        augment.center, crop=data.crop, mean=tuple(data.mean), std=tuple(data.std)
-    )
-    stored = jax.ShapeDtypeStruct((1, data.size, data.size, data.channels), np.uint8)
-    jax.eval_shape(center, stored)
-    return center
-
-
-def _augment(config: Config) -> Callable[[jax.Array, Key], jax.Array]:
-    """What training sees of an image."""
-    data = config.data
-    return functools.partial(
-        augment.augment,
-        crop=data.crop,
-        flip=data.flip,
-        mean=tuple(data.mean),
-        std=tuple(data.std),
-    )

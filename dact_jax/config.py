@@ -8,6 +8,8 @@ import ml_collections
 
 from dact_jax import errors, plugins
 
+_ALIASES = ("source", "target")  # data.source and data.target, for short
+
 
 def get_config() -> ml_collections.ConfigDict:
     """The default experiment; a file in configs/ changes what differs.
@@ -31,17 +33,21 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.data = ml_collections.ConfigDict()
     # "printed", "uci", "tfds:mnist", "tfds:svhn_cropped", or a path: a folder of class
-    # folders, manifest.csv (path,label[,split]), list.txt (path label), digits.npz.
-    config.data.source = ""
-    config.data.target = ""
+    # folders, manifest.csv (path,label[,split]), list.txt (path label), or an .npz
+    # of digits (x_train, y_train, x_test, y_test) or of embeddings (features).
+    config.source = config.target = ""
+    config.data.source = config.get_ref("source")  # one field with two names
+    config.data.target = config.get_ref("target")
     config.data.root = ""  # folder that the paths of manifests and lists start from
     config.data.tfds_dir = ""  # where TFDS keeps its prepared data; empty: its default
     config.data.size = 28  # images are stored as uint8[N, size, size, channels]
     config.data.channels = 1
+    config.data.scale = "unit"  # embeddings: to a mean square of 1; or "raw"
     config.data.on_error = "raise"  # an unreadable image: "raise", or "skip" and count
     config.data.device_bytes = 2**30  # a pool up to this size lives on the device
     # What the network sees of it: a random cut, and the centre in evaluation.
     config.data.crop = 28
+    config.data.crop_area = (0.0, 0.0)  # or cuts of such shares of it, resized to crop
     config.data.flip = False
     config.data.mean = (0.5,)  # of pixels in [0, 1], per channel
     config.data.std = (0.5,)
@@ -54,38 +60,85 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.unlabeled_list = ""
 
     config.model = ml_collections.ConfigDict()
-    config.model.encoder = "lenet"  # lenet, resnet18, resnet34, resnet50
+    config.model.encoder = "lenet"  # lenet, resnet18, resnet34, resnet50, mlp
     config.model.variant = "torchvision"  # ResNets: "torchvision", or "mme"
-    config.model.batch_norm = False  # LeNet only
-    config.model.dropout = 0.5  # LeNet only
+    config.model.batch_norm = False  # LeNet and mlp
+    config.model.dropout = 0.5  # LeNet and mlp
+    config.model.widths = (512,)  # mlp: of each layer; the last is the embedding's
     config.model.num_norms = 1  # 1: shared batch norm; 2: one for each domain (DSBN)
+    config.model.shared_affine = False  # of DSBN: only the moments are the domain's own
     config.model.weights = ""  # .safetensors, .pth or .npz to start the encoder from
     config.model.convolution = "auto"  # "stock"; "tiled" (fast on CPU); by the device
 
-    config.train = ml_collections.ConfigDict()
-    config.train.steps = 300  # iterations a round
-    config.train.batch_source = 32
-    config.train.batch_target = 32  # the same: both are one forward pass
-    config.train.batch_unlabeled = 64
-    config.train.learning_rate = 0.01
-    config.train.gamma = 1e-4  # lr (1 + gamma i)^-power
-    config.train.power = 0.75
-    config.train.momentum = 0.9
-    config.train.nesterov = True
-    config.train.weight_decay = 5e-4
-    config.train.encoder_multiplier = 1.0
-    config.train.carry_weights = True  # a round goes on from the last round's weights
-    config.train.carry_optimizer = False  # and from its momentum and learning rate
-    config.train.chunk = 25  # iterations a dispatch
-    config.train.save_every = 100  # iterations between two checkpoints of a round
-    config.train.eval_batch = 256
+    config.train = _train()
+    config.pretrain = _pretrain()
+    config.eval = _eval()
     return config
+
+
+def _train() -> ml_collections.ConfigDict:
+    train = ml_collections.ConfigDict()
+    train.steps = 300  # iterations a round
+    train.first_steps = 0  # of round 0; 0: as the others
+    train.progress_steps = 0  # length of all schedules; 0: the round's
+    train.batch_source = 32
+    train.batch_target = 32  # the same: both are one forward pass
+    train.batch_unlabeled = 64
+    train.optimizer = "sgd"  # or "adam", with L2 in the gradient
+    train.learning_rate = 0.01
+    # At iteration i of n: "inverse" lr (1 + gamma i)^-power; "annealed" lr (1 + alpha
+    # i / n)^-power; "step" lr factor^j in the j-th of `decays` parts; "constant".
+    train.schedule = "inverse"
+    train.gamma = 1e-4
+    train.power = 0.75
+    train.alpha = 10.0
+    train.decays = 3
+    train.factor = 0.5
+    train.momentum = 0.9  # of SGD; Adam's beta1
+    train.nesterov = True
+    train.weight_decay = 5e-4  # L2
+    train.decay_others = True  # whether discriminators have it too
+    # Of the learning rate; 0 freezes. Others: whatever a method has besides these.
+    train.multipliers = ml_collections.ConfigDict(
+        {"encoder": 1.0, "bottleneck": 1.0, "classifier": 1.0, "others": 1.0}
+    )
+    train.bias_multiplier = 1.0  # on top, of biases (Caffe: 2)
+    train.carry_weights = True  # a round goes on from the last round's weights
+    train.carry_optimizer = False  # and from its momentum and learning rate
+    train.chunk = 25  # iterations a dispatch
+    train.save_every = 100  # iterations between two checkpoints of a round
+    train.eval_batch = 256
+    return train
+
+
+def _pretrain() -> ml_collections.ConfigDict:
+    """A stage before round 0, on the source alone; what is not here is as in train."""
+    pretrain = ml_collections.ConfigDict()
+    pretrain.steps = 0  # iterations; 0: no such stage
+    pretrain.batch = 64
+    pretrain.optimizer = "sgd"
+    pretrain.learning_rate = 0.01
+    pretrain.schedule = "inverse"
+    pretrain.momentum = 0.9
+    pretrain.weight_decay = 5e-4
+    pretrain.folder = ""  # where it is kept, for several runs; empty: the run's own
+    return pretrain
+
+
+def _eval() -> ml_collections.ConfigDict:
+    evaluation = ml_collections.ConfigDict()
+    evaluation.every = 0  # iterations; 0: at the end of each round only
+    evaluation.keep = "last"  # whose weights go on; or "best_val", by T_v
+    evaluation.branch = "target"  # of DSBN, that the target passes; or "source"
+    evaluation.crops = 1  # or 10: four corners and centre, each mirrored too
+    return evaluation
 
 
 def identity(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """What makes two runs the same: the config without what has no influence.
 
-    That is the options of plug-ins that are not in use, and what is only shown.
+    That is the options of plug-ins that are not in use, what is only shown, where
+    pre-training is kept, and the second names of data.source and data.target.
     """
     found = config.to_dict()
     for family, name in (
@@ -94,20 +147,31 @@ def identity(config: ml_collections.ConfigDict) -> dict[str, Any]:
         ("policies", config.policy),
     ):
         found[family] = {name: found[family].get(name, {})}
-    return {k: v for k, v in found.items() if k not in ("tensorboard", "reference")}
+    found["pretrain"].pop("folder", None)
+    left_out = ("tensorboard", "reference", *_ALIASES)
+    return {name: value for name, value in found.items() if name not in left_out}
 
 
 def check(config: ml_collections.ConfigDict) -> None:
     """Refuses fields that no default has, and values of another type.
 
     Raises:
-      InputError: names the field, and the nearest valid one or the type wanted.
+      InputError: names the field, and the nearest valid one or the type wanted; or a
+        field with two names has two values.
     """
     default = get_config()
     known = fields(default)
-    for field, value in fields(config).items():
+    given = fields(config)
+    for field, value in given.items():
         check_field(field, default)
         _check_type(field, value, known[field])
+    for name in _ALIASES:  # a config may come from a dict, in which they are two
+        long = given.get(f"data.{name}")
+        if given.get(name, long) != long:
+            raise errors.InputError(
+                f"config.{name}={given[name]!r} and config.data.{name}={long!r} are "
+                "one field: give both the same value."
+            )
 
 
 def check_field(field: str, config: ml_collections.ConfigDict) -> None:

@@ -18,12 +18,13 @@ from dact_jax import (
     oracle,
     progress,
     rounds,
+    scoring,
     step,
     trainer,
     workdir,
 )
 from dact_jax.data import streams
-from dact_jax.run import Run
+from dact_jax.run import Run, lengths
 from dact_jax.types import (
     SOURCE,
     TARGET,
@@ -40,6 +41,8 @@ from dact_jax.types import (
     TrainState,
     Variables,
 )
+
+Row = Mapping[str, Any]
 
 
 def lab(run: Run) -> Lab:
@@ -75,13 +78,16 @@ def actions(
     def record_picks(number: int, picked: Mapping[str, Picked]) -> None:
         workdir.append_picks(folder, _picks(run, number, picked))
 
-    def record_step(row: Mapping[str, Any], losses: Mapping[str, float]) -> None:
+    def record(row: Row, losses: Mapping[str, float] | None) -> None:
         workdir.append(folder, [row])
-        show.step(row["round"], row["step"], losses)
+        if losses is not None:
+            show.step(row["round"], row["step"], losses)
 
     return rounds.Actions(
-        adapt=_make_adapt(run, save, record_step),
-        measure=_make_measure(run),
+        adapt=_make_adapt(run, save, record),
+        measure=functools.partial(scoring.measure, run),
+        choose=functools.partial(scoring.choose, run),
+        track=functools.partial(scoring.begin, run),
         restart=functools.partial(_restart, run),
         oracle=oracle.from_dataset(np.asarray(run.task.target.train.label)),
         save=save,
@@ -92,8 +98,8 @@ def actions(
 
 def position(run: Run, experiment: Experiment) -> int:
     """The number of a checkpoint: iterations and round starts before it."""
-    steps = run.schedule.steps
-    return experiment.round * (steps + 1) + int(experiment.train.step)
+    longest = max(run.schedule.steps, run.schedule.first_steps)
+    return experiment.round * (longest + 1) + int(experiment.train.step)
 
 
 def template(run: Run) -> Experiment:
@@ -101,12 +107,13 @@ def template(run: Run) -> Experiment:
     sizes = _sizes(run.task)
     first = run.policy.init(lab(run), *sizes, run.key)
     label = np.full(sizes[1], UNLABELED, np.int32)
-    return Experiment(0, first.pools, label, first.memory, run.train, 0.0)
+    track = scoring.begin(run, run.train)
+    return Experiment(0, first.pools, label, first.memory, run.train, 0.0, track)
 
 
 def begin(run: Run, act: rounds.Actions) -> Experiment:
     """The experiment before round 0, with its first labels bought."""
-    train = _copy(run.train)
+    train = scoring.copy(run.train)
     return rounds.begin(act, lab(run), run.policy, train, _sizes(run.task), run.key)
 
 
@@ -119,62 +126,50 @@ def _restart(run: Run, train: TrainState) -> TrainState:
     """What a round begins with, from what the round before left."""
     options = run.schedule
     carried = train.variables if options.carry_weights else run.train.variables
-    fresh = step.init_state(carried, run.optimizer)
+    fresh = step.init_state(carried, run.optimizer(options.steps))
     if options.carry_optimizer:
         fresh = fresh._replace(opt_state=train.opt_state)
-    return replicate(_copy(fresh))
-
-
-def _copy(train: TrainState) -> TrainState:
-    """One to train on: its buffers are donated, those of run.train must live on."""
-    return jax.tree.map(lambda leaf: leaf.copy(), train)
+    return replicate(scoring.copy(fresh))
 
 
 def _make_adapt(
     run: Run,
     save: Callable[[Experiment], None],
-    record: Callable[[Mapping[str, Any], Mapping[str, float]], None],
+    record: Callable[[Row, Mapping[str, float] | None], None],
 ) -> Callable[[Experiment], Experiment]:
-    schedule = run.schedule
-    one = step.make_step(run.model, run.method, run.optimizer, schedule.steps)
-    load = functools.partial(streams.load, transform=run.augment)
-    advance = jax.jit(
-        step.scan_steps(one, load),
-        donate_argnums=0,
-        out_shardings=devices.replicated(devices.mesh()),
-    )
+    every = run.evaluation.every
     resident = streams.resident(run.task)
+    advance = functools.cache(functools.partial(_make_advance, run))
 
     def adapt(experiment: Experiment) -> Experiment:
         key = keys.key(run.key, "round", experiment.round)
+        num_steps = lengths(run)[experiment.round]
         began = time.perf_counter() - experiment.seconds
         latest = experiment
 
         def on_chunk(state: TrainState, losses: dict[str, float]) -> None:
             nonlocal latest
-            latest = experiment._replace(
-                train=state, seconds=time.perf_counter() - began
-            )
             at = int(state.step)
-            record(
-                {
-                    "event": "train",
-                    "round": experiment.round,
-                    "step": at,
-                    **losses,
-                    "seconds": latest.seconds,
-                },
-                losses,
-            )
-            if at % schedule.save_every == 0 or at == schedule.steps:
+            seconds = time.perf_counter() - began
+            latest = latest._replace(train=state, seconds=seconds)
+            where = {"event": "train", "round": experiment.round, "step": at}
+            record({**where, **losses, "seconds": seconds}, losses)
+            due = at % run.schedule.save_every == 0 or at == num_steps
+            if due:
                 _check_sound(run, state.variables)
+            if every and (at % every == 0 or at == num_steps):
+                track, row = scoring.observe(run, latest)
+                latest = latest._replace(track=track)
+                record(row, None)
+            if due:
                 save(latest)
 
+        go = advance(num_steps)
         try:
             trainer.fit(
-                lambda state, drawn: advance(state, resident, drawn, key),
+                lambda state, drawn: go(state, resident, drawn, key),
                 experiment.train,
-                _chunks(run, experiment, key),
+                _chunks(run, experiment, key, num_steps),
                 on_chunk,
             )
         except errors.DivergedError as error:
@@ -187,10 +182,24 @@ def _make_adapt(
     return adapt
 
 
-def _chunks(run: Run, experiment: Experiment, key: Key) -> Iterator[Batch]:
+def _make_advance(run: Run, num_steps: int) -> Callable:
+    """(state, resident, drawn, key) -> (state, metrics), in rounds of that length."""
+    until = run.schedule.progress_steps or num_steps
+    one = step.make_step(run.model, run.method, run.optimizer(num_steps), until)
+    load = functools.partial(streams.load, transform=run.augment)
+    return jax.jit(
+        step.scan_steps(one, load),
+        donate_argnums=0,
+        out_shardings=devices.replicated(devices.mesh()),
+    )
+
+
+def _chunks(
+    run: Run, experiment: Experiment, key: Key, num_steps: int
+) -> Iterator[Batch]:
     """The chunks that are left of the experiment's round, on the devices."""
     start = int(experiment.train.step)
-    lengths = trainer.chunk_sizes(start, run.schedule.steps, run.schedule.chunk)
+    sizes = trainer.chunk_sizes(start, num_steps, run.schedule.chunk)
     drawn = streams.batches(
         run.task,
         experiment.pools,
@@ -200,7 +209,7 @@ def _chunks(run: Run, experiment: Experiment, key: Key) -> Iterator[Batch]:
         start,
     )
     split = devices.batched(devices.mesh(), axis=1)
-    for length in lengths:
+    for length in sizes:
         yield jax.device_put(streams.chunk(drawn, length), split)
 
 
@@ -215,7 +224,7 @@ def _sweep(
         variables,
         examples,
         domain,
-        batch_size=run.schedule.eval_batch,
+        batch_size=run.evaluation.batch,
         sharding=devices.batched(devices.mesh()),
     )
 
@@ -228,55 +237,16 @@ def _check_sound(run: Run, variables: Variables) -> None:
     Raises:
       DivergedError: an output for some target images is not finite.
     """
-    rows = np.arange(min(len(run.task.target.id), run.schedule.eval_batch))
+    rows = np.arange(min(len(run.task.target.id), run.evaluation.batch))
     pool = run.task.target.train
     _sweep(run, variables, Examples(pool.image[rows], pool.label[rows]), TARGET)
-
-
-def _make_measure(run: Run) -> Callable[[Experiment], Mapping[str, Any]]:
-    target, names = run.task.target, run.task.class_names
-
-    def accuracy(
-        variables: Variables, examples: Examples, counted: np.ndarray
-    ) -> float | None:
-        if not counted.any():
-            return None
-        evidence = _sweep(run, variables, examples, TARGET)
-        return inference.accuracy(
-            evidence.outputs["classifier"], examples.label, counted
-        )
-
-    def measure(experiment: Experiment) -> Mapping[str, Any]:
-        variables, pools = experiment.train.variables, experiment.pools
-        tested, validated = (
-            np.asarray(part.label) != UNLABELED for part in (target.test, target.val)
-        )
-        if target.test is target.train:
-            # Transductive: the pool is what is tested on, less its labelled part.
-            tested &= ~pools.target
-        counts = np.bincount(experiment.label[pools.target], minlength=len(names))
-        return {
-            "event": "round",
-            "round": experiment.round,
-            "step": int(experiment.train.step),
-            "labels_target": int(pools.target.sum()),
-            "labels_val": len(target.val.label),
-            "source_samples": int(pools.source.sum()),
-            "test_accuracy": accuracy(variables, target.test, tested),
-            "val_accuracy": accuracy(variables, target.val, validated),
-            "test_images": int(tested.sum()),
-            "labels_per_class": dict(zip(names, counts.tolist(), strict=True)),
-            "seconds": experiment.seconds,
-        }
-
-    return measure
 
 
 def _picks(
     run: Run, number: int, picked: Mapping[str, Picked]
 ) -> Iterator[workdir.Pick]:
     by = run.acquisition if number else "initial"
-    origin = f"{number - 1}/{run.schedule.steps}" if number else ""
+    origin = f"{number - 1}/{lengths(run)[number - 1]}" if number else ""
     for side, found in picked.items():
         names = (run.task.source if side == "source" else run.task.target).id
         for order, (row, score) in enumerate(zip(*found, strict=True)):

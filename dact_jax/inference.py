@@ -1,6 +1,6 @@
 """sweep: every image of a pool through the network, in batches of one fixed size."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 
 import jax
@@ -11,11 +11,15 @@ from dact_jax import errors
 from dact_jax.types import UNLABELED, Array, Evidence, Examples, Model, Variables
 
 # (variables, uint8[B, H, W, C], domain) -> embedding [B, F], outputs {head: [B, ...]}
+Prepare = Callable[[jax.Array], jax.Array]
 Forward = Callable[[Variables, jax.Array, int], tuple[jax.Array, dict[str, jax.Array]]]
 
 
 def make_forward(
-    model: Model, heads: tuple[str, ...], prepare: Callable[[jax.Array], jax.Array]
+    model: Model,
+    heads: tuple[str, ...],
+    prepare: Prepare,
+    views: Sequence[Prepare] = (),
 ) -> Forward:
     """A jitted forward pass in evaluation mode.
 
@@ -23,16 +27,30 @@ def make_forward(
       model: the network.
       heads: names of the heads whose outputs are wanted.
       prepare: uint8[B, H, W, C] -> float32[B, h, w, C], without randomness.
+      views: further ones. With any, the classifier's output is the logarithm of its
+        mean softmax over all; embedding and other outputs are those of `prepare`.
     """
 
-    def forward(
-        variables: Variables, images: jax.Array, domain: int
+    def one(
+        variables: Variables, images: jax.Array, domain: int, prepare: Prepare
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         features, _ = model.encode(
             variables, prepare(images)[None], (domain,), train=False
         )
         outputs = {name: model.head(variables, name, features)[0] for name in heads}
         return features.embedding[0], outputs
+
+    def forward(
+        variables: Variables, images: jax.Array, domain: int
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        embedding, outputs = one(variables, images, domain, prepare)
+        if views:
+            seen = [outputs["classifier"]]
+            for view in views:
+                seen.append(one(variables, images, domain, view)[1]["classifier"])
+            p = jax.nn.softmax(jnp.stack(seen)).mean(0)  # [B, K]
+            outputs["classifier"] = jnp.log(jnp.maximum(p, 1e-30))
+        return embedding, outputs
 
     return jax.jit(forward, static_argnums=2)
 
@@ -99,6 +117,30 @@ def accuracy(logits: np.ndarray, label: Array, keep: np.ndarray | None = None) -
     if not counted.any():
         raise ValueError("accuracy needs at least one labelled row")
     return float(np.mean((logits.argmax(-1) == np.asarray(label))[counted]))
+
+
+def mean_class_accuracy(
+    logits: np.ndarray, label: Array, keep: np.ndarray | None = None
+) -> float:
+    """The mean over classes of each one's accuracy, in [0, 1].
+
+    Args:
+      logits: float32[N, K].
+      label: int32[N]; UNLABELED rows do not count, nor classes without a row.
+      keep: bool[N]; rows that count (all if None).
+
+    Raises:
+      ValueError: no row counts.
+    """
+    label = np.asarray(label)
+    counted = label != UNLABELED
+    if keep is not None:
+        counted &= keep
+    classes = np.unique(label[counted])
+    if not classes.size:
+        raise ValueError("accuracy needs at least one labelled row")
+    each = [accuracy(logits, label, counted & (label == k)) for k in classes]
+    return float(np.mean(each))
 
 
 def _padded(images: object, size: int) -> Iterator[tuple[int, Array]]:

@@ -6,7 +6,7 @@ import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import jax
@@ -16,17 +16,17 @@ from ml_collections import config_flags
 
 from dact_jax import (
     build,
-    checkpoint,
     config as defaults,
     engine,
     errors,
+    pretraining,
     progress,
     report,
-    rounds,
+    session,
     tensorboard,
     workdir,
 )
-from dact_jax.run import Run
+from dact_jax.run import Run, lengths
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "File with get_config(), such as configs/digits.py:preset=s_act."
@@ -58,30 +58,33 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, command: str) -
     made, data = build.build(config)
     like = engine.template(made)
     workdir.claim(folder, identity, data=data, devices=names)
-    store = checkpoint.open_store(folder / "checkpoints")
-    found = store.restore(like)
     write_report = _reporter(config, made, folder, command)
-    finished = found is not None and found.round >= made.policy.num_rounds
-    if finished:
-        store.close()
-        print(f"This run is finished; {folder} stays as it is.")
-    else:
-        start = (0, 0) if found is None else (found.round, int(found.train.step))
-        workdir.rewind(folder, None if found is None else start)
-        num_rounds, steps = made.policy.num_rounds, config.train.steps
-        with contextlib.ExitStack() as stack, contextlib.closing(store):
-            shows = [stack.enter_context(progress.make(num_rounds, steps, start=start))]
+
+    @contextlib.contextmanager
+    def shows(start: tuple[int, int]) -> Iterator[progress.Show]:
+        steps = lengths(made)
+        with contextlib.ExitStack() as stack:
+            told = [stack.enter_context(progress.make(steps, start=start))]
             if config.tensorboard:
                 events = tensorboard.make(folder, steps, start=start)
-                shows.append(stack.enter_context(events))
+                told.append(stack.enter_context(events))
             # A report after each round: a run that is stopped has one too.
-            shows.append(progress.Show(_silent, lambda row: write_report()))
-            show = progress.join(*shows)
-            act = engine.actions(made, store, folder, show)
-            experiment = engine.begin(made, act) if found is None else found
-            rounds.run(experiment, act, engine.lab(made), made.policy, made.key)
+            told.append(progress.Show(_silent, lambda row: write_report()))
+            yield progress.join(*told)
+
+    def first(run: Run, begun: bool) -> Run:
+        if run.pretraining is None:
+            return run
+        run, row = pretraining.run(run, folder, data, names)
+        if not begun:
+            workdir.append(folder, [row])
+        return run
+
+    done = session.run(made, folder, like, shows, first=first)
+    if not done.anew:
+        print(f"This run is finished; {folder} stays as it is.")
     markdown = folder / "report.md"
-    if not (finished and markdown.exists()):
+    if done.anew or not markdown.exists():
         write_report()
     print(progress.summary(workdir.read(folder), markdown))
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dact_jax.types import UNLABELED
+from dact_jax.types import UNLABELED, Array
 
 
 @jax.custom_vjp
@@ -42,13 +42,14 @@ def normalize(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
     return x / jnp.where(small, epsilon, norm)
 
 
-def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
+def cross_entropy(logits: jax.Array, label: Array) -> jax.Array:
     """Mean cross entropy over the labelled rows; 0 when there is none.
 
     Args:
       logits: float32[..., K].
       label: int32[...]; rows with UNLABELED do not count.
     """
+    label = jnp.asarray(label)
     labelled = label != UNLABELED
     log_p = jax.nn.log_softmax(logits)
     index = jnp.where(labelled, label, 0)[..., None]
@@ -57,12 +58,26 @@ def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
     return jnp.sum(jnp.where(labelled, nll, 0.0)) / jnp.maximum(count, 1)
 
 
+def binary_cross_entropy(logits: jax.Array, label: float) -> jax.Array:
+    """-log sigmoid(logits) where the label is 1, -log sigmoid(-logits) where it is 0.
+
+    Args:
+      logits: float32[...].
+      label: of all of them, 0 or 1.
+
+    Returns:
+      float32[...], not averaged.
+    """
+    return jax.nn.softplus(logits) - label * logits
+
+
 def entropy(logits: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     """Mean of -sum_k p_k log(p_k + epsilon), in nats (MME: epsilon 1e-5).
 
     Args:
       logits: float32[..., K].
-      epsilon: float, inside the logarithm as in the reference code.
+      epsilon: float, inside the logarithm as in the reference code; 0: exact.
     """
     p = jax.nn.softmax(logits)
-    return -jnp.mean(jnp.sum(p * jnp.log(p + epsilon), axis=-1))
+    log_p = jnp.log(p + epsilon) if epsilon else jax.nn.log_softmax(logits)
+    return -jnp.mean(jnp.sum(p * log_p, axis=-1))

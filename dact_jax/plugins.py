@@ -37,6 +37,11 @@ def options(family: str, name: str) -> dict[str, Any]:
     }
 
 
+def needs(family: str, name: str) -> tuple[str, ...]:
+    """The heads whose outputs a plug-in reads besides the classifier's: its NEEDS."""
+    return getattr(_module(family, name), "NEEDS", ())
+
+
 def load(family: str, name: str, /, *args: Any, **kwargs: Any) -> Any:
     """What `dact_jax.<family>.<name>.make(*args, **kwargs)` returns.
 
@@ -54,8 +59,12 @@ def load(family: str, name: str, /, *args: Any, **kwargs: Any) -> Any:
 
 
 def _make(family: str, name: str) -> Any:
+    return _module(family, name).make
+
+
+def _module(family: str, name: str) -> Any:
     if name not in names(family):
         raise errors.InputError(
             f"there is no {name!r} in {family}; {nearest(name, names(family))}"
         )
-    return importlib.import_module(f"dact_jax.{family}.{name}").make
+    return importlib.import_module(f"dact_jax.{family}.{name}")

@@ -1,30 +1,56 @@
 """Named points of (method x policy x acquisition), the rows of the papers' tables."""
 
+from collections.abc import Mapping
+
 import ml_collections
 
 from dact_jax import errors, plugins
+from dact_jax.recipes import Recipe
 
-PRESETS = {
-    "source_only": {"method": "source_only", "policy": "fixed"},
-    "mme": {"method": "mme", "policy": "fixed"},
-    "s_rt": {"method": "mme", "policy": "single", "acquisition": "random"},
-    "s_act": {"method": "mme", "policy": "single", "acquisition": "k_center"},
+# Paper 1: bought labels. MME and S_AcT with their twin; AADA and CLUE with theirs.
+ACTIVE: Mapping[str, Recipe] = {
+    "s_rt": {"method": "mme", "acquisition": "random"},
+    "s_act": {"method": "mme", "acquisition": "k_center"},
+    "rada": {"method": "aada", "acquisition": "random"},
+    "aada": {"method": "aada", "acquisition": "aada"},
+    "rda_clue": {"method": "clue_mme", "acquisition": "random"},
+    "ada_clue": {"method": "clue_mme", "acquisition": "clue"},
 }
+# Paper 2: no target label at all.
+UNSUPERVISED: Mapping[str, Recipe] = {
+    "source_only": {"method": "source_only"},
+    "dann": {"method": "dann"},
+    "adda": {"method": "adda"},
+    "mada": {"method": "mada"},
+    "jan": {"method": "jan"},
+    "alda": {"method": "alda"},
+    "alda_dsbn": {"method": "alda", "model.num_norms": 2},
+}
+PRESETS: Mapping[str, Recipe] = {
+    **{name: {"policy": "fixed", **fields} for name, fields in UNSUPERVISED.items()},
+    "mme": {"method": "mme", "policy": "fixed"},
+    **{name: {"policy": "single", **fields} for name, fields in ACTIVE.items()},
+}
+STARRED = ("mme", "s_rt", "s_act")  # whose transductive variants paper 1 has
 _STAR = "_star"
 
 
 def apply(
-    config: ml_collections.ConfigDict, task: str, arg: str
+    config: ml_collections.ConfigDict,
+    task: str,
+    arg: str,
+    recipes: Mapping[str, Recipe],
 ) -> ml_collections.ConfigDict:
-    """The config with a preset's fields, named "<task>_<preset>".
+    """The config with a preset's fields and its method's recipe, "<task>_<preset>".
 
-    `source_only` uses no target label. Only `mme` uses data.shots_per_class, or the
-    labelled list. A name that ends in "_star" is transductive.
+    Only `mme` uses data.shots_per_class, or the labelled list; those of paper 2 use no
+    target label. A name that ends in "_star" is transductive.
 
     Args:
       config: with the fields that the task's presets share.
       task: such as "digits".
       arg: "preset=<name>", what follows the colon of --config.
+      recipes: method -> how it is trained, `recipes.DIGITS` or `recipes.PHOTOS`.
 
     Raises:
       InputError: another argument, or no such preset.
@@ -34,15 +60,53 @@ def apply(
         raise errors.InputError(
             f"the argument of the config must be preset=<name>, not {arg!r}."
         )
-    stars = tuple(preset + _STAR for preset in PRESETS if preset != "source_only")
+    stars = tuple(preset + _STAR for preset in STARRED)
     base = name.removesuffix(_STAR) if name in stars else name
     if base not in PRESETS:
         raise errors.InputError(
             f"there is no preset {name!r}; {plugins.nearest(name, (*PRESETS, *stars))}"
         )
-    config.update(PRESETS[base])
+    config.update_from_flattened_dict(PRESETS[base])
+    config.update_from_flattened_dict(recipes.get(config.method, {}))
     config.name = f"{task}_{name}"
-    config.data.transductive = name in stars
+    if name in stars:
+        config.data.transductive = True
     if base != "mme":
         config.data.shots_per_class = 0
+    if base in UNSUPERVISED and base != "source_only":
+        config.model.batch_norm = True  # as every network of paper 2, LeNets too
+    return config
+
+
+def lengths(
+    config: ml_collections.ConfigDict,
+    *,
+    alone: int,
+    pretrain: int,
+    unsupervised: int,
+    short: int,
+) -> ml_collections.ConfigDict:
+    """The config with the iterations that its method and policy need.
+
+    Active presets of MME keep train.steps. Those from CLUE's code are pre-trained, have
+    a long round 0 without any target label, and short rounds after it: as many labels
+    in all, since the first ones are bought by acquisition too.
+
+    Args:
+      config: after `apply`.
+      alone: iterations where there is one round only.
+      pretrain: of pre-training, for the methods that start from it.
+      unsupervised: of round 0 of those from CLUE's code.
+      short: of their later rounds.
+    """
+    train, single = config.train, config.policies.single
+    if config.policy == "fixed":
+        train.steps = alone
+    if config.method == "adda":
+        config.pretrain.steps = pretrain
+    if config.method in ("aada", "clue_mme"):
+        config.pretrain.steps = pretrain
+        train.steps, train.first_steps = short, unsupervised
+        single.purchases += single.initial // single.per_round
+        single.initial = 0
     return config

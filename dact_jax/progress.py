@@ -20,10 +20,10 @@ class Show(NamedTuple):
 
 @contextlib.contextmanager
 def make(
-    num_rounds: int,
-    steps_per_round: int,
+    lengths: Sequence[int],
     *,
     start: tuple[int, int] = (0, 0),
+    label: str = "",
     console: rich.console.Console | None = None,
 ) -> Iterator[Show]:
     """Shows a run: a bar with the time left on a terminal, one line a round anywhere.
@@ -33,9 +33,9 @@ def make(
     compilation count; measuring and selecting between two rounds do.
 
     Args:
-      num_rounds: of the whole run.
-      steps_per_round: iterations of each.
+      lengths: iterations of each round of the whole run.
       start: (round, iterations done in it) that a resumed run goes on from.
+      label: what a round is called; empty: its number.
       console: where to write; stdout by default.
     """
     console = console or rich.console.Console()
@@ -54,17 +54,23 @@ def make(
         disable=not console.is_terminal or console.is_dumb_terminal,
         speed_estimate_period=math.inf,  # a window of seconds would miss selection
     )
-    done = start[0] * steps_per_round + start[1]
-    task = bar.add_task("", total=num_rounds * steps_per_round, completed=done)
+
+    def place(number: int, step: int) -> int:
+        return sum(lengths[:number]) + step
+
+    task = bar.add_task("", total=sum(lengths), completed=place(*start))
 
     def show_step(number: int, step: int, losses: Mapping[str, float]) -> None:
         named = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
-        text = f"left; round {number}, step {step}/{steps_per_round}  {named}"
-        bar.update(task, completed=number * steps_per_round + step, description=text)
+        where = f"{label or f'round {number}'}, step {step}/{lengths[number]}"
+        bar.update(
+            task, completed=place(number, step), description=f"left; {where}  {named}"
+        )
 
     def show_round(row: Row) -> None:
-        bar.update(task, completed=(row["round"] + 1) * steps_per_round)
-        console.print(_line(row), markup=False, highlight=False, soft_wrap=True)
+        bar.update(task, completed=place(row["round"] + 1, 0))
+        line = f"{label or 'round {}'.format(row['round'])}: {_line(row)}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     with bar:
         yield Show(show_step, show_round)
@@ -117,7 +123,7 @@ def summary(rows: Sequence[Row], report: pathlib.Path) -> str:
 
 def _line(row: Row) -> str:
     return (
-        f"round {row['round']}: test {_percent(row['test_accuracy'])}, "
+        f"test {_percent(row['test_accuracy'])}, "
         f"validation {_percent(row['val_accuracy'])} with {_labels(row)}; "
         f"{row['seconds']:.1f} s"
     )

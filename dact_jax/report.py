@@ -34,8 +34,8 @@ def write(
 
     Rows with event "round" need: round, labels_target, labels_val, source_samples,
     test_accuracy and val_accuracy (in [0, 1]; None where no image has a label), and
-    seconds; `test_images` and `labels_per_class` (class -> target labels so far) are
-    optional.
+    seconds; `test_images`, `labels_per_class` (class -> target labels so far) and what
+    scoring.measure has besides are optional, and so is a row "pretrain".
 
     Args:
       folder: of the run.
@@ -62,9 +62,11 @@ def write(
     parts = [
         f"# {title}",
         _summary(rounds),
+        _pretraining(rows),
         f"![Accuracy against target labels bought]({files.curve.name})",
         _ledger(rounds[-1]),
         _rounds(rounds, train),
+        _columns(rounds),
         _picks(workdir.read_picks(folder)),
         _classes(rounds),
         _published(rounds, published),
@@ -142,6 +144,48 @@ def _summary(rounds: Sequence[Row]) -> str:
     return f"{text}. Rounds finished: {len(rounds)}."
 
 
+def _pretraining(rows: Sequence[Row]) -> str:
+    found = [row for row in rows if row["event"] == "pretrain"]
+    if not found:
+        return ""
+    row = found[-1]
+    return (
+        f"Before round 0, after {row['step']} iterations on the source alone, it was "
+        f"right on {_percent(row['test_accuracy'])} %."
+    )
+
+
+def _columns(rounds: Sequence[Row]) -> str:
+    """The same networks judged otherwise, and others of the same rounds."""
+    known = [row for row in rounds if row.get("test_mean_class_accuracy") is not None]
+    if not known:
+        return ""
+    head = (
+        "round",
+        "last: test %",
+        "last: mean over classes %",
+        "best by validation: test %",
+        "of iteration",
+        "best by test: test %",
+    )
+    body = [
+        (
+            row["round"],
+            _percent(row["test_accuracy"]),
+            _percent(row["test_mean_class_accuracy"]),
+            _percent(row["test_at_best_val"]),
+            "-" if row["best_val_step"] is None else row["best_val_step"],
+            _percent(row["best_test"]),
+        )
+        for row in known
+    ]
+    return (
+        f"## Which network of a round\n\n{_table(head, body)}\n\n"
+        "The best by test was chosen by the very labels that it is measured on: papers "
+        "report it, but it is optimistic, and nothing here is selected by it."
+    )
+
+
 def _ledger(last: Row) -> str:
     rows = [
         ("target labels bought, to train on", last["labels_target"]),
@@ -199,7 +243,7 @@ def _picks(picks: Sequence[workdir.Pick]) -> str:
 
 def _classes(rounds: Sequence[Row]) -> str:
     counted = [row for row in rounds if row.get("labels_per_class")]
-    if not counted:
+    if not any(sum(row["labels_per_class"].values()) for row in counted):
         return ""
     head = ("class", *(f"round {row['round']}" for row in counted))
     body = [

@@ -14,6 +14,7 @@ from dact_jax.types import (
     Picked,
     Policy,
     Selection,
+    Track,
     TrainState,
 )
 
@@ -25,7 +26,9 @@ class Actions(NamedTuple):
 
     adapt: Callable[[Experiment], Experiment]  # trains to the end of the round
     measure: Callable[[Experiment], Row]  # accuracies and label counts
+    choose: Callable[[Experiment], Experiment]  # the weights that go on: last or best
     restart: Callable[[TrainState], TrainState]  # what a new round begins with
+    track: Callable[[TrainState], Track]  # what it has seen then
     oracle: Callable[[np.ndarray], np.ndarray]  # target rows int32[n] -> labels
     save: Callable[[Experiment], None]
     record_round: Callable[[Row], None]
@@ -43,7 +46,7 @@ def begin(
     """The experiment before its first round: first labels asked for and recorded.
 
     Args:
-      actions: oracle, record_picks and save are used.
+      actions: oracle, track, record_picks and save are used.
       lab: for the policy.
       policy: chooses the first pools.
       train: the state that training begins with.
@@ -52,7 +55,9 @@ def begin(
     """
     selection = policy.init(lab, sizes[0], sizes[1], keys.key(key, "policy"))
     nobody = np.full(sizes[1], UNLABELED, np.int32)
-    experiment = Experiment(0, selection.pools, nobody, selection.memory, train, 0.0)
+    experiment = Experiment(
+        0, selection.pools, nobody, selection.memory, train, 0.0, actions.track(train)
+    )
     experiment = experiment._replace(label=_ask(actions, experiment, selection))
     actions.record_picks(0, selection.picked)
     actions.save(experiment)
@@ -71,6 +76,7 @@ def run(
         now = experiment.round
         experiment = actions.adapt(experiment)
         actions.record_round(actions.measure(experiment))
+        experiment = actions.choose(experiment)
         if now < policy.num_selections:
             selection = policy.select(
                 lab,
@@ -85,7 +91,8 @@ def run(
                 pools=selection.pools, label=label, memory=selection.memory
             )
         if now + 1 < policy.num_rounds:
-            experiment = experiment._replace(train=actions.restart(experiment.train))
+            train = actions.restart(experiment.train)
+            experiment = experiment._replace(train=train, track=actions.track(train))
         experiment = experiment._replace(round=now + 1, seconds=0.0)
         actions.save(experiment)
     return experiment

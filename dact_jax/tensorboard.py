@@ -3,7 +3,7 @@
 import contextlib
 import importlib.util
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from dact_jax import errors, progress
 
@@ -23,13 +23,13 @@ def require() -> None:
 
 @contextlib.contextmanager
 def make(
-    folder: pathlib.Path, steps_per_round: int, *, start: tuple[int, int] = (0, 0)
+    folder: pathlib.Path, lengths: Sequence[int], *, start: tuple[int, int] = (0, 0)
 ) -> Iterator[progress.Show]:
     """Writes into folder/tensorboard; the step is that of the whole run.
 
     Args:
       folder: of the run.
-      steps_per_round: iterations of a round.
+      lengths: iterations of each round.
       start: (round, iterations done in it) that a resumed run goes on from; what lies
         beyond is purged.
 
@@ -40,7 +40,7 @@ def make(
     import tensorboardX  # an extra
 
     def place(number: int, step: int) -> int:
-        return number * steps_per_round + step
+        return sum(lengths[:number]) + step
 
     writer = tensorboardX.SummaryWriter(
         str(folder / "tensorboard"), purge_step=place(*start) + 1

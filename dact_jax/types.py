@@ -23,16 +23,22 @@ UNLABELED = -1  # the label of an image that nobody has labelled
 
 
 class Images(Protocol):
-    """uint8[N, H, W, C] by rows: an array, or files decoded when indexed."""
+    """uint8[N, H, W, C] by rows: an array, or files decoded when indexed.
+
+    A vector, such as an embedding that a user has, is an image of one pixel with F
+    channels, float32[N, 1, 1, F], and reaches the network as it is stored.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: Any) -> Any: ...  # int32[n] -> uint8[n, H, W, C]
 
 
 class Examples(NamedTuple):
-    image: Any  # Images, uint8[N, H, W, C] stored; float32[B, h, w, C] in a batch
+    image: Any  # Images as stored; float32[B, h, w, C] in a batch
     label: Array  # int32[N]; UNLABELED where nobody has labelled it
 
 
@@ -40,7 +46,7 @@ class Dataset(NamedTuple):
     """One domain as its reader found it, before any split."""
 
     name: str
-    image: Images  # uint8[N, H, W, C]
+    image: Images  # uint8[N, H, W, C]; vectors: float32[N, 1, 1, F]
     label: np.ndarray  # int32[N] into class_names; UNLABELED where there is none
     id: np.ndarray  # str[N], stable names of the images (relative paths)
     split: np.ndarray | None  # str[N]: "train", "val", "test"; None: no official split
@@ -78,7 +84,8 @@ class Batch(NamedTuple):
 
     source: Examples
     target: Examples | None  # None while no target label is used (UDA)
-    unlabeled: Any  # float32[B, h, w, C]: no label field, so none can leak
+    # float32[B, h, w, C]: no label field, so none can leak; None where none is drawn
+    unlabeled: Any
 
 
 class Variables(NamedTuple):  # the whole network
@@ -90,6 +97,7 @@ class Variables(NamedTuple):  # the whole network
 class Features(NamedTuple):
     embedding: jax.Array  # float32[S, B, F]
     taps: tuple[jax.Array, ...]  # stage l: float32[S, B, C_l], spatial mean
+    logits: jax.Array | None = None  # float32[S, B, K], for heads with `beside`
 
 
 class TrainState(NamedTuple):
@@ -146,13 +154,15 @@ class Loss(Protocol):
         variables: Variables,
         batch: Batch,
         key: Key,
-        progress: jax.Array,  # float32[] in [0, 1), share of the round's iterations
+        progress: jax.Array,  # float32[] from 0 on; 1 where the schedules have ended
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]: ...
 
 
 class Method(NamedTuple):
     heads: Mapping[str, nn.Module]  # what it trains besides the encoder
     losses: tuple[Loss, ...]  # one gradient step each, in order
+    # A method that adapts a trained network: the variables that it starts from.
+    prepare: Callable[[Variables], Variables] | None = None
 
 
 class Picked(NamedTuple):
@@ -190,6 +200,16 @@ class Policy(NamedTuple):  # (init, select), as optax is (init, update)
     num_selections: int  # select runs after each of the first so many rounds
 
 
+class Track(NamedTuple):
+    """What the evaluations of a round have seen so far; -1 where nothing is known."""
+
+    val: float  # the best validation accuracy
+    test_at_val: float  # the test accuracy there
+    step: int  # and its iteration; of equals the last, as MME's code
+    best_test: float  # the best test accuracy: for the record, never to choose by
+    kept: PyTree  # Variables at the best validation; () where the last ones are used
+
+
 class Experiment(NamedTuple):
     """All of a run between two steps: one checkpoint."""
 
@@ -199,3 +219,4 @@ class Experiment(NamedTuple):
     memory: PyTree
     train: TrainState
     seconds: float  # spent on this round so far
+    track: Track

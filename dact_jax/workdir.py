@@ -43,8 +43,9 @@ def append(folder: pathlib.Path, rows: Iterable[Row]) -> None:
 
     Args:
       folder: of the run.
-      rows: each has "event" ("train" or "round"), "round" and "step" (iterations done
-        in this round), and plain Python numbers, which are read back exactly.
+      rows: each has "event" ("train", "eval", "round", or "pretrain" in round -1),
+        "round" and "step" (iterations done in this round), and plain Python numbers,
+        which are read back exactly.
 
     Raises:
       ValueError: a number is NaN or infinite.
@@ -103,7 +104,7 @@ def rewind(folder: pathlib.Path, position: tuple[int, int] | None) -> None:
 
     A run that was killed and goes on then ends with the rows of one never killed. At
     position (r, s), s iterations into round r, these stay:
-      rows with event "train" of rounds < r, and of round r up to and with step s;
+      rows with event "train" or "eval" of rounds < r, and of round r up to step s;
       all other rows (event "round") of rounds < r;
       picks of rounds <= r, since those stored under r are the ones r trains on.
     A last line that a kill cut off goes too. Each file is replaced as a whole, so a
@@ -126,6 +127,7 @@ def claim(
     *,
     data: Mapping[str, str] | None,
     devices: Sequence[str],
+    flag: str = "--workdir",
 ) -> None:
     """Makes the folder this run's own, or checks that it already is.
 
@@ -142,6 +144,7 @@ def claim(
       data: what was read -> a fingerprint of it, such as "target" -> "sha256:...";
         None: nothing was read yet.
       devices: names, such as "cpu".
+      flag: what the user would change to have another folder.
 
     Raises:
       InputError: the folder is another run's, or not a run's.
@@ -152,13 +155,15 @@ def claim(
         yaml.safe_dump({"config": dict(config), "data": dict(data or {})})
     )
     if path.exists():
-        then = _load(path)
-        _compare(folder, then if data is not None else {**then, "data": {}}, now)
+        then = _load(path, flag)
+        if data is None:
+            then = {**then, "data": {}}
+        _compare(folder, then, now, flag)
         return
     if folder.exists() and (not folder.is_dir() or _foreign(folder)):
         raise errors.InputError(
             f"{folder} exists and holds no {CONFIG}, so it is not the folder of a run: "
-            "give an empty or new --workdir."
+            f"give an empty or new {flag}."
         )
     if data is None:
         return
@@ -179,7 +184,7 @@ class _Plain(yaml.SafeDumper):
 
 
 def _stays(row: Row, at: tuple[int, int]) -> bool:
-    if row["event"] == "train":
+    if row["event"] in ("train", "eval"):
         return (row["round"], row["step"]) <= at
     return row["round"] < at[0]
 
@@ -214,7 +219,7 @@ def _pick(path: pathlib.Path, number: int, fields: list[str]) -> Pick:
 
 
 def _compare(
-    folder: pathlib.Path, then: Mapping[str, Any], now: Mapping[str, Any]
+    folder: pathlib.Path, then: Mapping[str, Any], now: Mapping[str, Any], flag: str
 ) -> None:
     fields = _differences(then["config"], now["config"])
     if fields:
@@ -222,13 +227,13 @@ def _compare(
         tail = f"; and {more} more" if more > 0 else ""
         raise errors.InputError(
             f"{folder} was made with {'; '.join(fields[:_SHOWN])}{tail}: "
-            f"give another --workdir or the old value{'s' if len(fields) > 1 else ''}."
+            f"give another {flag} or the old value{'s' if len(fields) > 1 else ''}."
         )
     files = _differences(then["data"], now["data"])
     if files:
         raise errors.InputError(
             f"{folder} was made with other data, {'; '.join(files)}: "
-            "give another --workdir or the old files."
+            f"give another {flag} or the old files."
         )
 
 
@@ -251,13 +256,13 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _load(path: pathlib.Path) -> dict[str, Any]:
+def _load(path: pathlib.Path, flag: str) -> dict[str, Any]:
     try:
         found = yaml.safe_load(_text(path))
         return {"config": dict(found["config"]), "data": dict(found["data"])}
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise errors.InputError(
-            f"{path} is not what a run writes there: give another --workdir."
+            f"{path} is not what a run writes there: give another {flag}."
         ) from error
 
 

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dact_jax import build, config as defaults, engine, errors, main, workdir
+from dact_jax import (
+    build,
+    build_checks,
+    config as defaults,
+    engine,
+    errors,
+    main,
+    workdir,
+)
 
 TINY = "configs/tiny.py"
 
@@ -171,10 +179,76 @@ def test_unlabelled_images_are_not_for_sale(photos):
         ("data.on_error", "ignore", ("'ignore'",)),
         ("data.transductive_set", "some", ("'some'",)),
         ("data.val_list", "val.txt", ("go together",)),
+        ("acquisition", "aada", ("'aada'", "'discriminator'", "method 'mme'")),
+        ("model.encoder", "mlp", ("'mlp'", "holds images")),
     ],
 )
 def test_a_wrong_value(photos, field, value, parts):
     _refused(_config(photos, **{field: value}), *parts)
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"train.first_steps": -1}, ("train.first_steps=-1", "negative")),
+        ({"train.progress_steps": -1}, ("train.progress_steps=-1", "negative")),
+        ({"pretrain.steps": -1}, ("pretrain.steps=-1", "negative")),
+        ({"eval.every": -25}, ("eval.every=-25", "negative")),
+        *(
+            ({f"train.multipliers.{group}": -0.5}, (f"train.multipliers.{group}=-0.5",))
+            for group in ("encoder", "bottleneck", "classifier", "others")
+        ),
+        ({"train.schedule": "cosine"}, ("train.schedule='cosine'", "'annealed'")),
+        ({"pretrain.schedule": "cosine"}, ("pretrain.schedule='cosine'", "'inverse'")),
+        ({"train.optimizer": "adamw"}, ("train.optimizer='adamw'", "'sgd', 'adam'")),
+        (
+            {"pretrain.optimizer": "lamb"},
+            ("pretrain.optimizer='lamb'", "'sgd', 'adam'"),
+        ),
+        ({"train.decays": 0}, ("train.decays=0", "1 or more")),
+        (
+            {"pretrain.steps": 1, "pretrain.batch": 33},
+            ("pretrain.batch=33", "multiple"),
+        ),
+        ({"pretrain.steps": 1, "pretrain.batch": 0}, ("pretrain.batch=0", "positive")),
+        ({"model.shared_affine": True}, ("model.shared_affine", "model.num_norms=2")),
+        ({"model.widths": (), "model.encoder": "mlp"}, ("model.widths=()",)),
+        ({"eval.every": 30}, ("eval.every=30", "train.chunk=25")),
+        ({"eval.keep": "best"}, ("eval.keep='best'", "'last', 'best_val'")),
+        ({"eval.keep": "best_val"}, ("eval.keep='best_val'", "set eval.every")),
+        ({"eval.branch": "both"}, ("eval.branch='both'", "'target', 'source'")),
+        ({"eval.crops": 5}, ("eval.crops=5", "1, 10")),
+        ({"data.crop_area": (0.0, 1.0)}, ("data.crop_area=(0.0, 1.0)", "two shares")),
+        ({"data.crop_area": (0.5, 0.1)}, ("data.crop_area=(0.5, 0.1)",)),
+        ({"data.crop_area": (0.5, 1.1)}, ("data.crop_area=(0.5, 1.1)",)),
+        ({"data.crop_area": (0.5,)}, ("data.crop_area=(0.5,)",)),
+    ],
+    ids=str,
+)
+def test_what_the_data_do_not_decide_is_refused_before_they_are_read(changes, parts):
+    _refused(_config(**{"data.source": "not there", **changes}), *parts)
+
+
+def test_a_batch_that_nothing_draws_may_be_any():
+    build_checks.check(_config(**{"pretrain.batch": 33}))
+
+
+def test_a_method_that_needs_a_trained_network(photos):
+    config = _config(photos, method="adda")
+    _refused(config, "method 'adda'", "set pretrain.steps")
+
+
+def test_best_by_validation_without_validation_images(photos):
+    changes = {"eval.keep": "best_val", "eval.every": 25, "data.val_per_class": 0}
+    _refused(_config(photos, **changes), "eval.keep='best_val'", "data.val_per_class")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"method": "jan"}, {"method": "dann", "methods.dann.joint": True}]
+)
+def test_batches_that_a_method_needs_equal(photos, changes):
+    config = _config(photos, **changes)
+    _refused(config, "train.batch_source=32", "train.batch_unlabeled=64", "equal")
 
 
 def test_an_unknown_or_ill_typed_field():
@@ -187,6 +261,9 @@ def test_an_unknown_or_ill_typed_field():
         ("data.transductive", 1, "bool"),
         ("name", 3, "str"),
         ("data.mean", 0.5, "tuple"),
+        ("eval.every", 25.0, "int"),
+        ("pretrain.learning_rate", "fast", "float"),
+        ("train.multipliers.encoder", True, "float"),
     ):
         flat = defaults.load(TINY).to_dict()
         inner = flat
@@ -205,6 +282,8 @@ def test_a_whole_number_is_a_fine_float():
 def test_an_unknown_preset_or_argument():
     with pytest.raises(errors.InputError, match="did you mean 's_act'"):
         defaults.load("configs/digits.py:preset=s_atc")
+    with pytest.raises(errors.InputError, match="no preset 'alda_star'"):
+        defaults.load("configs/digits.py:preset=alda_star")  # paper 2 has no such row
     with pytest.raises(errors.InputError, match="must be preset=<name>"):
         defaults.load("configs/digits.py:s_act")
 
@@ -236,7 +315,8 @@ def test_the_command_line_answers_in_one_sentence(argument, message):
 def test_what_has_no_influence_does_not_bind_a_workdir(photos, tmp_path):
     folder = tmp_path / "run"
     workdir.claim(folder, defaults.identity(_config()), data={}, devices=[])
-    other = _config(**{"tensorboard": True, "policies.fixed": {"new": 1}})
+    changes = {"tensorboard": True, "policies.fixed": {"new": 1}}
+    other = _config(**changes, **{"pretrain.folder": "shared"})
     workdir.claim(folder, defaults.identity(other), data={}, devices=[])
     changed = _config(**{"methods.mme.weight": 0.2})
     with pytest.raises(errors.InputError, match=r"methods\.mme\.weight"):

@@ -1,5 +1,6 @@
 """From a config to what runs: every preset, list files, weights."""
 
+import ast
 import pathlib
 
 import jax
@@ -7,51 +8,154 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dact_jax import build, config as defaults, engine, presets
+from dact_jax import (
+    build,
+    build_checks,
+    config as defaults,
+    engine,
+    errors,
+    plugins,
+    presets,
+    recipes,
+)
 
-STARS = [f"{name}_star" for name in presets.PRESETS if name != "source_only"]
+STARS = [f"{name}_star" for name in presets.STARRED]
 PRESETS = [*presets.PRESETS, *STARS]
 CONFIGS = sorted(pathlib.Path("configs").glob("*.py"))
+UDA = ("office31_uda", "office_home")  # configs whose table has no target label
+EACH_CONFIG = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+RECIPES = {
+    f"{name} {method}": recipe
+    for name in ("DIGITS", "PHOTOS", "EMBEDDINGS")
+    for method, recipe in getattr(recipes, name).items()
+}
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def _load(path, preset):
+    return defaults.load(f"{path}:preset={preset}")
+
+
+@EACH_CONFIG
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_config_has_every_preset(path, preset):
-    config = defaults.load(f"{path}:preset={preset}")
+    config = _load(path, preset)
     defaults.check(config)
+    build_checks.check(config)
     assert config.name == f"{path.stem}_{preset}"
-    assert config.data.transductive == preset.endswith("_star")
+    starred = preset.endswith("_star")
+    assert config.data.transductive == (starred or path.stem in UDA)
     given = config.data.shots_per_class > 0
     assert given == preset.startswith("mme")
-    assert config.policy == ("single" if preset.startswith("s_") else "fixed")
+    active = preset.removesuffix("_star") in presets.ACTIVE
+    assert config.policy == ("single" if active else "fixed")
+    assert bool(config.pretrain.steps) == (
+        config.method in ("adda", "aada", "clue_mme")
+    )
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_without_argument_it_is_s_act(path):
-    assert defaults.load(str(path)).name == f"{path.stem}_s_act"
+@EACH_CONFIG
+def test_presets_without_target_labels_share_one_network(path):
+    """As the rows of a table must; the last one has a norm row a domain besides."""
+    networks = {
+        name: _load(path, name).model.to_dict() for name in presets.UNSUPERVISED
+    }
+    assert networks["alda_dsbn"].pop("num_norms") == 2
+    for network in networks.values():
+        assert network.pop("num_norms", 1) == 1
+        assert network == networks["source_only"]
+        assert network["batch_norm"]
 
 
-def test_only_pretrained_encoders_learn_slowly():
-    for path in CONFIGS:
-        config = defaults.load(str(path))
-        slow = 0.1 if config.model.weights else 1.0
-        assert config.train.encoder_multiplier == slow
-        assert config.policies.single.initial == config.policies.single.per_round
+@EACH_CONFIG
+@pytest.mark.parametrize(
+    ("active", "random"),
+    [("s_act", "s_rt"), ("aada", "rada"), ("ada_clue", "rda_clue")],
+)
+def test_a_random_twin_differs_in_its_acquisition_only(path, active, random):
+    one, other = (_load(path, name) for name in (active, random))
+    assert other.acquisition == "random" != one.acquisition
+    other.acquisition, other.name = one.acquisition, one.name
+    assert one.to_dict() == other.to_dict()
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_batches_can_be_split_over_eight_devices(path):
-    train = defaults.load(str(path)).train
-    sizes = (train.batch_source, train.batch_target, train.batch_unlabeled)
-    assert not any(size % 8 for size in (*sizes, train.eval_batch))
+@EACH_CONFIG
+def test_without_argument_it_is_the_method_of_its_paper(path):
+    preset = "alda_dsbn" if path.stem in UDA else "s_act"
+    without, named = defaults.load(str(path)), _load(path, preset)
+    assert without.to_dict() == named.to_dict()
 
 
-def test_budgets_are_those_of_table_6():
+@EACH_CONFIG
+@pytest.mark.parametrize("preset", PRESETS)
+def test_only_pretrained_encoders_learn_slowly(path, preset):
+    """CLUE's authors train all layers at one rate."""
+    config = _load(path, preset)
+    rates = config.train.multipliers
+    slow = bool(config.model.weights) and config.method not in ("aada", "clue_mme")
+    assert rates.encoder / rates.classifier == pytest.approx(0.1 if slow else 1.0)
+    assert rates.bottleneck == rates.classifier == rates.others
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
+def test_a_recipe_names_fields_that_there_are(recipe):
+    config = defaults.get_config()
+    for field in recipe:
+        defaults.check_field(field, config)
+    config.update_from_flattened_dict(recipe)
+    defaults.check(config)
+
+
+def test_recipes_are_of_methods_that_there_are():
+    methods = set(plugins.names("methods"))
+    assert {name.split()[1] for name in RECIPES} <= methods
+    assert {fields["method"] for fields in presets.PRESETS.values()} == methods
+    config = defaults.get_config()
+    for fields in presets.PRESETS.values():
+        for field in fields:
+            defaults.check_field(field, config)
+
+
+@EACH_CONFIG
+def test_batches_can_be_split_over_eight_devices(path, monkeypatch):
+    config = defaults.load(str(path))
+    if path.stem in UDA:  # these keep their reference's 36 and say what to do
+        monkeypatch.setattr(jax, "device_count", lambda: 4)
+        build_checks.check(config)
+        monkeypatch.setattr(jax, "device_count", lambda: 8)
+        with pytest.raises(errors.InputError, match=r"train\.batch_source=36 .* 8 dev"):
+            build_checks.check(config)
+        docstring = ast.get_docstring(ast.parse(path.read_text()))
+        assert "Eight devices need batches of 40." in " ".join(docstring.split())
+        for name in ("batch_source", "batch_target", "batch_unlabeled"):
+            config.train[name] = 40
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    build_checks.check(config)
+
+
+@pytest.mark.parametrize("preset", presets.ACTIVE)
+def test_budgets_are_those_of_table_6(preset):
     spent = {}
     for name in ("digits", "svhn_mnist", "office31"):
-        single = defaults.load(f"configs/{name}.py").policies.single
+        single = _load(f"configs/{name}.py", preset).policies.single
         spent[name] = single.initial + single.purchases * single.per_round
     assert spent == {"digits": 50, "svhn_mnist": 50, "office31": 200}
+
+
+@pytest.mark.parametrize("preset", ["ada_clue", "aada"])
+def test_from_clues_code_there_is_a_source_network_and_a_round_without_labels(preset):
+    config = _load("configs/svhn_mnist.py", preset)
+    single = config.policies.single
+    assert (single.initial, single.per_round, single.purchases) == (0, 10, 5)
+    epoch = 573
+    assert config.pretrain.steps == 50 * epoch
+    assert config.train.first_steps == 60 * epoch
+    assert config.train.steps == 60
+
+
+def test_every_round_of_mme_buys_as_many():
+    for path in CONFIGS:
+        single = _load(path, "s_act").policies.single
+        assert single.initial == single.per_round
 
 
 def _photos(root):

@@ -1,25 +1,31 @@
 """What every plug-in keeps, found by walking the package: a new file is tested too."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dact_jax import optimizer, plugins, step
+from dact_jax import optimizer, plugins, schedules, step
 from dact_jax.types import Evidence, Lab
 from tests import toy
 
 METHODS = plugins.names("methods")
 ACQUISITIONS = plugins.names("acquisitions")
 POLICIES = plugins.names("policies")
-BLIND = ("random",)  # these do not look at the pool, so its order matters to them
+# These draw rows by their place in the pool, so its order matters to them. (aada is
+# not one of them: it draws ranks.)
+BLIND = ("random", "clue", "badge")
 
 
 def _evidence(seed=0, num=40):
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(num, 5)).astype(np.float32)
     embedding = rng.normal(size=(num, 6)).astype(np.float32)
-    return Evidence(embedding, {"classifier": logits}, None)
+    domain = rng.normal(size=(num, 2)).astype(np.float32)
+    outputs = {"classifier": logits, "discriminator": domain}
+    return Evidence(embedding, outputs, None)
 
 
 def _taken(num=40):
@@ -50,7 +56,7 @@ def test_permuting_the_pool_permutes_the_picks(name, key):
     order = np.random.default_rng(1).permutation(40)
     permuted = Evidence(
         evidence.embedding[order],
-        {"classifier": evidence.outputs["classifier"][order]},
+        {head: values[order] for head, values in evidence.outputs.items()},
         None,
     )
     picked = acquire(evidence, _taken(), 9, key)
@@ -59,38 +65,52 @@ def test_permuting_the_pool_permutes_the_picks(name, key):
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("num_norms", [1, 2])
-def test_methods_train_every_head_and_compile_once(name, num_norms, key):
-    method = plugins.load("methods", name, 3)
-    network = toy.network(method, num_norms=num_norms)
-    variables = network.init(key, (16, 16, 1))
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"num_norms": 1},
+        {"num_norms": 2},
+        {"num_norms": 2, "shared_affine": True},
+    ],
+    ids=["one_row", "two_rows", "shared_affine"],
+)
+def test_methods_train_every_head_and_compile_once(name, rows, key):
+    method = toy.small(name)
+    network = toy.network(method, toy.Normed(), **rows)
+    variables = toy.drawn(network, (4, 4, 1))
     for head in method.heads:
         assert head in variables.params
-    sgd = optimizer.sgd(optimizer.inverse_decay(0.01, 1e-4), weight_decay=0.0)
-    state = before = step.init_state(variables, sgd)
+    schedule = schedules.make("inverse", 0.01, 10)
+    sgd = optimizer.sgd(schedule, groups=optimizer.Groups(weight_decay=0.0))
+    state = before = step.init_state(toy.start(method, variables), sgd)
     one = jax.jit(step.make_step(network, method, sgd, num_steps=10))
     for i in range(2):
-        state, metrics = one(state, toy.batch(jax.random.key(i)), key)
+        state, metrics = one(state, toy.batch(jax.random.key(i), side=4), key)
         assert all(np.isfinite(value) for value in metrics.values()), metrics
     assert one._cache_size() == 1
     same = jax.tree.map(
         lambda a, b: a.shape == b.shape and a.dtype == b.dtype, before, state
     )
     assert all(jax.tree.leaves(same))
-    for head, leaves in state.variables.params.items():
-        old = before.variables.params[head]
-        assert not toy.same(old, leaves), f"{head} was not trained"
+    for head in ("encoder", *method.heads):
+        old, new = (each.variables.params[head] for each in (before, state))
+        assert not toy.same(old, new), f"{head} was not trained"
+    for old, new in zip(before.variables[1:], state.variables[1:], strict=True):
+        assert not toy.same(old, new), "a norm row was not trained"
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_work_before_any_target_label(name, key):
-    method = plugins.load("methods", name, 3)
-    network = toy.network(method)
-    variables = network.init(key, (16, 16, 1))
-    batch = toy.batch(key, target=False)
+    method = toy.small(name)
+    network = toy.network(method, toy.Normed())
+    variables = toy.start(method, toy.drawn(network, (4, 4, 1)))
+    batch = toy.batch(key, side=4, target=False)
     for loss in method.losses:
-        value, _ = loss(network, variables, batch, key, jnp.float32(0))
+        compiled = jax.jit(functools.partial(loss, network))
+        value, (after, metrics) = compiled(variables, batch, key, jnp.float32(0))
         assert np.isfinite(value)
+        assert all(np.isfinite(metric) for metric in metrics.values())
+        assert jax.tree.structure(after) == jax.tree.structure(variables)
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -105,6 +105,87 @@ def test_dropout_is_for_training(name, key):
     np.testing.assert_array_equal(plain, np.broadcast_to(plain[0], plain.shape))
 
 
+def beside(embedding, num_classes=3, scale=1.0):
+    random = np.random.default_rng(1)
+    logits = scale * random.standard_normal((*embedding.shape[:-1], num_classes))
+    return features(embedding)._replace(logits=jnp.asarray(logits, jnp.float32))
+
+
+def test_classwise_discriminators_have_a_leading_axis_of_classes(embedding, key):
+    head = heads.ClasswiseDiscriminator(3, hidden=(8, 6))
+    inputs = beside(embedding)
+    params = head.init(key, inputs)["params"]["each"]
+    assert jax.tree.map(jnp.shape, params) == {
+        "fc1": {"kernel": (3, 5, 8), "bias": (3, 8)},
+        "fc2": {"kernel": (3, 8, 6), "bias": (3, 6)},
+        "logits": {"kernel": (3, 6, 1), "bias": (3, 1)},
+    }
+    out = head.apply({"params": {"each": params}}, inputs)
+    assert (out.shape, out.dtype) == ((2, 4, 3), jnp.float32)
+    assert np.any(params["fc1"]["kernel"][0] != params["fc1"]["kernel"][1])
+
+
+def test_a_certain_prediction_reaches_one_discriminator_only(embedding, key):
+    head = heads.ClasswiseDiscriminator(3, hidden=(8, 6), dropout=0.0)
+    inputs = beside(embedding)
+    inputs = inputs._replace(logits=1e3 * jax.nn.one_hot(jnp.full((2, 4), 1), 3))
+    params = head.init(key, inputs)
+    out = head.apply(params, inputs)
+    single = {"params": jax.tree.map(lambda w: w[1], params["params"]["each"])}
+    plain = heads.Discriminator(1, hidden=(8, 6)).apply(single, inputs)
+    np.testing.assert_allclose(out[..., 1], plain[..., 0], rtol=1e-4, atol=1e-8)
+    np.testing.assert_array_equal(out[..., ::2], 0)  # biases start at 0
+
+
+def test_classwise_discriminators_reverse_into_features_not_predictions(embedding, key):
+    head = heads.ClasswiseDiscriminator(3, hidden=(8, 6), dropout=0.0)
+    inputs = beside(embedding)
+    params = head.init(key, inputs)
+
+    def total(params, x, logits, reverse):
+        given = Features(x, (), logits)
+        return 1e4 * head.apply(params, given, reverse=reverse).sum()
+
+    grad = jax.jit(jax.grad(total, (0, 1, 2)))
+    plain, turned = (
+        grad(params, inputs.embedding, inputs.logits, reverse)
+        for reverse in (None, 0.3)
+    )
+    jax.tree.map(np.testing.assert_allclose, turned[0], plain[0])
+    assert np.any(plain[1])
+    np.testing.assert_allclose(turned[1], -0.3 * plain[1], rtol=1e-5)
+    np.testing.assert_array_equal(turned[2], 0)
+    np.testing.assert_array_equal(plain[2], 0)
+
+
+def test_each_classwise_discriminator_drops_on_its_own(key):
+    head = heads.ClasswiseDiscriminator(2, hidden=(64, 64))
+    inputs = Features(jnp.ones((1, 5)), (), jnp.zeros((1, 2)))
+    params = head.init(key, inputs)
+    twins = jax.tree.map(lambda w: jnp.stack([w[0], w[0]]), params)
+
+    def drop(seed):
+        return head.apply(
+            twins, inputs, train=True, rngs={"dropout": jax.random.key(seed)}
+        )[0]
+
+    assert drop(1)[0] != drop(1)[1]
+    np.testing.assert_array_equal(drop(1), drop(1))
+    assert np.all(drop(1) != drop(2))
+    plain = head.apply(twins, inputs)[0]
+    np.testing.assert_array_equal(plain[0], plain[1])
+
+
+def test_first_values_of_classwise_discriminators(key):
+    head = heads.ClasswiseDiscriminator(3, hidden=(300, 200))
+    inputs = Features(jnp.zeros((1, 100)), (), jnp.zeros((1, 3)))
+    params = head.init(key, inputs)["params"]["each"]
+    for name, deviation in (("fc1", 0.01), ("fc2", 0.01), ("logits", 0.3)):
+        spread = params[name]["kernel"].std()
+        np.testing.assert_allclose(spread, deviation, rtol=0.1)
+        np.testing.assert_array_equal(params[name]["bias"], 0)
+
+
 def test_first_values(key):
     x = features(np.zeros((1, 400)))
     torch = heads.Linear(300).init(key, x)["params"]["fc"]

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dact_jax import errors, ops, plugins
+from dact_jax import errors, keys, ops, plugins
+from dact_jax.methods import aada, jan
 from dact_jax.models import model
 from dact_jax.types import SOURCE, TARGET, Batch, Examples, Variables
 from tests import toy
@@ -59,9 +60,9 @@ def test_minimax_entropy_by_hand():
 @pytest.mark.parametrize("head", ["cosine", "two_layer"])
 def test_a_step_on_c_raises_the_target_entropy_and_one_on_f_lowers_it(head, key):
     method = plugins.load("methods", "mme", 3, head=head, temperature=0.5)
-    network = toy.network(method)
-    variables = network.init(key, (16, 16, 1))
-    batch = toy.batch(key, size=16)
+    network = toy.network(method, toy.Normed())
+    variables = toy.drawn(network, (4, 4, 1))
+    batch = toy.batch(key, side=4, size=16)
     grads = jax.grad(
         lambda params: method.losses[1](
             network, variables._replace(params=params), batch, key, jnp.float32(0)
@@ -101,16 +102,14 @@ def _descend(params, grads, name):
 
 
 def _encoder_key(key):
-    from dact_jax import keys
-
     return keys.key(key, "encoder")
 
 
 def test_source_and_target_go_through_their_own_norm_rows(key):
     method = plugins.load("methods", "source_only", 3)
-    network = toy.network(method, num_norms=2)
-    variables = network.init(key, (16, 16, 1))
-    batch = toy.batch(key, target=False)
+    network = toy.network(method, toy.Normed(), num_norms=2)
+    variables = toy.drawn(network, (4, 4, 1))
+    batch = toy.batch(key, side=4, target=False)
     _, (after, _) = method.losses[0](network, variables, batch, key, jnp.float32(0))
     for old, new in zip(
         jax.tree.leaves(variables.stats), jax.tree.leaves(after.stats), strict=True
@@ -121,10 +120,12 @@ def test_source_and_target_go_through_their_own_norm_rows(key):
 
 def test_mme_moves_the_rows_of_the_domains_that_it_sees(key):
     method = plugins.load("methods", "mme", 3)
-    network = toy.network(method, num_norms=2)
-    variables = network.init(key, (16, 16, 1))
+    network = toy.network(method, toy.Normed(), num_norms=2)
+    variables = toy.drawn(network, (4, 4, 1))
     for loss, moved in zip(method.losses, [(SOURCE, TARGET), (TARGET,)], strict=True):
-        _, (after, _) = loss(network, variables, toy.batch(key), key, jnp.float32(0))
+        _, (after, _) = loss(
+            network, variables, toy.batch(key, side=4), key, jnp.float32(0)
+        )
         for old, new in zip(
             jax.tree.leaves(variables.stats), jax.tree.leaves(after.stats), strict=True
         ):
@@ -135,6 +136,100 @@ def test_mme_moves_the_rows_of_the_domains_that_it_sees(key):
 def test_an_unknown_head_is_refused():
     with pytest.raises(errors.InputError, match=r"methods\.mme\.head='cosin'"):
         plugins.load("methods", "mme", 3, head="cosin")
+
+
+def _jan_sample(seed, shift=0.0):
+    random = np.random.default_rng(seed)
+    embedding = random.standard_normal((12, 4)) + shift
+    logits = 2 * random.standard_normal((12, 3)) + [shift, 0, 0]
+    return jnp.asarray(embedding, jnp.float32), jax.nn.softmax(
+        jnp.asarray(logits, "f4")
+    )
+
+
+@pytest.mark.parametrize("estimator", ["full", "linear"])
+def test_jans_discrepancy_grows_with_the_shift(estimator):
+    found = [
+        float(jan.joint_mmd(_jan_sample(0), _jan_sample(1, shift), estimator))
+        for shift in (0.0, 1.0, 3.0)
+    ]
+    assert found == sorted(found)
+    assert found[0] + 0.1 < found[1]
+
+
+def test_jan_by_hand():
+    """Two samples a domain, where the embeddings of the domains are 0 and 1."""
+    embedding = jnp.zeros((2, 1))
+    certain = jax.nn.one_hot(jnp.array([0, 1]), 2)
+    # Mean of squared distances: 8 of 16 pairs are 1 apart. p: 0 or 2 apart.
+    apart = sum(np.exp(-1 / (2 * a * 0.5)) for a in (0.125, 0.25, 0.5, 1, 2))
+    differ = np.exp(-2 / (2 * 0.92**2))
+    expected = {
+        "full": 2 * 5 * differ - 2 * (1 + differ) / 2 * apart + 2,
+        "linear": 2 * (5 - apart) * differ + 2,
+    }
+    for estimator, value in expected.items():
+        found = jan.joint_mmd((embedding, certain), (embedding + 1, certain), estimator)
+        np.testing.assert_allclose(found, value, rtol=1e-5)
+
+
+def test_jans_kernel_width_has_no_gradient():
+    """A common scale of all embeddings cancels in value, but not in gradient."""
+    source, target = _jan_sample(0), _jan_sample(1, 1.0)
+
+    def scaled(scale):
+        pairs = [(scale * embedding, p) for embedding, p in (source, target)]
+        return jan.joint_mmd(*pairs, "full")
+
+    np.testing.assert_allclose(scaled(1.0), scaled(3.0), rtol=1e-4)
+    assert abs(jax.grad(scaled)(1.0)) > 1e-2
+
+
+def _weighted(name, labelled, **options):
+    """The value of each loss of a method, and the metrics of all."""
+    method, network, variables = _small(name, **options)
+    batch = _batch() if labelled else _batch()._replace(target=None)
+    values, metrics = [], {}
+    for loss in method.losses:
+        progress = jnp.float32(0)
+        value, (_, found) = loss(network, variables, batch, jax.random.key(0), progress)
+        values.append(value)
+        metrics |= found
+    assert ("target" in metrics) == labelled
+    return values, metrics
+
+
+def _small(name, **options):
+    method = toy.small(name, **options)
+    network = model.make_model(toy.Flat(2), method.heads, 1)
+    return method, network, toy.drawn(network, (1, 1, 2))
+
+
+def test_weights_of_clues_mme():
+    (supervised, minimax), found = _weighted("clue_mme", True, entropy_weight=0.3)
+    np.testing.assert_allclose(supervised, 0.1 * found["source"] + found["target"])
+    np.testing.assert_allclose(minimax, -0.3 * found["entropy"], rtol=1e-6)
+    options = {"entropy_weight": 0.3, "first_source_weight": 0.7}
+    (supervised, minimax), found = _weighted("clue_mme", False, **options)
+    np.testing.assert_allclose(supervised, 0.7 * found["source"], rtol=1e-6)
+    np.testing.assert_allclose(minimax, -found["entropy"], rtol=1e-6)
+
+
+def test_weights_of_aada():
+    (value,), found = _weighted("aada", True, entropy_weight=0.3)
+    expected = 0.1 * found["source"] + found["target"]
+    expected += found["domain_loss"] + 0.3 * found["entropy"]
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    (value,), found = _weighted("aada", False, entropy_weight=0.3)
+    expected = found["source"] + 0.1 * found["domain_loss"] + 0.01 * found["entropy"]
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+
+
+def test_each_domain_of_aada_weighs_by_its_samples():
+    """Source is class 1: one sample that is sure of it, three targets that are not."""
+    source, target = jnp.array([[0.0, np.log(3)]], jnp.float32), jnp.zeros((3, 2))
+    expected = (np.log(4 / 3) + 3 * np.log(2)) / 4
+    np.testing.assert_allclose(aada.domain_loss(source, target), expected, rtol=1e-6)
 
 
 def _order(made, number):

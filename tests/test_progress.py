@@ -47,7 +47,7 @@ def console(*, terminal, width=120):
 
 def test_only_round_lines_where_there_is_no_terminal():
     out, _ = console(terminal=False, width=40)
-    with progress.make(3, 100, console=out) as show:
+    with progress.make([100] * 3, console=out) as show:
         show.step(1, 50, {"ce": 0.5})
         show.round(ROW)
         show.step(2, 50, {"ce": 0.5})
@@ -60,7 +60,7 @@ def test_only_round_lines_where_there_is_no_terminal():
 
 def test_bar_and_round_lines_on_a_terminal():
     out, _ = console(terminal=True)
-    with progress.make(3, 100, console=out) as show:
+    with progress.make([100] * 3, console=out) as show:
         show.step(1, 50, {"ce": 0.4567, "entropy": 2.0})
         show.round(ROW)
         show.step(2, 25, {"ce": 0.4567, "entropy": 2.0})
@@ -79,7 +79,7 @@ def test_time_left_is_of_the_whole_run_and_ignores_steps_before_a_resume(
     start, done, left
 ):
     out, clock = console(terminal=True)
-    with progress.make(3, 100, start=start, console=out) as show:
+    with progress.make([100] * 3, start=start, console=out) as show:
         clock.now = 500.0  # compilation
         show.step(done[0], done[1] - 10, {})
         clock.now = 510.0
@@ -89,7 +89,7 @@ def test_time_left_is_of_the_whole_run_and_ignores_steps_before_a_resume(
 
 def test_time_left_remembers_slow_selection():
     out, clock = console(terminal=True)
-    with progress.make(3, 100, console=out) as show:
+    with progress.make([100] * 3, console=out) as show:
         show.step(0, 1, {})
         clock.now = 99.0
         show.step(0, 100, {})
@@ -99,9 +99,35 @@ def test_time_left_remembers_slow_selection():
     assert "0:02:30" in out.file.getvalue()  # 298 s for 199 steps, 100 left
 
 
+def test_rounds_of_two_lengths():
+    out, clock = console(terminal=True)
+    with progress.make([200, 50, 50], start=(0, 100), console=out) as show:
+        show.step(0, 110, {})
+        clock.now = 90.0
+        show.step(0, 200, {"ce": 1.0})  # one step a second
+        show.round(ROW | {"round": 0})
+        clock.now = 100.0
+        show.step(1, 10, {"ce": 2.0})
+    text = out.file.getvalue()
+    assert "round 1, step 10/50  ce 2" in text
+    assert "70%" in text  # 210 of 300
+    assert "0:01:30" in text  # 90 steps are left
+
+
+def test_a_stage_goes_by_its_own_name():
+    out, _ = console(terminal=True)
+    with progress.make([50], label="pre-training", console=out) as show:
+        show.step(0, 25, {"ce": 1.0})
+        show.round(ROW | {"round": 0})
+    text = out.file.getvalue()
+    assert "pre-training, step 25/50  ce 1" in text
+    assert LINE.replace("round 1", "pre-training") in text
+    assert "round 0" not in text
+
+
 def test_names_of_losses_are_no_markup():
     out, _ = console(terminal=True)
-    with progress.make(1, 10, console=out) as show:
+    with progress.make([10], console=out) as show:
         show.step(0, 5, {"[red]ce": 1.0})
     assert "[red]ce 1" in out.file.getvalue()
 
@@ -110,7 +136,7 @@ def test_the_bar_goes_away_when_training_fails():
     out, _ = console(terminal=True)
     with (
         contextlib.suppress(KeyboardInterrupt),
-        progress.make(1, 10, console=out) as show,
+        progress.make([10], console=out) as show,
     ):
         show.step(0, 5, {})
         raise KeyboardInterrupt
@@ -120,7 +146,9 @@ def test_the_bar_goes_away_when_training_fails():
 
 def test_summary():
     rows = [
+        ROW | {"event": "pretrain", "round": -1, "labels_target": 0},
         {"event": "train", "round": 0, "step": 5, "ce": 1.0},
+        {"event": "eval", "round": 0, "step": 5, "test_accuracy": 0.4},
         ROW
         | {"round": 0, "labels_target": 10, "test_accuracy": 0.5, "val_accuracy": 1.0},
         ROW,
@@ -132,4 +160,4 @@ def test_summary():
         "    1      20    83.4 %           -     12.3",
         "Report: runs/a/report.md",
     ]
-    assert "No round is finished" in progress.summary(rows[:1], pathlib.Path("r.md"))
+    assert "No round is finished" in progress.summary(rows[:3], pathlib.Path("r.md"))

@@ -22,6 +22,11 @@ class Train(NamedTuple):
     variables: float
 
 
+class Track(NamedTuple):
+    score: float
+    kept: float  # the variables that go on
+
+
 class World:
     """A disk (checkpoint and rows) that outlives the process, and fake verbs."""
 
@@ -38,19 +43,35 @@ class World:
         self.saved = experiment
 
     def adapt(self, experiment):
-        train = experiment.train
+        train, track = experiment.train, experiment.track
         while train.step < STEPS:
             self.call()
             heard = float(experiment.label[experiment.pools.target].sum())
             train = Train(train.step + 1, train.variables * 0.5 + heard + train.step)
             self.rows.append((experiment.round, train.step, train.variables))
+            score = -(train.variables % 3.0)  # not best at the end of a round
+            if score >= track.score:
+                track = Track(score, train.variables)
             if train.step % 2 == 0:
-                self.save(experiment._replace(train=train))
-        return experiment._replace(train=train)
+                self.save(experiment._replace(train=train, track=track))
+        return experiment._replace(train=train, track=track)
 
     def measure(self, experiment):
         self.call()
         return {"round": experiment.round, "value": experiment.train.variables}
+
+    def choose(self, experiment):
+        self.call()
+        train = experiment.train._replace(variables=experiment.track.kept)
+        return experiment._replace(train=train)
+
+    def track(self, train):
+        self.call()
+        return Track(-np.inf, train.variables)
+
+    def restart(self, train):
+        self.call()
+        return Train(0, train.variables)
 
     def record_round(self, row):
         self.rows.append((row["round"], STEPS + 1, row["value"]))
@@ -80,7 +101,9 @@ class World:
         return rounds.Actions(
             adapt=self.adapt,
             measure=self.measure,
-            restart=lambda train: Train(0, train.variables),
+            choose=self.choose,
+            restart=self.restart,
+            track=self.track,
             oracle=self.oracle,
             save=self.save,
             record_round=self.record_round,
@@ -102,12 +125,12 @@ def _policy(**options):
     return plugins.load("policies", "single", acquire, np.zeros(40, bool), **options)
 
 
-def _go(world, policy, key):
+def _go(world, policy, key, lab=LAB):
     actions = world.actions()
     experiment = world.saved
     if experiment is None:
-        experiment = rounds.begin(actions, LAB, policy, Train(0, 1.0), (5, 40), key)
-    return rounds.run(experiment, actions, LAB, policy, key)
+        experiment = rounds.begin(actions, lab, policy, Train(0, 1.0), (5, 40), key)
+    return rounds.run(experiment, actions, lab, policy, key)
 
 
 def test_order_of_a_run(key):
@@ -157,7 +180,45 @@ def test_killed_at_any_call_and_resumed_it_is_the_same_run(key):
         again = _go(world, _policy(), key)
         assert world.rows == whole.rows, f"killed at call {die_at}"
         np.testing.assert_array_equal(again.pools.target, done.pools.target)
-        assert again.train == done.train
+        assert (again.train, again.track) == (done.train, done.track)
+
+
+def test_rows_are_of_the_last_weights_and_all_that_follows_of_the_chosen(key):
+    """Selection, the next round and the end see what `choose` gave."""
+    world, swept, begun = World(), [], []
+
+    def sweep(variables, domain):
+        swept.append(variables)
+        return _sweep(variables, domain)
+
+    def restart(train):
+        begun.append(train.variables)
+        return Train(0, train.variables)
+
+    world.restart = restart
+    done = _go(world, _policy(), key, LAB._replace(sweep=sweep))
+    best, last = [], []
+    for number in range(3):
+        weights = [row[2] for row in world.rows if row[0] == number and 0 < row[1] <= 4]
+        best.append(min(weights, key=lambda w: w % 3.0))
+        last.append(weights[-1])
+    assert all(one != other for one, other in zip(best, last, strict=True))
+    assert [row[2] for row in world.rows if row[1] == STEPS + 1] == last
+    assert swept == begun == best[:2]
+    assert done.train.variables == best[2]
+
+
+def test_every_round_begins_to_track_anew(key):
+    world, begun = World(), []
+
+    def track(train):
+        begun.append(train)
+        return Track(-np.inf, train.variables)
+
+    world.track = track
+    _go(world, _policy(), key)
+    assert [train.step for train in begun] == [0, 0, 0]
+    assert len({train.variables for train in begun}) == 3
 
 
 def test_every_selection_has_a_key_of_its_own(key):

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import devices, keys, optimizer, plugins, step
+from dact_jax import devices, keys, optimizer, plugins, schedules, step
 from dact_jax.models import model
 from dact_jax.types import Batch, Examples, Variables
 from tests import toy
@@ -13,9 +13,8 @@ GOLDEN = np.load("tests/golden/mme_step_dev.npz")
 def _made(name="mme", **options):
     method = plugins.load("methods", name, 3, **options)
     network = toy.network(method, num_norms=2)
-    sgd = optimizer.sgd(
-        optimizer.inverse_decay(0.01, 1e-4), updates_per_iteration=len(method.losses)
-    )
+    schedule = schedules.make("inverse", 0.01, 10)
+    sgd = optimizer.sgd(schedule, updates_per_iteration=len(method.losses))
     variables = network.init(jax.random.key(1), (16, 16, 1))
     state = step.init_state(variables, sgd)
     return state, step.make_step(network, method, sgd, num_steps=10)
@@ -73,9 +72,10 @@ def test_iterations_of_mme_equal_the_reference_code():
     width = GOLDEN["init_G_weight"].shape[0]
     network = model.make_model(toy.Flat(width), method.heads, 1)
     start = int(GOLDEN["start_step"])
+    schedule = schedules.make("inverse", 0.01, 1, gamma=1e-4)
     sgd = optimizer.sgd(
-        lambda i: optimizer.inverse_decay(0.01, 1e-4)(i + start),
-        encoder_multiplier=0.1,
+        lambda i: schedule(i + start),
+        groups=optimizer.Groups({"encoder": 0.1}),
         updates_per_iteration=2,
     )
     params = {

@@ -1,6 +1,7 @@
 """Stored uint8 images to network input, on the device: crop, flip, normalise."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ def augment(
     flip: bool,
     mean: Sequence[float],
     std: Sequence[float],
+    area: tuple[float, float] = (0.0, 0.0),
 ) -> jax.Array:
     """Each image cut at a random place, mirrored at random, normalised.
 
@@ -27,20 +29,41 @@ def augment(
       flip: mirror left-right with probability 1/2.
       mean: C values in 0..1, taken off after division by 255.
       std: C values, divided by after that.
+      area: least and largest share of the image's area that a cut has, which is then
+        brought to crop x crop (bilinear); its sides are in a ratio of 3:4 to 4:3. Both
+        0: cuts are crop x crop pixels.
 
     Returns:
       float32[B, crop, crop, C].
 
     Raises:
-      InputError: crop is larger than the image, or mean and std do not fit C.
+      InputError: crop is larger than the image, mean and std do not fit C, or area is
+        no pair of shares in rising order.
     """
     _check(images, crop)
     images = jnp.asarray(images)
-    images = _random_crop(images, keys.key(key, "crop"), crop)
+    where = keys.key(key, "crop")
+    if tuple(area) == (0.0, 0.0):
+        images = _random_crop(images, where, crop)
+    else:
+        images = _random_resized_crop(images, where, crop, area)
     if flip:
         chosen = jax.random.bernoulli(keys.key(key, "flip"), shape=(len(images),))
         images = jnp.where(chosen[:, None, None, None], images[:, :, ::-1], images)
     return normalize(images, mean, std)
+
+
+def check_area(area: Sequence[float]) -> None:
+    """Refuses what is no pair of shares in rising order, nor both 0.
+
+    Raises:
+      InputError: shows the pair.
+    """
+    if tuple(area) != (0, 0) and not (len(area) == 2 and 0 < area[0] <= area[1] <= 1):
+        raise errors.InputError(
+            f"data.crop_area={tuple(area)} must be two shares, 0 < least <= largest <= "
+            "1, such as (0.08, 1.0), or (0.0, 0.0) for none."
+        )
 
 
 def center(
@@ -64,6 +87,47 @@ def center(
     top, left = (round((side - crop) / 2) for side in images.shape[1:3])
     cut = images[:, top : top + crop, left : left + crop]
     return normalize(jnp.asarray(cut), mean, std)
+
+
+def ten_crops(
+    *, crop: int, mean: Sequence[float], std: Sequence[float]
+) -> list[Callable[[jax.Array], jax.Array]]:
+    """The four corners, and all five crops mirrored: with `center` the ten of ALDA.
+
+    As there, the far corners end one pixel before the image's edge where there is one.
+
+    Args:
+      crop: as in `center`, and so the others.
+      mean: see there.
+      std: see there.
+
+    Returns:
+      Nine functions, each uint8[B, H, W, C] -> float32[B, crop, crop, C].
+    """
+
+    def corner(images: jax.Array, vertical: int, horizontal: int) -> jax.Array:
+        height, width = images.shape[1:3]
+        top = vertical * max(height - crop - 1, 0)
+        left = horizontal * max(width - crop - 1, 0)
+        return images[:, top : top + crop, left : left + crop]
+
+    views = [
+        functools.partial(corner, vertical=i, horizontal=j)
+        for i in (0, 1)
+        for j in (0, 1)
+    ]
+    middle = functools.partial(center, crop=crop, mean=mean, std=std)
+
+    def of(view: Callable[..., jax.Array], mirrored: bool) -> Callable:
+        def prepare(images: jax.Array) -> jax.Array:
+            _check(images, crop)
+            cut = normalize(view(images), mean, std)
+            return cut[:, :, ::-1] if mirrored else cut
+
+        return prepare
+
+    mirrored = [lambda images: middle(images)[:, :, ::-1]]
+    return [of(view, flip) for flip in (False, True) for view in views] + mirrored
 
 
 def normalize(
@@ -107,3 +171,37 @@ def _random_crop(images: jax.Array, key: Key, crop: int) -> jax.Array:
     start = jnp.concatenate([corner, zero], axis=1)
     size = (crop, crop, channels)
     return jax.vmap(lambda x, at: jax.lax.dynamic_slice(x, at, size))(images, start)
+
+
+def _random_resized_crop(
+    images: jax.Array, key: Key, crop: int, area: Sequence[float]
+) -> jax.Array:
+    """float32[B, crop, crop, C] in 0..255, each a random rectangle of its image."""
+    _, height, width, channels = images.shape
+    sides = jnp.array([height, width], jnp.float32)
+
+    def one(image: jax.Array, key: Key) -> jax.Array:
+        share, ratio, place = (keys.key(key, name) for name in ("share", "ratio", "at"))
+        pixels = (
+            height * width * jax.random.uniform(share, minval=area[0], maxval=area[1])
+        )
+        # Height by width, even on a logarithmic scale.
+        log_ratio = jax.random.uniform(
+            ratio, minval=jnp.log(3 / 4), maxval=jnp.log(4 / 3)
+        )
+        cut = jnp.sqrt(pixels * jnp.exp(log_ratio * jnp.array([1.0, -1.0])))
+        cut = jnp.minimum(cut, sides)  # [2]
+        corner = jax.random.uniform(place, (2,)) * (sides - cut)
+        scale = crop / cut
+        return jax.image.scale_and_translate(
+            image.astype(jnp.float32),
+            (crop, crop, channels),
+            (0, 1),
+            scale,
+            -corner * scale,
+            method="bilinear",
+            antialias=True,
+        )
+
+    each = jax.vmap(lambda image, i: one(image, keys.key(key, "image", i)))
+    return each(images, jnp.arange(len(images)))

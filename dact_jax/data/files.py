@@ -35,6 +35,10 @@ class ImageFiles:
     channels: int
 
     @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8)
+
+    @property
     def shape(self) -> tuple[int, int, int, int]:
         return (len(self.paths), self.size, self.size, self.channels)
 

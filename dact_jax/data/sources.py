@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dact_jax import errors
-from dact_jax.data import digits, folder, manifest, printed, tfds_sets
+from dact_jax.data import digits, embeddings, folder, manifest, printed, tfds_sets
+from dact_jax.data.embeddings import Scale
 from dact_jax.data.files import OnError
 from dact_jax.types import Dataset
 
@@ -18,19 +19,22 @@ def load(
     root: str = "",
     tfds_dir: str = "",
     on_error: OnError = "raise",
+    scale: Scale = "unit",
     classes: Sequence[str] | None = None,
 ) -> Dataset:
     """Reads a domain.
 
     Args:
       what: "printed" (digits in fonts), "uci" (handwritten digits), "tfds:<name>", or
-        a path: a folder of class folders; a .csv manifest; a .txt list; a digit .npz.
+        a path: a folder of class folders; a .csv manifest; a .txt list; an .npz of
+        digits or embeddings.
       *more: further lists of the same domain, if `what` is one.
       size: height and width, in pixels, that images are stored with.
       channels: 1 or 3.
       root: where the paths of manifests and lists start; empty: at the file's folder.
       tfds_dir: where TFDS keeps its data; empty: its default.
       on_error: of an unreadable image: "raise", or "skip" and count.
+      scale: of embeddings, "unit" or "raw".
       classes: what a manifest's labels must be (the other domain's classes); None:
         any. Numbered lists name their classes by folder, so they are not bound.
 
@@ -51,7 +55,7 @@ def load(
             "'printed', 'uci' or 'tfds:<name>'."
         )
     if path.suffix == ".npz":
-        return digits.npz(path, name=path.stem, **stored)
+        return _npz(path, scale=scale, **stored)
     if path.suffix == ".csv":
         return manifest.load_csv(
             path, root=root or None, on_error=on_error, classes=classes, **stored
@@ -61,3 +65,16 @@ def load(
             path, *more, root=root or None, on_error=on_error, **stored
         )
     return folder.load(path.parent, path.name, on_error=on_error, **stored)
+
+
+def _npz(path: pathlib.Path, *, scale: Scale, size: int, channels: int) -> Dataset:
+    """Embeddings or digits, by the names of the file's arrays."""
+    names = embeddings.array_names(path)
+    if embeddings.FEATURES in names:
+        return embeddings.load(path, name=path.stem, scale=scale)
+    if digits.KEYS[0] in names:
+        return digits.npz(path, name=path.stem, size=size, channels=channels)
+    raise errors.InputError(
+        f"{path} has the arrays {sorted(names)}: give embeddings (features, and "
+        f"perhaps label, path, classes) or digits ({', '.join(digits.KEYS)})."
+    )

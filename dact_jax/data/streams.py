@@ -34,7 +34,7 @@ MAX_STEPS = 2**31 - 1
 
 
 class Resident(NamedTuple):
-    """The pools that lie on the device, uint8[N, H, W, C]; None for the others."""
+    """The pools that lie on the device, as stored; None for the others."""
 
     source: jax.Array | None
     target: jax.Array | None
@@ -45,15 +45,17 @@ def place(examples: Examples, limit_bytes: int) -> Examples:
     """The examples with their images on the device, decoded once, if they fit.
 
     Args:
-      examples: image uint8[N, H, W, C], an array or files.
+      examples: image uint8[N, H, W, C], an array or files; or float32[N, 1, 1, F].
       limit_bytes: the most that this pool may take.
 
     Returns:
       image as a jax.Array; or `examples` as they came where they are larger.
     """
-    if np.prod(examples.image.shape, dtype=np.int64) > limit_bytes:
+    images = examples.image
+    size = np.prod(images.shape, dtype=np.int64) * np.dtype(images.dtype).itemsize
+    if size > limit_bytes:
         return examples
-    return examples._replace(image=jnp.asarray(examples.image[:]))
+    return examples._replace(image=jnp.asarray(images[:]))
 
 
 def place_task(task: Task, limit_bytes: int, sharding: jax.sharding.Sharding) -> Task:
@@ -111,13 +113,14 @@ def batches(
       task: pools, placed or not.
       pools: the source rows in use and the labelled target rows.
       label: int32[N_t], target labels bought so far.
-      sizes: of the three streams; target 0 turns labelled target batches off.
+      sizes: of the three streams; target 0 turns labelled target batches off,
+        unlabeled 0 the unlabelled ones.
       key: of the round.
       start: iterations already done.
 
     Yields:
       Batches whose images are int32[B] rows of a pool on the device, or
-      uint8[B, H, W, C] of one that is not.
+      stored images [B, H, W, C] of one that is not.
 
     Raises:
       InputError: no source image in use, or no unlabelled target image left.
@@ -152,7 +155,10 @@ def load(
     source = source._replace(image=images(pools.source, source.image, "source"))
     if target is not None:
         target = target._replace(image=images(pools.target, target.image, "target"))
-    return Batch(source, target, images(pools.unlabeled, drawn.unlabeled, "unlabeled"))
+    rest = drawn.unlabeled
+    if rest is not None:
+        rest = images(pools.unlabeled, rest, "unlabeled")
+    return Batch(source, target, rest)
 
 
 def chunk(drawn: Iterator[Batch], count: int) -> Batch:
@@ -172,13 +178,14 @@ def _drawer(
         pool, rest = task.unlabeled.image, np.arange(len(task.unlabeled.label))
     if not len(sources):
         raise errors.InputError("no source image is in use: the source pool is empty")
-    if not len(rest):
+    if sizes.unlabeled and not len(rest):
         raise errors.InputError(
             f"no unlabelled image of {task.target.name} is left: lower the budget"
         )
     source_rows = order(sources, sizes.source, _seed(key, "source"))
-    rest_rows = order(rest, sizes.unlabeled, _seed(key, "unlabeled"))
-    target_rows = None
+    rest_rows = target_rows = None
+    if sizes.unlabeled:
+        rest_rows = order(rest, sizes.unlabeled, _seed(key, "unlabeled"))
     if sizes.target and len(targets):
         target_rows = order(targets, sizes.target, _seed(key, "target"))
 
@@ -189,7 +196,7 @@ def _drawer(
         return Batch(
             _examples(source.image, source.label, source_rows(step), len(sources)),
             labelled,
-            _image(pool, rest_rows(step)),
+            None if rest_rows is None else _image(pool, rest_rows(step)),
         )
 
     return draw

@@ -3,10 +3,10 @@
 import flax.linen as nn
 import jax
 
-from dact_jax import errors, keys, ops
+from dact_jax import errors, forward
 from dact_jax.methods import source_only
 from dact_jax.models import heads
-from dact_jax.types import TARGET, Batch, Key, Method, Metrics, Model, Variables
+from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
 
 def make(
@@ -38,21 +38,7 @@ def make(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
         del progress
-        features, variables = model.encode(
-            variables,
-            batch.unlabeled[None],  # [1, B, h, w, C]
-            (TARGET,),
-            train=True,
-            key=keys.key(key, "encoder"),
-        )
-        logits = model.head(
-            variables,
-            "classifier",
-            features,
-            reverse=1.0,
-            key=keys.key(key, "classifier"),
-        )
-        entropy = ops.entropy(logits)
+        entropy, variables = forward.reversed_entropy(model, variables, batch, key)
         return -weight * entropy, (variables, {"entropy": entropy})
 
     classifier = _classifier(head, num_classes, temperature)

@@ -1,15 +1,18 @@
 """Encoders by name."""
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 
 from dact_jax import errors
-from dact_jax.models import conv, lenet, resnet
+from dact_jax.models import conv, lenet, mlp, resnet
 
 RESNETS = {
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
     "resnet50": resnet.resnet50,
 }
+ON_VECTORS = ("mlp",)  # all others are for images
 
 
 def make(
@@ -21,38 +24,51 @@ def make(
     variant: resnet.Variant = "torchvision",
     batch_norm: bool = False,
     dropout: float = 0.5,
+    widths: Sequence[int] = (512,),
 ) -> nn.Module:
     """The encoder of that name.
 
     Args:
-      name: "lenet", or one of RESNETS.
+      name: "lenet", "mlp", or one of RESNETS.
       side: height and width of its images, in pixels.
       num_norms: rows of batch-norm terms: 1, or 2 for a row a domain.
       formulation: of convolutions, "stock" or "tiled".
       variant: of a ResNet, "torchvision" or "mme".
-      batch_norm: whether a LeNet has batch norm.
-      dropout: rate in a LeNet.
+      batch_norm: whether a LeNet or MLP has batch norm.
+      dropout: rate in a LeNet or MLP.
+      widths: of the layers of an MLP.
 
     Raises:
       InputError: an unknown name or value, or one that does not fit the others.
     """
-    _check("model.encoder", name, ("lenet", *RESNETS))
+    _check("model.encoder", name, ("lenet", "mlp", *RESNETS))
     _check("model.convolution", formulation, ("auto", "stock", "tiled"))
     _check("model.variant", variant, ("torchvision", "mme"))
     _check("model.num_norms", num_norms, (1, 2))
-    if name != "lenet":
+    if name in RESNETS:
         return RESNETS[name](variant=variant, formulation=formulation)
     if num_norms > 1 and not batch_norm:
         raise errors.InputError(
-            "model.num_norms=2 has nothing to split in a LeNet without batch norm: "
-            "set model.batch_norm=True."
+            "model.num_norms=2 has nothing to split in a LeNet or MLP without batch "
+            "norm: set model.batch_norm=True."
         )
+    if name == "mlp":
+        _check_widths(widths)
+        return mlp.MLP(tuple(widths), dropout, batch_norm)
     if side < lenet.SMALLEST:
         raise errors.InputError(
             f"data.crop={side} is too small for a LeNet: give {lenet.SMALLEST} pixels "
             "or more."
         )
     return lenet.LeNet(dropout=dropout, batch_norm=batch_norm, formulation=formulation)
+
+
+def _check_widths(widths: Sequence[object]) -> None:
+    if not widths or not all(isinstance(w, int) and w > 0 for w in widths):
+        raise errors.InputError(
+            f"model.widths={tuple(widths)} must be one or more positive integers, such "
+            "as (512,)."
+        )
 
 
 def _check(field: str, value: object, valid: tuple[object, ...]) -> None:

@@ -2,7 +2,8 @@
 
 Each maps Features to float32[..., K]. `reverse` is the strength of the gradient
 reversal at the place where the paper has it; None: none. `on` names the head whose
-output it reads instead of the embedding. A head named `BOTTLENECK` belongs to the
+output it reads instead of the embedding, `beside` the one whose output comes with it
+as `Features.logits`. A head named `BOTTLENECK` belongs to the
 encoding: what it returns is the embedding that all other heads see.
 """
 
@@ -15,7 +16,8 @@ from dact_jax import ops
 from dact_jax.models import conv
 from dact_jax.types import Features
 
-Initial = Literal["torch", "xavier"]
+# torch's default; xavier-normal with zero bias; or normal of that deviation (Caffe).
+Initial = Literal["torch", "xavier"] | float
 Strength = jax.Array | float | None
 
 BOTTLENECK = "bottleneck"
@@ -105,6 +107,11 @@ class Bottleneck(nn.Module):
         return nn.Dropout(self.dropout, deterministic=not train)(x)
 
 
+def bottleneck(width: int, *, rectify: bool = False) -> dict[str, nn.Module]:
+    """The entry of a method's heads for a bottleneck; none where the width is 0."""
+    return {BOTTLENECK: Bottleneck(width, rectify=rectify)} if width else {}
+
+
 class Discriminator(nn.Module):
     """A rectified perceptron with dropout behind each hidden layer; raw logits.
 
@@ -133,6 +140,65 @@ class Discriminator(nn.Module):
         return _dense(x, self.outputs, self.initial, name="logits")
 
 
+class ClasswiseDiscriminator(nn.Module):
+    """D_k(p_k f) for k = 1 .. K, one logit each (MADA, Pei et al., AAAI 2018).
+
+    p is the softmax of what the classifier says of f, without gradient. The K
+    perceptrons are one vmap: every parameter has a leading axis K.
+
+    Attributes:
+      num_classes: K.
+      hidden: sizes of the hidden layers.
+      dropout: rate.
+      deviations: of the normal distributions that the weights start from, a layer
+        each (the released Caffe solver's); biases start at 0.
+      beside: the classifier's name.
+    """
+
+    num_classes: int
+    hidden: tuple[int, ...] = (1024, 1024)
+    dropout: float = 0.5
+    deviations: tuple[float, ...] = (0.01, 0.01, 0.3)
+    beside: str = "classifier"
+
+    @nn.compact
+    def __call__(
+        self, features: Features, *, reverse: Strength = None, train: bool = False
+    ) -> jax.Array:
+        """float32[..., F], logits float32[..., K] -> float32[..., K]."""
+        assert features.logits is not None
+        p = jax.lax.stop_gradient(jax.nn.softmax(features.logits))
+        x = p[..., None] * features.embedding[..., None, :]  # [..., K, F]
+        each = nn.vmap(
+            _Perceptron,
+            in_axes=-2,
+            out_axes=-1,
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            axis_size=self.num_classes,
+        )
+        perceptrons = each(
+            self.hidden, self.dropout, self.deviations, not train, name="each"
+        )
+        return perceptrons(_reverse(x, reverse))
+
+
+class _Perceptron(nn.Module):
+    """float32[..., F] -> float32[...], one logit."""
+
+    hidden: tuple[int, ...]
+    dropout: float
+    deviations: tuple[float, ...]
+    deterministic: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for layer, width in enumerate(self.hidden, 1):
+            x = nn.relu(_dense(x, width, self.deviations[layer - 1], name=f"fc{layer}"))
+            x = nn.Dropout(self.dropout, deterministic=self.deterministic)(x)
+        return _dense(x, 1, self.deviations[-1], name="logits")[..., 0]
+
+
 def _reverse(x: jax.Array, strength: Strength) -> jax.Array:
     return x if strength is None else ops.reverse_gradient(x, strength)
 
@@ -148,8 +214,11 @@ def _dense(
     """W x + b, in the network of the calling module."""
     if initial == "torch":
         kernel_init = bias_init = conv.uniform(x.shape[-1])
-    else:
+    elif initial == "xavier":
         kernel_init = nn.initializers.xavier_normal()
+        bias_init = nn.initializers.zeros
+    else:
+        kernel_init = nn.initializers.normal(initial)
         bias_init = nn.initializers.zeros
     layer = nn.Dense(
         width,

@@ -23,25 +23,32 @@ ENCODER = "encoder"
 Heads = Mapping[str, nn.Module]
 
 
-def make_model(encoder: nn.Module, heads: Heads, num_norms: int) -> Model:
+def make_model(
+    encoder: nn.Module, heads: Heads, num_norms: int, *, shared_affine: bool = False
+) -> Model:
     """The functions of an encoder with heads.
 
     Args:
       encoder: maps images to (embedding, taps), as the module's docstring says.
       heads: name -> module with the interface of `heads.py`. One named "bottleneck"
-        makes the embedding that all others see. One that reads another (`on`) comes
-        after it.
+        makes the embedding that all others see. One that reads another (`on`, in
+        place of the embedding, or `beside` it) comes after it.
       num_norms: D, rows of batch-norm terms. 1: the streams of a call share moments
         and terms; more: each stream has those of its domain (DSBN, Chang et al. 2019).
+      shared_affine: one row of scale and bias for all domains, whose moments alone
+        are their own.
 
     Raises:
       ValueError: a head reads one that does not come before it.
     """
     for place, name in enumerate(heads):
-        on = _on(heads, name)
-        if on is not None and on not in list(heads)[:place]:
-            raise ValueError(f"head {name!r} reads {on!r}, which is no head before it")
-    init = functools.partial(_init, encoder, heads, num_norms)
+        for read in _reads(heads, name):
+            if read is not None and read not in list(heads)[:place]:
+                raise ValueError(
+                    f"head {name!r} reads {read!r}, which is no head before it"
+                )
+    rows = (1 if shared_affine else num_norms, num_norms)
+    init = functools.partial(_init, encoder, heads, rows)
     return Model(
         jax.jit(init, static_argnums=1),  # computes no features: nothing returns them
         functools.partial(_encode, encoder, heads, num_norms),
@@ -52,15 +59,15 @@ def make_model(encoder: nn.Module, heads: Heads, num_norms: int) -> Model:
 def _init(
     encoder: nn.Module,
     heads: Heads,
-    num_norms: int,
+    rows: tuple[int, int],
     key: Key,
     shape: tuple[int, int, int],
 ) -> Variables:
     images = jnp.zeros((1, *shape))
     tree = encoder.init(keys.key(key, ENCODER), images, train=False)
     norm, stats = (
-        jax.tree.map(lambda leaf: jnp.stack([leaf] * num_norms), tree.get(name, {}))
-        for name in ("norm", "stats")
+        jax.tree.map(lambda leaf, n=count: jnp.stack([leaf] * n), tree.get(name, {}))
+        for name, count in zip(("norm", "stats"), rows, strict=True)
     )
     params = {ENCODER: tree.get("params", {})}
     variables = Variables(params, norm, stats)
@@ -89,8 +96,9 @@ def _encode(
 ) -> tuple[Features, Variables]:
     _check(images, domains, num_norms, train)
     rows = np.asarray(domains if num_norms > 1 else [0], np.int32)
-    norm, stats = jax.tree.map(
-        lambda leaf: leaf[rows], (variables.norm, variables.stats)
+    stats = jax.tree.map(lambda leaf: leaf[rows], variables.stats)
+    norm = jax.tree.map(
+        lambda leaf: leaf[rows if len(leaf) == num_norms else 0 * rows], variables.norm
     )
     outputs, updated = encoder.apply(
         {"params": variables.params[ENCODER], "norm": norm, "stats": stats},
@@ -132,11 +140,13 @@ def _head(
 def _inputs(
     heads: Heads, variables: Variables, name: str, features: Features, key: Key | None
 ) -> Features:
-    """Features whose embedding is what the head reads."""
-    on = _on(heads, name)
-    if on is None:
-        return features
-    return features._replace(embedding=_head(heads, variables, on, features, key=key))
+    """Features with what the head reads in place of the embedding, or beside it."""
+    on, beside = (
+        None if read is None else _head(heads, variables, read, features, key=key)
+        for read in _reads(heads, name)
+    )
+    embedding = features.embedding if on is None else on
+    return features._replace(embedding=embedding, logits=beside)
 
 
 def _apply(
@@ -158,8 +168,9 @@ def _apply(
     )
 
 
-def _on(heads: Heads, name: str) -> str | None:
-    return getattr(heads[name], "on", None)
+def _reads(heads: Heads, name: str) -> tuple[str | None, str | None]:
+    """The heads that one reads in place of the embedding, and beside it."""
+    return getattr(heads[name], "on", None), getattr(heads[name], "beside", None)
 
 
 def _dropout(key: Key | None, name: str) -> dict[str, Key] | None:

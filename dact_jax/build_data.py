@@ -1,0 +1,209 @@
+"""ConfigDict -> the data of a run, and what the network sees of them."""
+
+import functools
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from absl import logging
+
+from dact_jax import devices, errors
+from dact_jax.data import (
+    augment,
+    embeddings,
+    fingerprint,
+    manifest,
+    sources,
+    splits,
+    streams,
+)
+from dact_jax.models import encoders
+from dact_jax.types import Array, Dataset, Key, Task
+
+Config: TypeAlias = ml_collections.ConfigDict
+
+
+def read(config: Config) -> tuple[Task, dict[str, str]]:
+    """The task, its small pools on the device, and what the record says of the data.
+
+    Raises:
+      InputError: the data cannot be read, do not fit each other or not the encoder.
+    """
+    source = _read(config, config.data.source)
+    _check_source(source, config.model.encoder)
+    files = tuple(
+        config.data[name] for name in ("labelled_list", "val_list", "unlabeled_list")
+    )
+    lists = _lists(files)
+    if lists is None:
+        target = _read(config, config.data.target, classes=source.class_names)
+    else:
+        target = _read(config, *files)
+    _check_same_kind(source, target)
+    task = splits.make_task(
+        source,
+        target,
+        seed=config.seed,
+        val_per_class=config.data.val_per_class,
+        transductive=config.data.transductive,
+        transductive_set=config.data.transductive_set,
+        lists=lists,
+    )
+    record = {"source": fingerprint.of(source), "target": fingerprint.of(target)}
+    if record["source"] == record["target"]:
+        raise errors.InputError(
+            f"data.source and data.target are the same images ({source.name}): give "
+            "two different places."
+        )
+    if config.model.weights:
+        record["weights"] = fingerprint.of_file(config.model.weights)
+    for side, data in (("source", source), ("target", target)):
+        if data.skipped:
+            record[f"{side}_skipped"] = f"{data.skipped} unreadable"
+            logging.warning(
+                "Unreadable images left out of %s: %d.", data.name, data.skipped
+            )
+    everywhere = devices.replicated(devices.mesh())
+    return streams.place_task(task, config.data.device_bytes, everywhere), record
+
+
+def given(config: Config, task: Task) -> np.ndarray:
+    """bool[N_t], the labelled target images that come for free."""
+    label = np.asarray(task.target.train.label)
+    if config.data.labelled_list:
+        listed = splits.find(
+            task.target.id, manifest.read_ids(config.data.labelled_list)
+        )
+        return np.isin(np.arange(len(label)), listed)
+    if config.data.shots_per_class:
+        return splits.shots(
+            label,
+            config.data.shots_per_class,
+            seed=config.seed,
+            class_names=task.class_names,
+        )
+    return np.zeros(len(label), bool)
+
+
+def input_shape(config: Config, task: Task) -> tuple[int, int, int]:
+    """(h, w, C) of what the network sees of the task's images or vectors."""
+    height, width, channels = task.source.train.image.shape[1:]
+    if config.model.encoder in encoders.ON_VECTORS:
+        return height, width, channels
+    return config.data.crop, config.data.crop, channels
+
+
+def make_center(config: Config) -> Callable[[jax.Array], jax.Array]:
+    """What evaluation sees of an image; vectors stay as they are.
+
+    Raises:
+      InputError: the crop, mean or std does not fit the images.
+    """
+    if config.model.encoder in encoders.ON_VECTORS:
+        return _as_stored
+    data = config.data
+    augment.check_area(data.crop_area)
+    center = functools.partial(
+        augment.center, crop=data.crop, mean=tuple(data.mean), std=tuple(data.std)
+    )
+    stored = jax.ShapeDtypeStruct((1, data.size, data.size, data.channels), np.uint8)
+    jax.eval_shape(center, stored)
+    return center
+
+
+def make_views(config: Config) -> list[Callable[[jax.Array], jax.Array]]:
+    """What measuring an accuracy sees besides the centre: nothing, or nine crops."""
+    if config.eval.crops == 1 or config.model.encoder in encoders.ON_VECTORS:
+        return []
+    data = config.data
+    return augment.ten_crops(crop=data.crop, mean=tuple(data.mean), std=tuple(data.std))
+
+
+def make_augment(config: Config) -> Callable[[jax.Array, Key], jax.Array]:
+    """What training sees of an image; vectors stay as they are."""
+    if config.model.encoder in encoders.ON_VECTORS:
+        return _as_stored
+    data = config.data
+    return functools.partial(
+        augment.augment,
+        crop=data.crop,
+        flip=data.flip,
+        area=tuple(data.crop_area),
+        mean=tuple(data.mean),
+        std=tuple(data.std),
+    )
+
+
+def _as_stored(images: Array, key: Key | None = None) -> jax.Array:
+    del key
+    return jnp.asarray(images)
+
+
+def _check_source(source: Dataset, encoder: str) -> None:
+    """Refuses a source that nothing can be learnt from."""
+    vectors = embeddings.are_vectors(source.image)
+    if vectors and encoder not in encoders.ON_VECTORS:
+        raise errors.InputError(
+            f"model.encoder={encoder!r} is for images, but {source.name} holds "
+            "embeddings: use configs/embeddings.py, or set model.encoder='mlp'."
+        )
+    if not vectors and encoder in encoders.ON_VECTORS:
+        raise errors.InputError(
+            f"model.encoder={encoder!r} is for embeddings, but {source.name} holds "
+            "images: give .npz files with features, or set model.encoder='lenet' or "
+            "a ResNet."
+        )
+    if not source.class_names:
+        raise errors.InputError(
+            f"source {source.name} has no label at all: all of it must be labelled."
+        )
+
+
+def _check_same_kind(source: Dataset, target: Dataset) -> None:
+    """Refuses domains that no network can read both of."""
+    kinds = [
+        "embeddings" if embeddings.are_vectors(data.image) else "images"
+        for data in (source, target)
+    ]
+    if kinds[0] != kinds[1]:
+        raise errors.InputError(
+            f"source {source.name} holds {kinds[0]}, but target {target.name} "
+            f"{kinds[1]}: give two of a kind."
+        )
+    sizes = [data.image.shape[-1] for data in (source, target)]
+    if sizes[0] != sizes[1]:
+        raise errors.InputError(
+            f"source {source.name} has {sizes[0]} numbers a vector, but target "
+            f"{target.name} {sizes[1]}: take both from the same model."
+        )
+
+
+def _lists(files: tuple[str, ...]) -> splits.Lists | None:
+    """The ids in the list files that fix T_l, T_v and T_u; None if none is given."""
+    if not any(files):
+        return None
+    if not all(files):
+        raise errors.InputError(
+            "data.labelled_list, data.val_list and data.unlabeled_list go together: "
+            f"give all three or none, not {files}."
+        )
+    return splits.Lists(*(manifest.read_ids(path) for path in files))
+
+
+def _read(
+    config: Config, *what: str, classes: tuple[str, ...] | None = None
+) -> Dataset:
+    data = config.data
+    return sources.load(
+        *what,
+        size=data.size,
+        channels=data.channels,
+        root=data.root,
+        tfds_dir=data.tfds_dir,
+        on_error=data.on_error,
+        scale=data.scale,
+        classes=classes,
+    )

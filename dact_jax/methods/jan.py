@@ -1,0 +1,147 @@
+"""JAN: joint adaptation networks (Long et al., ICML 2017)."""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+
+from dact_jax import errors, forward
+from dact_jax.models import heads
+from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
+
+Estimator = Literal["full", "linear"]
+Pair = tuple[jax.Array, jax.Array]  # embeddings [B, F], probabilities [B, K]
+Kernel = Callable[[jax.Array, jax.Array], jax.Array]  # of their squared distances
+
+MULTIPLES = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the mean squared distance of embeddings
+SOFTMAX_SIGMA = 0.92
+
+
+def make(
+    num_classes: int,
+    *,
+    weight: float = 1.0,
+    estimator: Estimator = "full",
+    bottleneck: int = 0,
+    joint: bool = False,
+) -> Method:
+    """Cross entropy on labels + the joint MMD of (embedding, softmax) across domains.
+
+    Args:
+      num_classes: K.
+      weight: of the joint maximum mean discrepancy.
+      estimator: "full", over all pairs, or "linear", over neighbours in the batch.
+      bottleneck: width of a rectified linear layer behind the encoder; 0: none.
+      joint: source and unlabelled target are one forward pass.
+
+    Raises:
+      InputError: an unknown estimator; when it is traced, batches of two sizes.
+    """
+    if estimator not in get_args(Estimator):
+        raise errors.InputError(
+            f"methods.jan.estimator={estimator!r} is unknown; valid: 'full', 'linear'."
+        )
+
+    def joint_adaptation(
+        model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
+    ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
+        del progress
+        forward.check_equal_batches(batch)
+        passes, variables = forward.streams(model, variables, batch, key, joint=joint)
+        supervised = forward.supervised_loss(model, variables, passes, batch, key)
+        source, target = (
+            (
+                features.embedding[0],
+                jax.nn.softmax(forward.classify(model, variables, features, key)[0]),
+            )
+            for features in (passes.source, passes.unlabeled)
+        )
+        discrepancy = joint_mmd(source, target, estimator)
+        metrics = {"cross_entropy": supervised, "joint_mmd": discrepancy}
+        return supervised + weight * discrepancy, (variables, metrics)
+
+    modules = {
+        **heads.bottleneck(bottleneck, rectify=True),
+        "classifier": heads.Linear(num_classes, initial="xavier"),
+    }
+    return Method(modules, (joint_adaptation,))
+
+
+def joint_mmd(source: Pair, target: Pair, estimator: Estimator) -> jax.Array:
+    """The unbiased estimate of the squared discrepancy + 2 / (B - 1); float32[].
+
+    The kernel of the joint distribution is the product of a kernel on embeddings (five
+    Gaussians around the mean squared distance, which gets no gradient) and one on
+    class probabilities. Without its diagonal the estimate can be negative; the constant
+    is the Transfer-Learning-Library's.
+
+    Args:
+      source: embeddings float32[B, F], probabilities float32[B, K]; B at least 2.
+      target: of the same shapes.
+      estimator: "full" or "linear".
+    """
+    count = len(source[0])
+    spread = _mean_squared_distance(jnp.concatenate([source[0], target[0]]))
+
+    def kernel(squared: jax.Array, squared_of_probability: jax.Array) -> jax.Array:
+        embedding = sum(_gaussian(squared, multiple * spread) for multiple in MULTIPLES)
+        return embedding * _gaussian(squared_of_probability, SOFTMAX_SIGMA**2)
+
+    if estimator == "linear":
+        estimate = _linear(kernel, source, target)
+    else:
+        estimate = _full(kernel, source, target)
+    return estimate + 2 / (count - 1)
+
+
+def _full(kernel: Kernel, source: Pair, target: Pair) -> jax.Array:
+    """Mean over pairs i != j within domains - 2 x the mean over all pairs across."""
+    count = len(source[0])
+    grams = [
+        _squared_distances(jnp.concatenate(both))
+        for both in zip(source, target, strict=True)
+    ]
+    values = kernel(*grams)  # [2B, 2B]
+    within = values[:count, :count] + values[count:, count:]
+    off_diagonal = jnp.sum(within) - jnp.trace(within)
+    return off_diagonal / (count * (count - 1)) - 2 * jnp.mean(values[:count, count:])
+
+
+def _linear(kernel: Kernel, source: Pair, target: Pair) -> jax.Array:
+    """Mean over neighbours (i, i + 1) in the batch, cyclic; O(B)."""
+
+    def between(one: Pair, other: Pair) -> jax.Array:
+        return kernel(
+            *(jnp.sum(jnp.square(a - b), -1) for a, b in zip(one, other, strict=True))
+        )
+
+    after_source, after_target = (
+        (jnp.roll(pair[0], -1, 0), jnp.roll(pair[1], -1, 0))
+        for pair in (source, target)
+    )
+    return jnp.mean(
+        between(source, after_source)
+        + between(target, after_target)
+        - between(source, after_target)
+        - between(after_source, target)
+    )
+
+
+def _gaussian(squared: jax.Array, variance: jax.Array | float) -> jax.Array:
+    return jnp.exp(-squared / (2 * variance))
+
+
+def _mean_squared_distance(x: jax.Array) -> jax.Array:
+    """Over all N^2 pairs of float32[N, F], without gradient; float32[]."""
+    centred = x - x.mean(0, keepdims=True)
+    return jax.lax.stop_gradient(2 * jnp.mean(jnp.sum(jnp.square(centred), -1)))
+
+
+def _squared_distances(x: jax.Array) -> jax.Array:
+    """float32[N, F] -> [N, N], by one matrix product; 0 on the diagonal."""
+    x = x - x.mean(0, keepdims=True)  # less cancellation
+    squared = jnp.sum(jnp.square(x), -1)
+    product = jnp.matmul(x, x.T, precision=jax.lax.Precision.HIGHEST)
+    distance = jnp.maximum(squared[:, None] + squared[None] - 2 * product, 0.0)
+    return jnp.where(jnp.eye(len(x), dtype=bool), 0.0, distance)

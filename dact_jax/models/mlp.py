@@ -1,0 +1,45 @@
+"""Fully connected layers for vectors: embeddings that somebody already has."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+
+from dact_jax.models import conv, norm
+
+
+class MLP(nn.Module):
+    """Layers of a linear map, batch normalisation, rectification and dropout.
+
+    Attributes:
+      widths: outputs of each layer; the last is the size F of the embedding.
+      dropout: rate after each layer.
+      batch_norm: whether linear maps are followed by batch normalisation, so that
+        domain-specific normalisation applies.
+    """
+
+    widths: Sequence[int] = (512,)
+    dropout: float = 0.0
+    batch_norm: bool = True
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, *, train: bool
+    ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """float32[B, 1, 1, C] -> embedding float32[B, F], taps float32[B, widths[l]].
+
+        Images of another shape [B, ...] are flattened. Taps are what the layers give
+        before dropout.
+        """
+        x = images.reshape(len(images), -1)
+        taps = []
+        for i, width in enumerate(self.widths, start=1):
+            init = conv.uniform(x.shape[-1])  # torch's default
+            dense = nn.Dense(width, kernel_init=init, bias_init=init, name=f"fc{i}")
+            x = dense(x)
+            if self.batch_norm:
+                x = norm.BatchNorm(name=f"norm{i}")(x, train=train)
+            x = nn.relu(x)
+            taps.append(x)
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return x, tuple(taps)

@@ -1,0 +1,74 @@
+"""The stage before round 0: training on the source alone, kept for the next time."""
+
+import contextlib
+import functools
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dact_jax import engine, progress, session, step, workdir
+from dact_jax.run import Pretraining, Run, lengths
+from dact_jax.types import SOURCE, Variables
+
+
+def run(
+    made: Run, folder: pathlib.Path, data: Mapping[str, str], devices: list[str]
+) -> tuple[Run, Mapping[str, Any]]:
+    """The run with the weights that its pre-training gives, and a row of metrics.
+
+    The stage is a run of its own, in `folder`/pretrained or where the config says, so
+    it too goes on where it was stopped, and one that is finished is only read.
+
+    Args:
+      made: has `pretraining`.
+      folder: of the run.
+      data: what was read -> its fingerprint.
+      devices: names.
+
+    Raises:
+      InputError: the folder holds a pre-training of another kind.
+      DivergedError: a loss became NaN.
+    """
+    stage = made.pretraining
+    assert stage is not None
+    place = pathlib.Path(stage.folder) if stage.folder else folder / "pretrained"
+    like = engine.template(stage.run)
+    flag = "--config.pretrain.folder" if stage.folder else "--workdir"
+    workdir.claim(place, stage.identity, data=data, devices=devices, flag=flag)
+    done = session.run(stage.run, place, like, functools.partial(_show, stage))
+    (row,) = (row for row in workdir.read(place) if row["event"] == "round")
+    variables = join(made.train.variables, done.experiment.train.variables)
+    if made.method.prepare is not None:
+        variables = made.method.prepare(variables)
+    optimizer = made.optimizer(lengths(made)[0])
+    train = engine.replicate(step.init_state(variables, optimizer))
+    return made._replace(train=train), {**row, "event": "pretrain", "round": -1}
+
+
+def join(fresh: Variables, trained: Variables) -> Variables:
+    """Fresh variables with all that was trained on the source.
+
+    Every domain starts from the source's batch-norm terms and running moments.
+
+    Args:
+      fresh: of the run; entries of params that were not trained stay.
+      trained: of pre-training, with one norm row.
+    """
+
+    def rows(old: jax.Array, new: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(new[SOURCE], old.shape)
+
+    return Variables(
+        fresh.params | trained.params,
+        jax.tree.map(rows, fresh.norm, trained.norm),
+        jax.tree.map(rows, fresh.stats, trained.stats),
+    )
+
+
+@contextlib.contextmanager
+def _show(stage: Pretraining, start: tuple[int, int]) -> Iterator[progress.Show]:
+    with progress.make(lengths(stage.run), start=start, label="pre-training") as show:
+        yield show

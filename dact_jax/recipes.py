@@ -1,0 +1,152 @@
+"""How each published method is trained, as fields of a config that presets set.
+
+`DIGITS` is for small networks trained from scratch, `PHOTOS` for ResNets with ImageNet
+weights. A method without an entry, and every field that an entry leaves alone, is as
+the config file says: the recipe of MME. Numbers of iterations belong to the task and
+stand in the config files.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+Recipe = Mapping[str, Any]  # dotted field -> value
+
+_FRESH_LAYERS = {  # ten times the learning rate of the pretrained encoder
+    "train.multipliers.encoder": 1.0,
+    "train.multipliers.bottleneck": 10.0,
+    "train.multipliers.classifier": 10.0,
+    "train.multipliers.others": 10.0,
+}
+_SLOW_ENCODER = {  # the same ratio, told from the new layers' side
+    "train.multipliers.encoder": 0.1,
+    "train.multipliers.bottleneck": 1.0,
+    "train.multipliers.classifier": 1.0,
+    "train.multipliers.others": 1.0,
+}
+
+
+def _batches(size: int) -> Recipe:
+    names = ("train.batch_source", "train.batch_target", "train.batch_unlabeled")
+    return dict.fromkeys((*names, "pretrain.batch"), size)
+
+
+def _adam(learning_rate: float, weight_decay: float) -> Recipe:
+    """Of both stages."""
+    stage = {
+        "optimizer": "adam",
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+    }
+    return {
+        f"{name}.{field}": value
+        for name in ("train", "pretrain")
+        for field, value in stage.items()
+    }
+
+
+def _sgd(learning_rate: float, gamma: float, weight_decay: float) -> Recipe:
+    """With nesterov momentum 0.9 and inverse decay, of both stages."""
+    return {
+        "train.optimizer": "sgd",
+        "train.learning_rate": learning_rate,
+        "train.schedule": "inverse",
+        "train.gamma": gamma,
+        "train.weight_decay": weight_decay,
+        "pretrain.optimizer": "sgd",
+        "pretrain.learning_rate": learning_rate,
+        "pretrain.weight_decay": weight_decay,
+    }
+
+
+# CLUE's authors' code for digits and DomainNet: a source network first; each round
+# begins a new Adam, whose rate is halved after every third of the round.
+_CLUE_ROUNDS: Recipe = {
+    "train.schedule": "step",
+    "train.decays": 3,
+    "train.factor": 0.5,
+    "pretrain.schedule": "constant",
+}
+_CLUE_DIGITS: Recipe = {**_CLUE_ROUNDS, **_adam(2e-4, 1e-5), **_batches(128)}
+_CLUE_PHOTOS: Recipe = {
+    **_CLUE_ROUNDS,
+    **_adam(1e-5, 1e-5),
+    **_batches(64),
+    "train.multipliers.encoder": 1.0,
+    "methods.clue_mme.entropy_weight": 0.1,
+    "acquisitions.clue.temperature": 0.1,
+}
+# ALDA's authors' digits: Adam, its rate times 0.3 from time to time.
+_ALDA_DIGITS: Recipe = {
+    **_adam(2e-4, 5e-4),
+    **_batches(64),
+    "train.schedule": "step",
+    "train.decays": 3,
+    "train.factor": 0.3,
+    "pretrain.schedule": "constant",
+    "methods.alda.threshold": 0.6,
+}
+_ALDA_PHOTOS: Recipe = {
+    **_sgd(1e-3, 1e-3, 1e-3),
+    **_FRESH_LAYERS,
+    **_batches(36),
+    "train.progress_steps": 10_000,
+    "methods.alda.bottleneck": 512,
+}
+
+_ADDA: Recipe = {  # Tzeng et al.: Adam with beta1 0.5
+    **_adam(2e-4, 0.0),
+    "train.momentum": 0.5,
+    "train.schedule": "constant",
+    "pretrain.schedule": "constant",
+}
+
+DIGITS: Mapping[str, Recipe] = {
+    "aada": {**_CLUE_DIGITS, "train.decay_others": False},
+    "clue_mme": _CLUE_DIGITS,
+    "alda": _ALDA_DIGITS,
+    "dann": _ALDA_DIGITS,
+    "mada": _ALDA_DIGITS,
+    "jan": _ALDA_DIGITS,
+    "adda": {**_ADDA, **_batches(128)},
+}
+
+PHOTOS: Mapping[str, Recipe] = {
+    "aada": {**_CLUE_PHOTOS, "train.decay_others": False},
+    "clue_mme": _CLUE_PHOTOS,
+    "alda": _ALDA_PHOTOS,
+    "source_only": {**_sgd(1e-3, 3e-4, 5e-4), **_FRESH_LAYERS, **_batches(32)},
+    # CDAN's repository, on which ALDA's is built.
+    "dann": {**_ALDA_PHOTOS, "methods.dann.bottleneck": 256},
+    "adda": {  # the Transfer-Learning-Library, which reverses the gradient
+        **_sgd(1e-3, 3e-4, 1e-3),
+        **_FRESH_LAYERS,
+        **_batches(32),
+        "methods.adda.bottleneck": 256,
+        "methods.adda.form": "reversal",
+    },
+    "mada": {  # the authors' Caffe solver
+        **_sgd(1e-3, 3e-4, 0.0),
+        **_FRESH_LAYERS,
+        **_batches(64),
+        "train.nesterov": False,
+        "train.bias_multiplier": 2.0,
+        "methods.mada.bottleneck": 256,
+    },
+    "jan": {  # the Transfer-Learning-Library
+        **_sgd(3e-3, 3e-4, 5e-4),
+        **_SLOW_ENCODER,
+        **_batches(32),
+        "methods.jan.bottleneck": 256,
+    },
+}
+
+# A small network on vectors: MME's optimiser, and discriminators of its own size.
+EMBEDDINGS: Mapping[str, Recipe] = {
+    "aada": {**_CLUE_ROUNDS, **_adam(2e-4, 1e-5), "train.decay_others": False},
+    "clue_mme": {**_CLUE_ROUNDS, **_adam(2e-4, 1e-5)},
+    "adda": {**_ADDA, **_batches(64)},
+    "alda": {**_batches(64), "methods.alda.hidden": 256},
+    "dann": {**_batches(64), "methods.dann.hidden": 256},
+    "mada": {**_batches(64), "methods.mada.hidden": 256},
+    "jan": _batches(64),
+}

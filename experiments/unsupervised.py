@@ -1,0 +1,137 @@
+"""Every training method without target labels, as rows of the two tables.
+
+A row starts from a preset of a config and says what differs. All methods of a table
+start from the same kind of network, trained on the source for as long, and then adapt
+for as long; source-only goes on without the target instead.
+"""
+
+import itertools
+import json
+import operator
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from absl import logging
+
+from experiments import runs
+
+Fields = Mapping[str, Any]
+
+# method -> (preset, what differs from it)
+METHODS: Mapping[str, tuple[str, Fields]] = {
+    "source_only": ("source_only", {}),
+    "dann": ("dann", {}),
+    "dann (tll)": ("dann", {"methods.dann.form": "tll"}),
+    "adda": ("adda", {}),
+    "adda (reversal)": ("adda", {"methods.adda.form": "reversal"}),
+    "mada": ("mada", {}),
+    "jan": ("jan", {}),
+    "jan (linear)": ("jan", {"methods.jan.estimator": "linear"}),
+    "alda": ("alda", {}),
+    "alda_dsbn": ("alda_dsbn", {}),
+    "alda_dsbn (shared affine)": ("alda_dsbn", {"model.shared_affine": True}),
+    "mme": ("mme", {"data.shots_per_class": 0}),
+    "clue_mme": ("rda_clue", {"policy": "fixed"}),
+    "clue_mme (weight 0.1)": (
+        "rda_clue",
+        {"policy": "fixed", "methods.clue_mme.first_entropy_weight": 0.1},
+    ),
+    "aada": ("rada", {"policy": "fixed"}),
+}
+_TORCH = ("source_only", "clue_mme", "aada")  # whose classifiers start as torch's
+
+
+def run(
+    config: str, method: str, task: str, seed: int, root: pathlib.Path, fields: Fields
+) -> dict[str, Any]:
+    """One run's row; accuracies in [0, 1].
+
+    Args:
+      config: path of a config file.
+      method: of METHODS.
+      task: its name, for folders and rows.
+      seed: of the run.
+      root: folder of all runs of the table.
+      fields: of the task and the table.
+    """
+    preset, differs = METHODS[method]
+    name = method.split(" ")[0]
+    family = "mme" if name == "mme" else "torch" if name in _TORCH else "xavier"
+    place = root / task / f"seed{seed}"
+    shared = {
+        "seed": seed,
+        "pretrain.folder": str(place / f"pretrained_{family}"),
+    }
+    found = runs.finish(
+        f"{config}:preset={preset}",
+        place / re.sub(r"\W+", "_", method).strip("_"),
+        {**fields, **differs, **shared},
+    )
+    (row,) = found
+    keep = ("labels_target", "labels_val", "test_images", "seconds", *runs.COLUMNS)
+    return {"method": method, "task": task, "seed": seed} | {k: row[k] for k in keep}
+
+
+class Table(NamedTuple):
+    title: str  # of the page
+    command: str  # that makes it
+    results: pathlib.Path  # <results>.json and <results>.md
+    config: str  # path of a config file
+    tasks: Mapping[str, Fields]  # name -> fields of the task and the table
+    seeds: int
+    methods: Sequence[str]  # of METHODS, in order
+    root: pathlib.Path  # folder of the runs
+    notes: str  # Markdown, below the tables
+
+
+def fill(table: Table) -> None:
+    """Runs what is missing and writes rows and page.
+
+    Seeds are the outer loop, so that a table that is stopped early is one of fewer
+    seeds, written as far as it is whole.
+    """
+    rows: list[dict[str, Any]] = []
+    for seed in range(table.seeds):
+        for task, method in itertools.product(table.tasks, table.methods):
+            row = run(table.config, method, task, seed, table.root, table.tasks[task])
+            rows.append(row)
+            logging.info("%s, seed %d, %s: %s", task, seed, method, row)
+        runs.write(table.results.with_suffix(".json"), rows)
+        write_page(table)
+
+
+def write_page(table: Table) -> None:
+    """The page of the rows that are there."""
+    text = table.results.with_suffix(".json").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    page = _page(table, rows)
+    table.results.with_suffix(".md").write_text(page, encoding="utf-8")
+
+
+def _page(table: Table, rows: Sequence[Mapping[str, Any]]) -> str:
+    seeds = len({row["seed"] for row in rows})
+    parts = [
+        f"# {table.title}",
+        f"Test accuracy in %, mean ± standard deviation over {seeds} seeds; no target "
+        f"label is trained on. `mean` is over the tasks, its deviation over the seeds. "
+        f"Made by `{table.command}`.",
+    ]
+    for column, heading in runs.COLUMNS.items():
+        shown = runs.by_task(
+            rows, table.methods, tuple(table.tasks), operator.itemgetter(column)
+        )
+        parts.append(f"## {heading[0].upper()}{heading[1:]}\n\n{_EXPLAINED[column]}")
+        parts.append(shown)
+    return "\n\n".join([*parts, table.notes]) + "\n"
+
+
+_EXPLAINED = {
+    "test_accuracy": "The network of the last iteration.",
+    "test_at_best_val": "The network with the best accuracy on the few labelled "
+    "validation images of the target.",
+    "best_test": "The network with the best test accuracy: what some papers report. It "
+    "is chosen by the test labels, so it is optimistic.",
+    "test_mean_class_accuracy": "The last network, each class counting the same.",
+}

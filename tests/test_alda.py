@@ -1,0 +1,195 @@
+"""ALDA's terms by hand, and which player each of them reaches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dact_jax import errors
+from dact_jax.methods import alda
+from dact_jax.types import UNLABELED
+from tests import toy
+
+
+def by_hand(scores, logits, label, *, threshold, scale, mean):
+    """L_adv, L_reg and L_T sample by sample, from the equations; float64."""
+    num_classes = scores[0].shape[1]
+
+    def softmax(x):
+        return np.exp(x) / np.exp(x).sum()
+
+    def corrected(score, guess):
+        xi = 1 / (1 + np.exp(-score[guess]))
+        c = np.full(num_classes, (1 - xi) / (num_classes - 1))
+        c[guess] = xi
+        return c
+
+    def cross_entropy(c, wanted):
+        return -(wanted * np.log(c) + (1 - wanted) * np.log(1 - c)).sum()
+
+    source, target, transfer, regular = [], [], [], []
+    for score, logit, y in zip(scores[0], logits[0], label, strict=True):
+        if y == UNLABELED:
+            continue
+        c = corrected(score, logit.argmax())
+        source.append(cross_entropy(c, np.eye(num_classes)[y]))
+        regular.append(-np.log(softmax(score)[y]))
+    for score, logit in zip(scores[1], logits[1], strict=True):
+        p, guess = softmax(logit), logit.argmax()
+        if p.max() <= threshold:
+            continue
+        c = corrected(score, guess)
+        noise = np.full(num_classes, 1 / (num_classes - 1))
+        noise[guess] = 0
+        target.append(cross_entropy(c, noise))
+        unhinged = (c * (1 - p)).sum()
+        transfer.append(unhinged if scale == "paper" else -(c * p).sum() / num_classes)
+    if mean == "pooled":
+        adversarial = np.mean(source + target)
+    else:
+        adversarial = np.mean(source) + np.mean(target)
+    return adversarial, np.mean(regular), np.mean(transfer), len(target)
+
+
+def draws(num_classes, sizes=(5, 7), seed=0):
+    random = np.random.default_rng(seed)
+    scores, logits = (
+        [3 * random.standard_normal((size, num_classes)) for size in sizes]
+        for _ in range(2)
+    )
+    label = random.integers(0, num_classes, sizes[0])
+    return scores, logits, label
+
+
+def losses(scores, logits, label, **options):
+    (source, target), (of_source, of_target) = (
+        [jnp.asarray(x, jnp.float32) for x in pair] for pair in (scores, logits)
+    )
+    return alda.losses(
+        source, target, source, of_source, of_target, toy.labels(label), **options
+    )
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 6])
+@pytest.mark.parametrize("scale", ["code", "paper"])
+@pytest.mark.parametrize("mean", ["pooled", "sum"])
+def test_terms_by_hand(num_classes, scale, mean):
+    scores, logits, label = draws(num_classes, (5, 20))
+    label[1] = UNLABELED
+    found = losses(
+        scores,
+        logits,
+        label,
+        threshold=0.8,
+        target_loss_scale=scale,
+        adversarial_mean=mean,
+    )
+    expected = by_hand(scores, logits, label, threshold=0.8, scale=scale, mean=mean)
+    assert 0 < expected[-1] < 20
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_scales_differ_by_a_constant_and_the_number_of_classes():
+    scores, logits, label = draws(4)
+    code, paper = (
+        losses(scores, logits, label, threshold=0.5, target_loss_scale=scale)
+        for scale in ("code", "paper")
+    )
+    np.testing.assert_allclose(paper.corrected, 1 + 4 * code.corrected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mean", ["pooled", "sum"])
+def test_padded_source_rows_do_not_count(mean):
+    scores, logits, label = draws(3)
+    options = {"threshold": 0.5, "adversarial_mean": mean}
+    alone = losses(scores, logits, label, **options)
+    noise = np.full((2, 3), 50.0)
+    padded = (np.concatenate([x[0], noise]) for x in (scores, logits))
+    scores, logits = ([x, y[1]] for x, y in zip(padded, (scores, logits), strict=True))
+    label = np.append(label, [UNLABELED] * 2)
+    np.testing.assert_allclose(
+        losses(scores, logits, label, **options), alone, rtol=1e-6
+    )
+
+    def total(source):
+        return sum(losses([source, scores[1]], logits, label, **options)[:2])
+
+    grad = jax.grad(total)(jnp.asarray(scores[0], jnp.float32))
+    np.testing.assert_array_equal(grad[-2:], 0)
+    assert (grad[:-2] != 0).any()
+
+
+@pytest.mark.parametrize("scale", ["code", "paper"])
+@pytest.mark.parametrize("mean", ["pooled", "sum"])
+def test_without_a_confident_sample_the_target_has_no_part(scale, mean):
+    scores, logits, label = draws(3)
+
+    def terms(of_score, of_logits):
+        return losses(
+            [scores[0], of_score],
+            [logits[0], of_logits],
+            label,
+            threshold=0.999999,
+            target_loss_scale=scale,
+            adversarial_mean=mean,
+        )
+
+    target = [jnp.asarray(x[1], jnp.float32) for x in (scores, logits)]
+    found, grads = terms(*target), jax.jacrev(terms, (0, 1))(*target)
+    assert (found.kept, found.corrected) == (0, 0)
+    assert np.isfinite(found).all()
+    for grad in jax.tree.leaves(grads):
+        np.testing.assert_array_equal(grad, 0)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e5])
+def test_a_saturated_discriminator_is_finite(size):
+    scores, logits, label = draws(2)
+    scores = [jnp.asarray(size * x, jnp.float32) for x in scores]
+    value, grad = jax.value_and_grad(
+        lambda scores: losses(scores, logits, label, threshold=0.5).adversarial
+    )(scores)
+    assert np.isfinite(value)
+    assert value <= 200  # each of two logarithms stops at -100
+    assert all(np.isfinite(leaf).all() for leaf in grad)
+
+
+def test_each_term_reaches_its_players_only(key):
+    """The regularisation D; L_adv D and, reversed, the encoder; L_T all but D."""
+    method = toy.small("alda", threshold=0.34, dropout=0.0)
+    network = toy.network(method, toy.Flat())
+    variables, batch = toy.drawn(network, (4, 4, 1)), toy.batch(key, side=4)
+
+    @jax.jit
+    @jax.jacrev
+    def gradients(params):
+        now = variables._replace(params=params)
+        progress = jnp.float32(0.5)
+        _, (_, metrics) = method.losses[0](network, now, batch, key, progress)
+        assert metrics.keys() >= {"kept"}
+        return {name: metrics[name] for name in REACHED}
+
+    for term, grads in gradients(variables.params).items():
+        reached = {
+            name
+            for name, leaves in grads.items()
+            if any(np.any(leaf) for leaf in jax.tree.leaves(leaves))
+        }
+        assert reached == REACHED[term], term
+
+
+REACHED = {
+    "cross_entropy": {"encoder", "classifier"},
+    "adversarial": {"encoder", "discriminator"},
+    "regularization": {"discriminator"},
+    "corrected": {"encoder", "classifier"},
+}
+
+
+def test_bad_options_are_refused():
+    with pytest.raises(errors.InputError, match=r"target_loss_scale='codes'.*'paper'"):
+        alda.make(3, target_loss_scale="codes")
+    with pytest.raises(errors.InputError, match=r"adversarial_mean='all'.*'pooled'"):
+        alda.make(3, adversarial_mean="all")
+    with pytest.raises(errors.InputError, match="needs 2 classes, not 1"):
+        alda.make(1)
