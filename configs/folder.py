@@ -20,19 +20,11 @@ from dact_jax import config as defaults, presets, recipes
 
 def get_config(arg="preset=s_act"):
     config = defaults.get_config()
-    config.data.size, config.data.crop, config.data.channels = 256, 224, 3
-    config.data.flip = True
-    config.data.mean = (0.485, 0.456, 0.406)
-    config.data.std = (0.229, 0.224, 0.225)
-    config.data.shots_per_class = 3
+    config.update_from_flattened_dict(recipes.IMAGENET)
     config.model.encoder = "resnet18"
     config.model.weights = "resnet18-f37072fd.pth"
     config.policies.single.update(initial=20, per_round=20, purchases=4)
     config.train.steps = 500
-    config.train.batch_source = config.train.batch_target = 24
-    config.train.batch_unlabeled = 48
-    config.train.multipliers.encoder = 0.1
-    config.train.eval_batch = 48
     config = presets.apply(config, "folder", arg, recipes.PHOTOS)
     return presets.lengths(
         config, alone=2500, pretrain=500, unsupervised=1000, short=100

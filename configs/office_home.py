@@ -24,25 +24,8 @@ def get_config(arg="preset=alda_dsbn"):
     config = defaults.get_config()
     config.data.source = "data/office_home/Art"
     config.data.target = "data/office_home/Clipart"
-    config.data.size, config.data.crop, config.data.channels = 256, 224, 3
-    config.data.flip = True
-    config.data.crop_area = (0.08, 1.0)
-    config.data.mean = (0.485, 0.456, 0.406)
-    config.data.std = (0.229, 0.224, 0.225)
-    # All target images are adapted to and tested on, and none is labelled.
-    config.data.transductive = True
-    config.data.val_per_class = 0
-    config.data.shots_per_class = 3
-    config.model.encoder = "resnet50"
-    config.model.weights = "resnet50-0676ba61.pth"
+    config.update_from_flattened_dict(recipes.UNSUPERVISED_PHOTOS)
     config.policies.single.update(initial=50, per_round=50, purchases=3)
-    config.train.batch_source = config.train.batch_target = 24
-    config.train.batch_unlabeled = 48
-    config.train.multipliers.encoder = 0.1
-    config.train.save_every = 500
-    config.train.eval_batch = 48
-    config.eval.every = 500
-    config.eval.crops = 10
     config = presets.apply(config, "office_home", arg, recipes.PHOTOS)
     return presets.lengths(
         config, alone=10_000, pretrain=3000, unsupervised=3000, short=300

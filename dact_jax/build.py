@@ -150,8 +150,10 @@ def _identity(config: Config, modules: Mapping[str, nn.Module]) -> dict[str, Any
     found = defaults.identity(config)
     for name in ("num_norms", "shared_affine"):
         found["model"].pop(name)
-    shared = ["gamma", "power", "alpha", "decays", "factor", "nesterov"]
-    shared += ["multipliers", "bias_multiplier"]
+    shared = ["multipliers", "bias_multiplier"]
+    shared += schedules.OPTIONS[config.pretrain.schedule]
+    if config.pretrain.optimizer == "sgd":
+        shared.append("nesterov")
     return {
         **{name: found[name] for name in ("seed", "data", "model", "pretrain")},
         "train": {name: found["train"][name] for name in shared},

@@ -6,16 +6,12 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from matplotlib import figure, ticker
+from dact_jax import curves, errors, workdir
+from dact_jax.curves import Reference
 
-from dact_jax import errors, workdir
-
-# Published numbers: whose -> (target labels, accuracy in [0, 1]), in rising order.
-Reference = Mapping[str, Sequence[tuple[int, float]]]
 Row = Mapping[str, Any]
 
 _NOT_LOSSES = ("event", "round", "step", "seconds")
-_MOST_TICKS = 12  # more label counts than that and their ticks would touch
 
 
 class Files(NamedTuple):
@@ -57,13 +53,22 @@ def write(
     published = reference or {}
     _check(published)
     files = Files(folder / "report.md", folder / "learning_curve.png")
-    curve(rounds, published).savefig(files.curve, dpi=150)
+    evaluations = [row for row in rows if row["event"] == "eval"]
+    # One round is one point: then what happened within it tells more.
+    within = len(rounds) == 1 and len(evaluations) > 1
+    drawn = (
+        curves.by_iteration(evaluations)
+        if within
+        else curves.by_labels(rounds, published)
+    )
+    drawn.savefig(files.curve, dpi=150)
+    against = "iterations" if within else "target labels bought"
     train = [row for row in rows if row["event"] == "train"]
     parts = [
         f"# {title}",
         _summary(rounds),
         _pretraining(rows),
-        f"![Accuracy against target labels bought]({files.curve.name})",
+        f"![Accuracy against {against}]({files.curve.name})",
         _ledger(rounds[-1]),
         _rounds(rounds, train),
         _columns(rounds),
@@ -77,54 +82,6 @@ def write(
     draft.write_text(text, encoding="utf-8")
     draft.replace(files.markdown)  # never half a report
     return files
-
-
-def curve(rounds: Sequence[Row], published: Reference) -> figure.Figure:
-    """Accuracy in % against the number of target labels bought, a marker a round.
-
-    Args:
-      rounds: rows as in `write`.
-      published: as in `write`.
-    """
-    fig = figure.Figure(figsize=(7, 4.5), layout="constrained")
-    axes = fig.add_subplot()
-    labels = [row["labels_target"] for row in rounds]
-    shown: list[float] = []
-    lines = (("test", "test_accuracy", "o-"), ("validation", "val_accuracy", "s--"))
-    for name, field, style in lines:
-        known = [row for row in rounds if row[field] is not None]
-        y = [100 * row[field] for row in known]
-        if known:
-            axes.plot([row["labels_target"] for row in known], y, style, label=name)
-        shown += y
-    for name, points in published.items():
-        y = [100 * accuracy for _, accuracy in points]
-        x = [count for count, _ in points]
-        axes.plot(x, y, "^:", label=f"{name} (published)", color=f"C{len(axes.lines)}")
-        labels, shown = labels + x, shown + y
-    axes.set_xlim(*_limits(labels, least=1))
-    if shown:
-        low, high = _limits(shown, least=5)
-        axes.set_ylim(max(0, low), min(101, high))
-        axes.legend(fontsize=11)
-    axes.set_xlabel("target labels bought", fontsize=12)
-    axes.set_ylabel("accuracy (%)", fontsize=12)
-    axes.xaxis.set_major_locator(_ticks(labels))
-    axes.tick_params(labelsize=11)
-    axes.grid(alpha=0.3)
-    return fig
-
-
-def _limits(values: Sequence[float], *, least: float) -> tuple[float, float]:
-    margin = max(0.06 * (max(values) - min(values)), least)
-    return min(values) - margin, max(values) + margin
-
-
-def _ticks(labels: Iterable[int]) -> ticker.Locator:
-    distinct = sorted(set(labels))
-    if len(distinct) <= _MOST_TICKS:
-        return ticker.FixedLocator(distinct)
-    return ticker.MaxNLocator(integer=True)
 
 
 def _summary(rounds: Sequence[Row]) -> str:

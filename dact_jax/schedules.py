@@ -11,6 +11,13 @@ from dact_jax import errors
 Schedule = Callable[[jax.Array | int], jax.Array]
 Kind = Literal["inverse", "annealed", "step", "constant"]
 
+OPTIONS = {  # what each kind looks at, besides its base
+    "inverse": ("gamma", "power"),
+    "annealed": ("alpha", "power"),
+    "step": ("decays", "factor"),
+    "constant": (),
+}
+
 
 def make(
     kind: Kind,

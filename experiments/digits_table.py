@@ -1,13 +1,12 @@
 """The digits presets over several seeds, as a table: printed -> handwritten digits.
 
-    python experiments/digits_table.py --seeds=5
+    python -m experiments.digits_table --seeds=5
 
 Every run is the command that anybody would type; a run that is there already is not
 repeated. Writes experiments/results/digits.json (a row a run) and digits.md. Each seed
 draws its own test third, T_v and first labels; a preset sees the same as the others.
 """
 
-import json
 import pathlib
 import statistics
 import subprocess
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 from absl import app, flags
 
 from dact_jax import workdir
+from experiments import runs
 
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Runs of each preset, seeds 0, 1, ...")
 _PRESETS = flags.DEFINE_list(
@@ -51,13 +51,13 @@ def table(rows: Sequence[dict], presets: Sequence[str]) -> str:
     """Markdown: mean +- standard deviation of the test accuracy, a row a preset."""
     counts = sorted({count for row in rows for count in row["labels"]})
     head = ["preset", "runs", *(f"{count} labels" for count in counts), "seconds"]
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    body = []
     for preset in presets:
         mine = [row for row in rows if row["preset"] == preset]
-        cells = [_cell(mine, count) for count in counts]
+        cells = [runs.cell(_accuracies(mine, count)) for count in counts]
         seconds = statistics.median(row["seconds"] for row in mine)
-        lines.append([preset, str(len(mine)), *cells, f"{seconds:.0f}"])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        body.append([f"`{preset}`", str(len(mine)), *cells, f"{seconds:.0f}"])
+    return runs.table(head, body)
 
 
 def paired(rows: Sequence[dict], one: str, other: str) -> str:
@@ -68,22 +68,17 @@ def paired(rows: Sequence[dict], one: str, other: str) -> str:
     each = ", ".join(f"{gap:+.2f}" for gap in gaps)
     return (
         f"{one} minus {other} with all labels, points by seed: {each}; "
-        f"mean {statistics.mean(gaps):+.2f} +- {_std(gaps):.2f}."
+        f"mean {statistics.mean(gaps):+.2f} +- {runs.deviation(gaps):.2f}."
     )
 
 
-def _cell(rows: Sequence[dict], count: int) -> str:
-    found = [
-        100 * accuracy
+def _accuracies(rows: Sequence[dict], count: int) -> list[float]:
+    return [
+        accuracy
         for row in rows
         for labels, accuracy in zip(row["labels"], row["test_accuracy"], strict=True)
         if labels == count
     ]
-    return f"{statistics.mean(found):.1f} ± {_std(found):.1f}" if found else "-"
-
-
-def _std(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def main(argv: Sequence[str]) -> None:
@@ -92,15 +87,13 @@ def main(argv: Sequence[str]) -> None:
     rows = [
         run(preset, seed) for seed in range(_SEEDS.value) for preset in _PRESETS.value
     ]
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / "digits.json").open("w") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    runs.write(RESULTS / "digits.json", rows)
     text = [
         "# Printed -> handwritten digits (UCI)",
         "Test accuracy in %, mean ± standard deviation over the seeds, on the held-out "
         "third of the target (599 images); besides the labels named, 30 target images "
         "(3 a class) are labelled for validation and not used to choose anything. "
-        f"Made by `python experiments/digits_table.py --seeds={_SEEDS.value}`; "
+        f"Made by `python -m experiments.digits_table --seeds={_SEEDS.value}`; "
         "seconds are the median of the training time on 2 CPU cores.",
         table(rows, _PRESETS.value),
     ]

@@ -45,7 +45,7 @@ SHARED = {  # one pre-training for all
 def main(argv: Sequence[str]) -> None:
     """Runs what is missing and writes the table."""
     del argv
-    logging.set_verbosity(logging.INFO)
+    logging.set_verbosity(logging.WARNING)
     tasks = {
         f"{source} → {target}": {
             "source": f"{_DATA.value}/{source}.npz",

@@ -13,8 +13,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from absl import logging
-
 from experiments import runs
 
 Fields = Mapping[str, Any]
@@ -23,6 +21,7 @@ Fields = Mapping[str, Any]
 METHODS: Mapping[str, tuple[str, Fields]] = {
     "source_only": ("source_only", {}),
     "dann": ("dann", {}),
+    "dann (weight 0.3)": ("dann", {"methods.dann.weight": 0.3}),
     "dann (tll)": ("dann", {"methods.dann.form": "tll"}),
     "adda": ("adda", {}),
     "adda (reversal)": ("adda", {"methods.adda.form": "reversal"}),
@@ -40,6 +39,15 @@ METHODS: Mapping[str, tuple[str, Fields]] = {
     ),
     "aada": ("rada", {"policy": "fixed"}),
 }
+VARIANTS = (
+    "dann (weight 0.3)",
+    "dann (tll)",
+    "adda (reversal)",
+    "jan (linear)",
+    "clue_mme (weight 0.1)",
+)
+MAIN = tuple(name for name in METHODS if name not in VARIANTS)
+_OWN = ("mme", "adda")  # who are pre-trained with a head or dropout of their own
 _TORCH = ("source_only", "clue_mme", "aada")  # whose classifiers start as torch's
 
 
@@ -58,7 +66,7 @@ def run(
     """
     preset, differs = METHODS[method]
     name = method.split(" ")[0]
-    family = "mme" if name == "mme" else "torch" if name in _TORCH else "xavier"
+    family = "torch" if name in _TORCH else name if name in _OWN else "xavier"
     place = root / task / f"seed{seed}"
     shared = {
         "seed": seed,
@@ -97,7 +105,8 @@ def fill(table: Table) -> None:
         for task, method in itertools.product(table.tasks, table.methods):
             row = run(table.config, method, task, seed, table.root, table.tasks[task])
             rows.append(row)
-            logging.info("%s, seed %d, %s: %s", task, seed, method, row)
+            percent = 100 * row["test_accuracy"]
+            print(f"seed {seed}, {task}, {method}: {percent:.1f} %", flush=True)
         runs.write(table.results.with_suffix(".json"), rows)
         write_page(table)
 

@@ -84,27 +84,45 @@ def test_active_adaptation_beats_source_only_and_leaves_its_files(tmp_path):
     assert f"{100 * adapted[-1]:.2f}" in report
 
 
-def test_killed_in_a_round_and_started_again_it_is_the_same_run(tmp_path):
-    _run(tmp_path / "whole", "preset=s_act", *SHORT)
+STAGED = [
+    *SHORT,
+    "--config.pretrain.steps=40",
+    "--config.eval.every=10",
+    "--config.eval.keep=best_val",
+]
+
+
+def test_killed_in_any_stage_and_started_again_it_is_the_same_run(tmp_path):
+    _run(tmp_path / "whole", "preset=s_act", *STAGED)
     killed = tmp_path / "killed"
-    for place in ((0, 30), (1, 10)):  # both between two checkpoints
+    stage = killed / "pretrained"
+    # All between two checkpoints.
+    for folder, place in ((stage, (0, 30)), (killed, (0, 30)), (killed, (1, 10))):
         process = subprocess.Popen(
-            _command(killed, "preset=s_act", *SHORT),
+            _command(killed, "preset=s_act", *STAGED),
             stdout=subprocess.DEVNULL,
             env=_env(killed),
         )
-        _wait_for(killed, place, process)
+        _wait_for(folder, place, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    out = _run(killed, "preset=s_act", *SHORT)
+    out = _run(killed, "preset=s_act", *STAGED)
+    assert _rows(stage) == _rows(tmp_path / "whole" / "pretrained")
     assert _rows(killed) == _rows(tmp_path / "whole")  # floats as text: every bit
     assert (killed / "picks.csv").read_bytes() == (
         tmp_path / "whole" / "picks.csv"
     ).read_bytes()
-    assert "round 0:" not in out  # it went on, it did not start over
+    for finished in ("pre-training:", "round 0:"):
+        assert finished not in out  # it went on, it did not start over
+    events = [row["event"] for row in _rows(killed)]
+    assert (events[0], events.count("pretrain"), events.count("eval")) == (
+        "pretrain",
+        1,
+        12,
+    )
 
     before = _contents(killed)
-    again = _run(killed, "preset=s_act", *SHORT)
+    again = _run(killed, "preset=s_act", *STAGED)
     assert "is finished" in again
     assert _contents(killed) == before
 

@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 
 from dact_jax import build, checkpoint, config as defaults, engine, progress, workdir
+from dact_jax.run import lengths
 from dact_jax.types import SOURCE, TARGET, UNLABELED
+from tests import toy
+
+
+@pytest.fixture(scope="module", autouse=True)
+def vectors(tmp_path_factory):
+    """A folder of data of which a run is compiled in no time."""
+    place = tmp_path_factory.mktemp("engine")
+    with toy.compiled_once(place / "compiled"):
+        yield place
 
 
 def _begin(tmp_path, preset, **changes):
@@ -102,3 +112,100 @@ def test_a_given_set_is_labelled_for_free(tmp_path):
     made, _, experiment = _begin(tmp_path, "mme")
     label = np.asarray(made.task.target.train.label)[experiment.pools.target]
     assert np.bincount(label).tolist() == [3] * 10
+
+
+def _trained(vectors, folder, preset="source_only", *, method=None, **changes):
+    """A run and its experiment after round 0."""
+    made, _ = build.build(toy.vector_config(vectors, preset, **changes))
+    if method is not None:
+        made = made._replace(method=method(made.method))
+    store = checkpoint.Store(lambda number, tree: None, None, None)
+    show = progress.Show(lambda *args: None, lambda row: None)
+    act = engine.actions(made, store, folder, show)
+    return made, act, act.adapt(engine.begin(made, act))
+
+
+def test_checkpoints_are_numbered_in_their_order(vectors):
+    for first in (0, 3, 20):
+        changes = {"train.first_steps": first, "policies.single.purchases": 2}
+        made, _ = build.build(toy.vector_config(vectors, **changes))
+        assert lengths(made) == [first or 8, 8, 8]
+        start = engine.template(made)
+        numbers = [
+            engine.position(
+                made,
+                start._replace(round=number, train=start.train._replace(step=step)),
+            )
+            for number, length in enumerate([*lengths(made), 0])
+            for step in range(length + 1)
+        ]
+        assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize(("until", "first"), [(0, 4), (16, 16)])
+def test_progress_ends_with_the_round_or_where_the_config_says(
+    vectors, tmp_path, until, first
+):
+    changes = {"train.chunk": 1, "train.first_steps": 4, "train.progress_steps": until}
+
+    def seen(method):
+        def loss(model, variables, batch, key, progress):
+            value, (variables, _) = method.losses[0](
+                model, variables, batch, key, progress
+            )
+            return value, (variables, {"progress": progress})
+
+        return method._replace(losses=(loss,))
+
+    _, act, done = _trained(vectors, tmp_path, "s_act", method=seen, **changes)
+    act.adapt(done._replace(round=1, train=act.restart(done.train)))
+    expected = [step / first for step in range(4)]
+    expected += [step / (until or 8) for step in range(8)]
+    assert [row["progress"] for row in workdir.read(tmp_path)] == expected
+
+
+def _moves(made, done):
+    """Group -> how far each of its parameters moved from the start."""
+    old, new = made.train.variables, done.train.variables
+    moved = jax.tree.map(lambda a, b: np.abs(np.asarray(a - b)), new.params, old.params)
+    return {
+        name: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(group)])
+        for name, group in moved.items()
+    }
+
+
+ONE_STEP = {"train.steps": 1, "train.weight_decay": 0.0, "train.learning_rate": 1e-3}
+
+
+def test_multipliers_of_the_learning_rate(vectors, tmp_path):
+    """Adam's first step is the learning rate, whatever the gradient."""
+    changes = {
+        "model.batch_norm": False,
+        "train.optimizer": "adam",
+        "train.multipliers.encoder": 0.5,
+        "train.multipliers.classifier": 4.0,
+    }
+    moved = _moves(*_trained(vectors, tmp_path, **ONE_STEP, **changes)[::2])
+    for name, far in (("encoder", 5e-4), ("classifier", 4e-3)):
+        reached = moved[name][moved[name] > 0]  # not at a unit that is off
+        assert len(reached) > len(moved[name]) / 2
+        np.testing.assert_allclose(reached, far, rtol=0.01)
+
+
+def test_a_multiplier_of_0_freezes(vectors, tmp_path):
+    changes = {"train.multipliers.encoder": 0.0}
+    made, _, done = _trained(vectors, tmp_path, **ONE_STEP, **changes)
+    moved = _moves(made, done)
+    assert not moved["encoder"].any()
+    assert moved["classifier"].any()
+    assert toy.same(done.train.variables.norm, made.train.variables.norm)
+
+
+def test_domains_may_share_all_but_the_moments(vectors, tmp_path):
+    changes = {"model.num_norms": 2, "model.shared_affine": True}
+    _, _, done = _trained(vectors, tmp_path, "s_act", **changes)
+    variables = done.train.variables
+    assert {len(leaf) for leaf in jax.tree.leaves(variables.norm)} == {1}
+    for leaf in jax.tree.leaves(variables.stats):
+        assert len(leaf) == 2
+        assert np.abs(leaf[SOURCE] - leaf[TARGET]).max() > 0

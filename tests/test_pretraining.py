@@ -1,4 +1,4 @@
-"""The stage on the source alone: what a run gets of it, its cache, stops and resumes."""
+"""The stage on the source alone: what a run gets of it, its cache, its resumes."""
 
 import pathlib
 
@@ -169,24 +169,21 @@ def test_its_bar_has_its_name(folder, tmp_path, capsys):
     assert line.startswith("pre-training: test ")
 
 
-def _kill_after(monkeypatch, event, place, within):
-    """The process dies once this training row of a folder of that name is written."""
+def _killed(config, place, monkeypatch, event, at, within):
+    """A run that dies once such a row of a folder of that name is written."""
     write = workdir.append
 
     def append(folder, rows):
         write(folder, rows)
         for row in rows:
-            at = (row["event"], row["round"], row["step"])
-            if folder.name == within and at == (event, *place):
+            written = (row["event"], (row["round"], row["step"]))
+            if folder.name == within and written == (event, at):
                 raise Killed
 
-    monkeypatch.setattr(workdir, "append", append)
-
-
-def _killed(config, place, monkeypatch, event, at, within):
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        _kill_after(patch, event, at, within)
-        main.run(config, place, "command")
+    with monkeypatch.context() as patch:
+        patch.setattr(workdir, "append", append)
+        with pytest.raises(Killed):
+            main.run(config, place, "command")
 
 
 def test_stopped_in_pretraining_it_goes_on_bit_for_bit(
@@ -259,7 +256,8 @@ def test_two_methods_with_one_classifier_share_a_folder(folder, tmp_path):
         ("seed", 1),
         ("pretrain.learning_rate", 0.5),
         ("pretrain.steps", 10),
-        ("train.momentum", 0.5),
+        ("pretrain.momentum", 0.5),
+        ("train.gamma", 0.5),
         ("model.widths", (4,)),
     ],
 )
@@ -270,6 +268,22 @@ def test_another_pretraining_is_refused_by_its_field(folder, whole, field, value
         _prepare(_config(folder, **changes), folder / "other")
     assert f"{field}=" in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert _contents(whole) == before
+
+
+def test_what_it_does_not_see_may_differ(folder, whole):
+    changes = {
+        "pretrain.folder": str(whole / "pretrained"),
+        "model.num_norms": 1,
+        "train.momentum": 0.5,
+        "train.weight_decay": 0.1,
+        "train.alpha": 1.0,  # of another schedule
+        "train.batch_source": 16,
+        "train.batch_target": 16,
+    }
+    before = _contents(whole)
+    made, trained, _ = _prepare(_config(folder, **changes), folder / "other")
+    _same(made.train.variables, trained)
     assert _contents(whole) == before
 
 

@@ -1,7 +1,7 @@
 import pytest
 from matplotlib import image
 
-from dact_jax import errors, report, workdir
+from dact_jax import curves, errors, report, workdir
 
 
 def fill(folder, num_rounds, **extra):
@@ -89,7 +89,7 @@ def test_classes_and_published_numbers(tmp_path):
 def test_curve_shows_every_round_and_published_line(tmp_path):
     fill(tmp_path, 4)
     rounds = [row for row in workdir.read(tmp_path) if row["event"] == "round"]
-    (axes,) = report.curve(rounds, {"CLUE": [(10, 0.3), (60, 0.97)]}).axes
+    (axes,) = curves.by_labels(rounds, {"CLUE": [(10, 0.3), (60, 0.97)]}).axes
     test, validation, clue = axes.lines
     assert list(test.get_xdata()) == [10, 20, 30, 40]
     assert list(test.get_ydata()) == pytest.approx([50, 58, 66, 74])
@@ -113,3 +113,62 @@ def test_published_percent_is_refused(tmp_path):
         errors.InputError, match=r"'CLUE' has the accuracy 93\.3.*0\.933"
     ):
         report.write(tmp_path, "x", reference={"CLUE": [(50, 93.3)]})
+
+
+SCORED = {
+    "test_mean_class_accuracy": 0.45,
+    "best_val": 0.6,
+    "best_val_step": 10,
+    "test_at_best_val": 0.48,
+    "best_test": 0.55,
+}
+
+
+def test_three_networks_of_a_round_are_named_columns(tmp_path):
+    fill(tmp_path, 1, **SCORED)
+    text = report.write(tmp_path, "x").markdown.read_text()
+    head, body = table(text, "Which network of a round")
+    assert [name for name in head if "best by" in name] == [
+        "best by validation: test %",
+        "best by test: test %",
+    ]
+    assert body == ["0", "50.00", "45.00", "48.00", "10", "55.00"]
+    assert "nothing here is selected by it" in text
+
+
+def test_without_validation_the_best_by_it_is_unknown(tmp_path):
+    unknown = {"best_val": None, "best_val_step": None, "test_at_best_val": None}
+    fill(tmp_path, 1, **SCORED | unknown)
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert table(text, "Which network of a round")[1][3:5] == ["-", "-"]
+
+
+def test_pretraining_is_told_with_its_accuracy(tmp_path):
+    row = {"event": "pretrain", "round": -1, "step": 500, "test_accuracy": 0.4}
+    workdir.append(tmp_path, [row])
+    fill(tmp_path, 1)
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert "after 500 iterations on the source alone, it was right on 40.00 %" in text
+
+
+def test_one_round_is_drawn_by_iteration(tmp_path):
+    evaluations = [
+        {"event": "eval", "round": 0, "step": s, "test_accuracy": a, "val_accuracy": v}
+        for s, a, v in ((10, 0.3, None), (20, 0.5, 0.4))
+    ]
+    workdir.append(tmp_path, evaluations)
+    fill(tmp_path, 1)
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert "![Accuracy against iterations](learning_curve.png)" in text
+    (axes,) = curves.by_iteration(evaluations).axes
+    test, validation = axes.lines
+    assert list(test.get_xdata()) == [10, 20]
+    assert list(test.get_ydata()) == pytest.approx([30, 50])
+    assert list(validation.get_xdata()) == [20]
+    assert axes.get_xlabel() == "iterations"
+
+
+def test_no_table_of_classes_without_labels(tmp_path):
+    fill(tmp_path, 1, labels_per_class={"dog": 0, "cat": 0})
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert "Target labels of each class" not in text

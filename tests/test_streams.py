@@ -202,6 +202,24 @@ def test_no_labelled_target(task, pools, label, key):
         assert load(placed(task), batch, key, 0).target is None
 
 
+def test_no_unlabelled_images(task, pools, label, key, tmp_path):
+    """Nothing is read of them, and the other streams are as they were."""
+    off = SIZES._replace(unlabeled=0)
+    full = pools._replace(target=np.ones(N_TARGET, bool))  # none left: no mistake here
+    for version in (placed(task), on_disk(task, tmp_path)):
+        with_them = first(version, pools, label, 4, key)
+        without = first(version, pools, label, 4, key, sizes=off)
+        assert [batch.unlabeled for batch in without] == [None] * 4
+        assert_same([b[:2] for b in without], [b[:2] for b in with_them])
+        assert first(version, full, label, 1, key, sizes=off)[0].unlabeled is None
+        loaded = load(version, without[0], key, 0)
+        assert loaded.unlabeled is None
+        assert_same(loaded[:2], load(version, with_them[0], key, 0)[:2])
+        stacked = streams.chunk(iter(without), 4)
+        assert stacked.unlabeled is None
+        assert len(stacked.source.label) == 4
+
+
 def test_transductive_unlabeled(task, pools, label, key):
     test = Examples(jnp.asarray(pictures(9, 50)), np.zeros(9, np.int32))
     task = placed(task)._replace(unlabeled=test)
