@@ -150,6 +150,7 @@ def _identity(config: Config, modules: Mapping[str, nn.Module]) -> dict[str, Any
     found = defaults.identity(config)
     for name in ("num_norms", "shared_affine"):
         found["model"].pop(name)
+    found["data"].pop("shots_per_class")  # no target label is trained on
     shared = ["multipliers", "bias_multiplier"]
     shared += schedules.OPTIONS[config.pretrain.schedule]
     if config.pretrain.optimizer == "sgd":
@@ -157,6 +158,7 @@ def _identity(config: Config, modules: Mapping[str, nn.Module]) -> dict[str, Any
     return {
         **{name: found[name] for name in ("seed", "data", "model", "pretrain")},
         "train": {name: found["train"][name] for name in shared},
+        "eval": {"crops": config.eval.crops},  # of the accuracy that is kept with it
         # A class and its attributes, in words: "Linear( num_classes = 10 ... )".
         "heads": {name: " ".join(repr(m).split()) for name, m in modules.items()},
     }

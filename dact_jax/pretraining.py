@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dact_jax import engine, progress, session, step, workdir
+from dact_jax import engine, errors, progress, session, step, workdir
 from dact_jax.run import Pretraining, Run, lengths
 from dact_jax.types import SOURCE, Variables
 
@@ -38,14 +38,23 @@ def run(
     like = engine.template(stage.run)
     flag = "--config.pretrain.folder" if stage.folder else "--workdir"
     workdir.claim(place, stage.identity, data=data, devices=devices, flag=flag)
-    done = session.run(stage.run, place, like, functools.partial(_show, stage))
-    (row,) = (row for row in workdir.read(place) if row["event"] == "round")
+    try:
+        done = session.run(stage.run, place, like, functools.partial(_show, stage))
+    except errors.DivergedError as error:
+        named = str(error).replace("train.learning_rate", "pretrain.learning_rate")
+        raise errors.DivergedError(f"in pre-training, {named}") from None
+    rows = [row for row in workdir.read(place) if row["event"] == "round"]
+    if len(rows) != 1:
+        raise errors.InputError(
+            f"{place / workdir.METRICS} lacks the row of the finished pre-training: "
+            f"delete {place} to train it again."
+        )
     variables = join(made.train.variables, done.experiment.train.variables)
     if made.method.prepare is not None:
         variables = made.method.prepare(variables)
     optimizer = made.optimizer(lengths(made)[0])
     train = engine.replicate(step.init_state(variables, optimizer))
-    return made._replace(train=train), {**row, "event": "pretrain", "round": -1}
+    return made._replace(train=train), {**rows[0], "event": "pretrain", "round": -1}
 
 
 def join(fresh: Variables, trained: Variables) -> Variables:

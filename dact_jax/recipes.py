@@ -144,7 +144,12 @@ DIGITS: Mapping[str, Recipe] = {
 }
 
 PHOTOS: Mapping[str, Recipe] = {
-    "aada": {**_CLUE_PHOTOS, "train.decay_others": False},
+    "aada": {
+        **_CLUE_PHOTOS,
+        "train.decay_others": False,
+        "methods.aada.domain_weight": 0.1,
+        "methods.aada.entropy_weight": 0.01,
+    },
     "clue_mme": _CLUE_PHOTOS,
     "alda": _ALDA_PHOTOS,
     "source_only": {**_sgd(1e-3, 3e-4, 5e-4), **_FRESH_LAYERS, **_batches(32)},

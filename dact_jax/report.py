@@ -182,8 +182,8 @@ def _rounds(rounds: Sequence[Row], train: Sequence[Row]) -> str:
     note = " Losses are the last that the round logged." if losses else ""
     return (
         f"## Rounds\n\n{_table((*head, *losses, 'seconds'), body)}\n\n"
-        f"Training time: {total:.1f} s in all, {total / len(rounds):.1f} s a round on "
-        f"average.{note}"
+        f"Training time, with the evaluations in it: {total:.1f} s in all, "
+        f"{total / len(rounds):.1f} s a round on average.{note}"
     )
 
 

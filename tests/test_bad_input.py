@@ -244,7 +244,7 @@ def test_best_by_validation_without_validation_images(photos):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"method": "jan"}, {"method": "dann", "methods.dann.joint": True}]
+    "changes", [{"method": "jan"}, {"method": "dann", "methods.dann.form": "tll"}]
 )
 def test_batches_that_a_method_needs_equal(photos, changes):
     config = _config(photos, **changes)

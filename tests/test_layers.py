@@ -44,7 +44,7 @@ LAYERS = {
     "engine": "types keys errors run scoring step trainer inference oracle rounds "
     "devices checkpoint workdir progress data.streams",
     "session": "types run engine rounds checkpoint workdir progress",
-    "pretraining": "types run engine session step workdir progress",
+    "pretraining": "types errors run engine session step workdir progress",
     "config": "errors plugins",
     "recipes": "",
     "presets": "errors plugins recipes",

@@ -1,6 +1,7 @@
 """The stage on the source alone: what a run gets of it, its cache, its resumes."""
 
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -138,6 +139,7 @@ def test_it_sees_the_source_alone(folder):
     assert all(len(leaf) == 1 for leaf in jax.tree.leaves(norms))
     assert not engine.template(stage).pools.target.any()
     assert stage.task.source is made.task.source
+    assert stage.key != made.key  # its draws are not those of round 0
 
 
 def test_the_record_has_its_accuracy(folder, whole):
@@ -302,3 +304,19 @@ def test_adda_keeps_the_pretrained_encoder_beside_its_own(folder, tmp_path):
 def test_adda_needs_it(folder):
     with pytest.raises(errors.InputError, match=r"'adda' .* set pretrain\.steps"):
         build.build(_config(folder, "adda", **{"pretrain.steps": 0}))
+
+
+def test_a_stage_that_diverges_says_which_and_what_helps(folder):
+    config = _config(folder, **{"pretrain.learning_rate": 1e39})
+    with pytest.raises(
+        errors.DivergedError, match=r"in pre-training, .*pretrain\.learn"
+    ):
+        _run(config, folder / "diverged")
+
+
+def test_a_finished_stage_without_its_row_is_refused(folder, whole):
+    config = _config(folder, **{"pretrain.folder": str(folder / "rowless")})
+    shutil.copytree(whole / "pretrained", folder / "rowless")
+    (folder / "rowless" / workdir.METRICS).unlink()
+    with pytest.raises(errors.InputError, match=r"rowless.* to train it again"):
+        _run(config, folder / "needs_row")

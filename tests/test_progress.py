@@ -106,12 +106,15 @@ def test_rounds_of_two_lengths():
         clock.now = 90.0
         show.step(0, 200, {"ce": 1.0})  # one step a second
         show.round(ROW | {"round": 0})
-        clock.now = 100.0
-        show.step(1, 10, {"ce": 2.0})
+        clock.now = 140.0
+        show.step(1, 50, {"ce": 1.0})
+        show.round(ROW)
+        clock.now = 150.0
+        show.step(2, 10, {"ce": 2.0})
     text = out.file.getvalue()
-    assert "round 1, step 10/50  ce 2" in text
-    assert "70%" in text  # 210 of 300
-    assert "0:01:30" in text  # 90 steps are left
+    assert "round 2, step 10/50  ce 2" in text
+    assert "87%" in text  # 260 of 300
+    assert "0:00:40" in text  # 40 steps are left
 
 
 def test_a_stage_goes_by_its_own_name():

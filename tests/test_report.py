@@ -50,7 +50,7 @@ def test_five_rounds(tmp_path):
     assert head[5:] == ["ce", "entropy", "seconds"]
     assert body[0] == ["0", "10", "1000", "50.00", "40.00", "0.05", "2", "10.0"]
     assert body[4][:5] == ["4", "50", "1000", "82.00", "80.00"]
-    assert "Training time: 60.0 s in all, 12.0 s a round" in text
+    assert "evaluations in it: 60.0 s in all, 12.0 s a round" in text
     assert table(text, "Picks")[2] == ["1", "target", "k_center", "0/20", "10"]
     assert "```bash\nrun --seed=1\n```" in text
     assert "published" not in text

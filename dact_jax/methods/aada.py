@@ -27,9 +27,9 @@ def make(
 
     Args:
       num_classes: K.
-      source_weight: once there are target labels; for DomainNet 0.1.
-      domain_weight: for DomainNet 1.
-      entropy_weight: for DomainNet 0.1.
+      source_weight: once there are target labels.
+      domain_weight: then; 1 for digits, 0.1 for DomainNet.
+      entropy_weight: then; 0.1 for digits, 0.01 for DomainNet.
       first_source_weight: before the first target label (round 0).
       first_domain_weight: then.
       first_entropy_weight: then.
