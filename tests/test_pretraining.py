@@ -307,7 +307,9 @@ def test_adda_needs_it(folder):
 
 
 def test_a_stage_that_diverges_says_which_and_what_helps(folder):
-    config = _config(folder, **{"pretrain.learning_rate": 1e39})
+    unbounded = {"model.batch_norm": False, "model.num_norms": 1}
+    rate = {"pretrain.learning_rate": 1e30}
+    config = _config(folder, "source_only", **unbounded, **rate)
     with pytest.raises(
         errors.DivergedError, match=r"in pre-training, .*pretrain\.learn"
     ):
