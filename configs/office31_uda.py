@@ -10,7 +10,8 @@ torchvision's ImageNet ResNet-50,
 https://download.pytorch.org/models/resnet50-0676ba61.pth.
 
 Protocol and recipe are those of ALDA's authors' code: all target images are adapted to
-and tested on, 20 000 iterations of 36 + 36 images, schedules as if of 10 000, tested
+and tested on, 20 000 iterations of 36 + 36 images (alda, dann; others by their own
+recipes), schedules as if of 10 000, tested
 every 500 by ten crops. There the best of these tests is reported; here it is the column
 `best_test`, beside the last. For A -> D and D -> W their learning rate is 0.0003:
 --config.train.learning_rate=3e-4. Eight devices need batches of 40.

@@ -44,6 +44,9 @@ def get_config(arg="preset=s_act"):
     config.train.chunk = 20
     config.train.save_every = 1000
     config = presets.apply(config, "svhn_mnist", arg, recipes.DIGITS)
+    if config.method == "source_only":  # the network that CLUE's authors start from
+        config.update_from_flattened_dict(recipes.CLUE_SOURCE)
+    alone = 50 * EPOCH if config.method == "source_only" else 50_000
     return presets.lengths(
-        config, alone=50_000, pretrain=50 * EPOCH, unsupervised=60 * EPOCH, short=60
+        config, alone=alone, pretrain=50 * EPOCH, unsupervised=60 * EPOCH, short=60
     )

@@ -46,6 +46,7 @@ def check(config: Config) -> None:
         )
     _check_batches(config)
     _check_stages(config)
+    _check_layers(config)
     _check_evaluation(config)
 
 
@@ -61,10 +62,13 @@ def check_method(config: Config, method: Method) -> None:
             "pretrain.steps, such as 500."
         )
     for head in plugins.needs("acquisitions", config.acquisition):
-        if config.policy != "fixed" and head not in method.heads:
+        # ALDA's discriminator judges labels: its outputs say nothing of domains.
+        judges = getattr(method.heads.get(head), "judges", None)
+        if config.policy != "fixed" and judges != "domain":
             raise errors.InputError(
-                f"acquisition {config.acquisition!r} reads the head {head!r}, which "
-                f"method {config.method!r} does not have; 'aada' and 'dann' do."
+                f"acquisition {config.acquisition!r} reads the head {head!r} of a "
+                f"method that tells domains apart, and {config.method!r} is none; "
+                "'aada', 'dann' and 'adda' are."
             )
 
 
@@ -110,18 +114,13 @@ def check_validation(config: Config, task: Task) -> None:
         )
 
 
-def _check_choice(field: str, value: Any, valid: tuple[Any, ...]) -> None:
-    if value not in valid:
-        raise errors.InputError(
-            f"{field}={value!r} is unknown; valid: {', '.join(map(repr, valid))}."
-        )
-
-
 def _check_stages(config: Config) -> None:
     for name in ("train", "pretrain"):
         options = config[name]
-        _check_choice(f"{name}.schedule", options.schedule, get_args(schedules.Kind))
-        _check_choice(f"{name}.optimizer", options.optimizer, ("sgd", "adam"))
+        errors.check_choice(
+            f"{name}.schedule", options.schedule, get_args(schedules.Kind)
+        )
+        errors.check_choice(f"{name}.optimizer", options.optimizer, ("sgd", "adam"))
     counts = {
         "train.first_steps": config.train.first_steps,
         "train.progress_steps": config.train.progress_steps,
@@ -138,6 +137,22 @@ def _check_stages(config: Config) -> None:
         )
 
 
+def _check_layers(config: Config) -> None:
+    """Sizes and dropout rates of the network, by their names."""
+    method = config.methods.get(config.method, {})
+    options = {f"methods.{config.method}.{k}": v for k, v in method.items()}
+    options["model.dropout"] = config.model.dropout
+    for field, value in options.items():
+        kind = field.rpartition(".")[2]
+        sizes = value if isinstance(value, (tuple, list)) else (value,)
+        if kind == "dropout" and not 0 <= value < 1:
+            raise errors.InputError(f"{field}={value} must be in [0, 1).")
+        if kind == "bottleneck" and value < 0:
+            raise errors.InputError(f"{field}={value} must be 0 (none) or more.")
+        if kind == "hidden" and not all(size >= 1 for size in sizes):
+            raise errors.InputError(f"{field}={value} must be 1 or more.")
+
+
 def _check_evaluation(config: Config) -> None:
     options = config.eval
     for field, valid in (
@@ -145,7 +160,7 @@ def _check_evaluation(config: Config) -> None:
         ("branch", ("target", "source")),
         ("crops", (1, 10)),
     ):
-        _check_choice(f"eval.{field}", options[field], valid)
+        errors.check_choice(f"eval.{field}", options[field], valid)
     if options.every % config.train.chunk:
         raise errors.InputError(
             f"eval.every={options.every} must be a multiple of "
@@ -176,8 +191,8 @@ def _check_batches(config: Config) -> None:
     if train.batch_source != train.batch_target:
         raise errors.InputError(
             f"train.batch_source={train.batch_source} and "
-            f"train.batch_target={train.batch_target} must be equal: they are one "
-            "forward pass."
+            f"train.batch_target={train.batch_target} must be equal: "
+            "methods may stack them in one forward pass."
         )
     for name in ("steps", "chunk", "save_every"):
         if train[name] < 1:

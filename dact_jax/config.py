@@ -82,7 +82,7 @@ def _train() -> ml_collections.ConfigDict:
     train.first_steps = 0  # of round 0; 0: as the others
     train.progress_steps = 0  # length of all schedules; 0: the round's
     train.batch_source = 32
-    train.batch_target = 32  # the same: both are one forward pass
+    train.batch_target = 32  # the same: methods may stack both in one forward pass
     train.batch_unlabeled = 64
     train.optimizer = "sgd"  # or "adam", with L2 in the gradient
     train.learning_rate = 0.01
@@ -98,7 +98,8 @@ def _train() -> ml_collections.ConfigDict:
     train.nesterov = True
     train.weight_decay = 5e-4  # L2
     train.decay_others = True  # whether discriminators have it too
-    # Of the learning rate; 0 freezes. Others: whatever a method has besides these.
+    # Of the learning rate; 0 freezes parameters (running moments still follow the
+    # batches). Others: whatever a method has besides these.
     train.multipliers = ml_collections.ConfigDict(
         {"encoder": 1.0, "bottleneck": 1.0, "classifier": 1.0, "others": 1.0}
     )
@@ -121,7 +122,7 @@ def _pretrain() -> ml_collections.ConfigDict:
     pretrain.schedule = "inverse"
     pretrain.momentum = 0.9
     pretrain.weight_decay = 5e-4
-    pretrain.folder = ""  # where it is kept, for several runs; empty: the run's own
+    pretrain.folder = ""  # where it is kept, for runs one after another; empty: own
     return pretrain
 
 

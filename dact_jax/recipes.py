@@ -96,8 +96,10 @@ _CLUE_ROUNDS: Recipe = {
     "pretrain.schedule": "constant",
 }
 _CLUE_DIGITS: Recipe = {**_CLUE_ROUNDS, **_adam(2e-4, 1e-5), **_batches(128)}
-_CLUE_PHOTOS: Recipe = {
-    **_CLUE_ROUNDS,
+CLUE_SOURCE: Recipe = {**_CLUE_DIGITS, "train.schedule": "constant"}
+_CLUE_PHOTOS: Recipe = {  # a round of 20 epochs ends before the rate is halved
+    "train.schedule": "constant",
+    "pretrain.schedule": "constant",
     **_adam(1e-5, 1e-5),
     **_batches(64),
     "train.multipliers.encoder": 1.0,
@@ -152,14 +154,17 @@ PHOTOS: Mapping[str, Recipe] = {
     },
     "clue_mme": _CLUE_PHOTOS,
     "alda": _ALDA_PHOTOS,
-    "source_only": {**_sgd(1e-3, 3e-4, 5e-4), **_FRESH_LAYERS, **_batches(32)},
+    # The Transfer-Learning-Library, whose rates are those of new layers.
+    "source_only": {**_sgd(1e-3, 3e-4, 5e-4), **_SLOW_ENCODER, **_batches(32)},
     # CDAN's repository, on which ALDA's is built.
     "dann": {**_ALDA_PHOTOS, "methods.dann.bottleneck": 256},
     "adda": {  # the Transfer-Learning-Library, which reverses the gradient
         **_sgd(1e-3, 3e-4, 1e-3),
-        **_FRESH_LAYERS,
+        **_SLOW_ENCODER,
         **_batches(32),
+        "train.progress_steps": 10_000,
         "methods.adda.bottleneck": 256,
+        "methods.adda.hidden": (1024, 1024),
         "methods.adda.form": "reversal",
     },
     "mada": {  # the authors' Caffe solver
@@ -168,6 +173,7 @@ PHOTOS: Mapping[str, Recipe] = {
         **_batches(64),
         "train.nesterov": False,
         "train.bias_multiplier": 2.0,
+        "train.progress_steps": 10_000,
         "methods.mada.bottleneck": 256,
     },
     "jan": {  # the Transfer-Learning-Library
@@ -175,6 +181,8 @@ PHOTOS: Mapping[str, Recipe] = {
         **_SLOW_ENCODER,
         **_batches(32),
         "methods.jan.bottleneck": 256,
+        "methods.jan.dropout": 0.5,
+        "methods.jan.joint": True,
     },
 }
 

@@ -103,7 +103,7 @@ def _summary(rounds: Sequence[Row]) -> str:
 
 def _pretraining(rows: Sequence[Row]) -> str:
     found = [row for row in rows if row["event"] == "pretrain"]
-    if not found:
+    if not found or found[-1]["test_accuracy"] is None:
         return ""
     row = found[-1]
     return (

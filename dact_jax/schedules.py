@@ -49,9 +49,7 @@ def make(
     Raises:
       InputError: an unknown kind.
     """
-    if kind not in get_args(Kind):
-        valid = ", ".join(map(repr, get_args(Kind)))
-        raise errors.InputError(f"the schedule {kind!r} is unknown; valid: {valid}.")
+    errors.check_choice("schedule", kind, get_args(Kind))
 
     def schedule(iteration: jax.Array | int) -> jax.Array:
         i = jnp.asarray(iteration, jnp.float32)

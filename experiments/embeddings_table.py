@@ -21,25 +21,8 @@ _METHODS = flags.DEFINE_list("methods", list(unsupervised.METHODS), "Rows, in or
 _PAGE = flags.DEFINE_bool("page", False, "Only write the page of the rows there are.")
 _RUNS = flags.DEFINE_string("runs", "runs/embeddings_table", "Folder of the runs.")
 
-DOMAINS = ("photo", "cartoon", "sketch")
 NOTES = ""
 RESULTS = pathlib.Path(__file__).parent / "results"
-SHARED = {  # one pre-training for all
-    "model.widths": (256,),
-    "train.batch_source": 32,
-    "train.batch_target": 32,
-    "train.batch_unlabeled": 32,
-    "pretrain.batch": 32,
-    "pretrain.steps": 200,
-    "pretrain.optimizer": "sgd",
-    "pretrain.learning_rate": 0.01,
-    "pretrain.schedule": "inverse",
-    "pretrain.weight_decay": 5e-4,
-    "train.steps": 500,
-    "train.first_steps": 500,
-    "train.save_every": 500,
-    "eval.every": 100,
-}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -50,14 +33,13 @@ def main(argv: Sequence[str]) -> None:
         f"{source} → {target}": {
             "source": f"{_DATA.value}/{source}.npz",
             "target": f"{_DATA.value}/{target}.npz",
-            **SHARED,
+            **unsupervised.ON_VECTORS,
         }
-        for source, target in itertools.permutations(DOMAINS, 2)
+        for source, target in itertools.permutations(unsupervised.PACS, 2)
     }
     table = unsupervised.Table(
         title="PACS embeddings without target labels",
-        command="python -m experiments.embeddings_table "
-        f"--data_dir={_DATA.value} --seeds={_SEEDS.value}",
+        command="python -m experiments.embeddings_table --data_dir=data/pacs_features",
         results=RESULTS / "embeddings",
         config="configs/embeddings.py",
         tasks=tasks,

@@ -51,8 +51,7 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     table = unsupervised.Table(
         title="MNIST to USPS and to MNIST-M without target labels",
-        command="python -m experiments.mnist_table "
-        f"--data_dir={_DATA.value} --seeds={_SEEDS.value}",
+        command="python -m experiments.mnist_table --data_dir=data",
         results=RESULTS / "mnist",
         config="configs/svhn_mnist.py",
         tasks={

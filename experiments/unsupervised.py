@@ -17,9 +17,15 @@ from experiments import runs
 
 Fields = Mapping[str, Any]
 
+_SGD: Fields = {
+    "train.optimizer": "sgd",
+    "train.learning_rate": 0.01,
+    "train.schedule": "inverse",
+    "train.weight_decay": 5e-4,
+}
 # method -> (preset, what differs from it)
 METHODS: Mapping[str, tuple[str, Fields]] = {
-    "source_only": ("source_only", {}),
+    "source_only": ("source_only", _SGD),
     "dann": ("dann", {}),
     "dann (weight 0.3)": ("dann", {"methods.dann.weight": 0.3}),
     "dann (tll)": ("dann", {"methods.dann.form": "tll"}),
@@ -47,6 +53,23 @@ VARIANTS = (
     "clue_mme (weight 0.1)",
 )
 MAIN = tuple(name for name in METHODS if name not in VARIANTS)
+PACS = ("photo", "cartoon", "sketch")  # domains whose embeddings are compared
+ON_VECTORS: Fields = {  # one small network, batch size and pre-training for all
+    "model.widths": (256,),
+    "train.batch_source": 32,
+    "train.batch_target": 32,
+    "train.batch_unlabeled": 32,
+    "pretrain.batch": 32,
+    "pretrain.steps": 200,
+    "pretrain.optimizer": "sgd",
+    "pretrain.learning_rate": 0.01,
+    "pretrain.schedule": "inverse",
+    "pretrain.weight_decay": 5e-4,
+    "train.steps": 500,
+    "train.first_steps": 500,
+    "train.save_every": 500,
+    "eval.every": 100,
+}
 _OWN = ("mme", "adda")  # who are pre-trained with a head or dropout of their own
 _TORCH = ("source_only", "clue_mme", "aada")  # whose classifiers start as torch's
 
@@ -97,39 +120,46 @@ class Table(NamedTuple):
 def fill(table: Table) -> None:
     """Runs what is missing and writes rows and page.
 
-    Seeds are the outer loop, so that a table that is stopped early is one of fewer
-    seeds, written as far as it is whole.
+    Rows of other methods and seeds that are there already stay. Seeds are the outer
+    loop, so that a table that is stopped early is one of fewer seeds.
     """
-    rows: list[dict[str, Any]] = []
     for seed in range(table.seeds):
+        rows = {(row["method"], row["task"], row["seed"]): row for row in read(table)}
         for task, method in itertools.product(table.tasks, table.methods):
             row = run(table.config, method, task, seed, table.root, table.tasks[task])
-            rows.append(row)
+            rows[method, task, seed] = row
             percent = 100 * row["test_accuracy"]
             print(f"seed {seed}, {task}, {method}: {percent:.1f} %", flush=True)
-        runs.write(table.results.with_suffix(".json"), rows)
+        runs.write(table.results.with_suffix(".json"), rows.values())
         write_page(table)
 
 
+def read(table: Table) -> list[dict[str, Any]]:
+    """The rows that there are."""
+    path = table.results.with_suffix(".json")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
 def write_page(table: Table) -> None:
-    """The page of the rows that are there."""
-    text = table.results.with_suffix(".json").read_text()
-    rows = [json.loads(line) for line in text.splitlines()]
-    page = _page(table, rows)
+    """The page of the rows that there are."""
+    page = _page(table, read(table))
     table.results.with_suffix(".md").write_text(page, encoding="utf-8")
 
 
 def _page(table: Table, rows: Sequence[Mapping[str, Any]]) -> str:
     seeds = len({row["seed"] for row in rows})
+    found = {row["method"] for row in rows}
+    methods = [name for name in METHODS if name in found]
     parts = [
         f"# {table.title}",
         f"Test accuracy in %, mean ± standard deviation over {seeds} seeds; no target "
         f"label is trained on. `mean` is over the tasks, its deviation over the seeds. "
-        f"Made by `{table.command}`.",
+        f"Made by `{table.command} --seeds={seeds}`.",
     ]
     for column, heading in runs.COLUMNS.items():
         shown = runs.by_task(
-            rows, table.methods, tuple(table.tasks), operator.itemgetter(column)
+            rows, methods, tuple(table.tasks), operator.itemgetter(column)
         )
         parts.append(f"## {heading[0].upper()}{heading[1:]}\n\n{_EXPLAINED[column]}")
         parts.append(shown)

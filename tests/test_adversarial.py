@@ -219,3 +219,19 @@ def test_madas_discriminators_equal_a_loop_over_single_ones():
         seen = features._replace(embedding=p[..., k : k + 1] * features.embedding)
         expected = single.apply({"params": mine}, seen)[..., 0]
         np.testing.assert_allclose(found[..., k], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_joint_passes_share_moments_of_one_norm_row_only(rows, key):
+    """Domains of other means: apart, each is centred by its own."""
+    joint, apart = (
+        made("mada", toy.Normed(), rows, joint=value) for value in (True, False)
+    )
+    batch = toy.batch(key, side=4, size=16)
+    batch = batch._replace(unlabeled=batch.unlabeled + 3.0, target=None)
+    losses = [
+        method.losses[0](network, variables, batch, key, jnp.float32(0.5))[0]
+        for method, network, variables in (joint, apart)
+    ]
+    same = np.allclose(*losses, rtol=1e-4)
+    assert same == (rows == 2)

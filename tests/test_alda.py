@@ -193,3 +193,29 @@ def test_bad_options_are_refused():
         alda.make(3, adversarial_mean="all")
     with pytest.raises(errors.InputError, match="needs 2 classes, not 1"):
         alda.make(1)
+
+
+def test_a_sample_at_the_threshold_is_not_confident():
+    level = jnp.zeros((4, 2))  # both classes have 0.5 exactly
+    label = np.zeros(4, np.int32)
+    for threshold, kept in ((0.5, 0), (0.4999, 4)):
+        found = alda.losses(*[level] * 5, label, threshold=threshold)
+        assert found.kept == kept
+
+
+def test_the_target_loss_may_count_in_full_from_the_start(key):
+    batch = toy.batch(key, side=4, size=16)
+    losses = {}
+    for scheduled in (True, False):
+        options = {"threshold": 0.1, "schedule_target_loss": scheduled}
+        method = toy.small("alda", **options)
+        network = toy.network(method, toy.Flat())
+        variables = toy.drawn(network, (4, 4, 1))
+        loss, (_, metrics) = method.losses[0](
+            network, variables, batch, key, jnp.float32(0)
+        )
+        losses[scheduled] = loss
+    # At progress 0 the schedule leaves L_T out.
+    difference = losses[False] - losses[True]
+    np.testing.assert_allclose(difference, metrics["corrected"], rtol=1e-4, atol=1e-6)
+    assert abs(difference) > 0.01

@@ -222,6 +222,20 @@ def test_a_wrong_value(photos, field, value, parts):
         ({"data.crop_area": (0.5, 0.1)}, ("data.crop_area=(0.5, 0.1)",)),
         ({"data.crop_area": (0.5, 1.1)}, ("data.crop_area=(0.5, 1.1)",)),
         ({"data.crop_area": (0.5,)}, ("data.crop_area=(0.5,)",)),
+        ({"model.dropout": 1.5}, ("model.dropout=1.5", "[0, 1)")),
+        (
+            {"method": "dann", "methods.dann.dropout": -0.1},
+            ("methods.dann.dropout=-0.1",),
+        ),
+        (
+            {"method": "dann", "methods.dann.bottleneck": -1},
+            ("methods.dann.bottleneck=-1", "0 (none)"),
+        ),
+        ({"method": "mada", "methods.mada.hidden": 0}, ("methods.mada.hidden=0",)),
+        (
+            {"method": "adda", "methods.adda.hidden": (500, 0)},
+            ("methods.adda.hidden=(500, 0)",),
+        ),
     ],
     ids=str,
 )
@@ -231,6 +245,11 @@ def test_what_the_data_do_not_decide_is_refused_before_they_are_read(changes, pa
 
 def test_a_batch_that_nothing_draws_may_be_any():
     build_checks.check(_config(**{"pretrain.batch": 33}))
+
+
+def test_a_discriminator_of_labels_does_not_tell_domains_apart(photos):
+    config = _config(photos, method="alda", acquisition="aada")
+    _refused(config, "acquisition 'aada'", "'alda' is none", "'dann'")
 
 
 def test_a_method_that_needs_a_trained_network(photos):

@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from dact_jax import checkpoint, errors
-from dact_jax.types import Experiment, Pools, TrainState, Variables
+from dact_jax.types import Experiment, Pools, Track, TrainState, Variables
 
 
 def _experiment(number):
@@ -15,7 +15,8 @@ def _experiment(number):
     train = TrainState(jnp.int32(number), Variables(params, {}, {}), state)
     pools = Pools(np.ones(3, bool), np.arange(4) < number)
     label = np.arange(4, dtype=np.int32)
-    return Experiment(number, pools, label, (), train, number / 7)
+    track = Track(number / 9, -1.0, number, 0.5, train.variables)
+    return Experiment(number, pools, label, (), train, number / 7, track)
 
 
 def test_what_was_saved_comes_back_bit_for_bit(tmp_path):
@@ -32,6 +33,10 @@ def test_what_was_saved_comes_back_bit_for_bit(tmp_path):
     np.testing.assert_array_equal(found.pools.target, [True, True, False, False])
     weights = found.train.variables.params["encoder"]["w"]
     np.testing.assert_array_equal(weights, np.full((2, 3), 2 / 3, np.float32))
+    assert (found.track.val, found.track.step) == (2 / 9, 2)
+    np.testing.assert_array_equal(
+        found.track.kept.params["encoder"]["w"], np.full((2, 3), 2 / 3, np.float32)
+    )
     assert type(found.train.opt_state) is type(_experiment(0).train.opt_state)
 
 

@@ -235,3 +235,26 @@ def test_each_domain_of_aada_weighs_by_its_samples():
 def _order(made, number):
     method, network, variables = made
     return method, number, network, variables
+
+
+@pytest.mark.parametrize("name", ["dann", "mada", "jan", "alda"])
+def test_labels_of_both_domains_are_one_mean(name, key):
+    """Three of four target rows have no label: the mean is over five rows."""
+    method = toy.small(name)
+    network = toy.network(method, toy.Flat())
+    variables = toy.drawn(network, (4, 4, 1))
+    batch = toy.batch(key, side=4)
+    some = jnp.array([1, -1, -1, -1], jnp.int32)
+    batch = batch._replace(target=batch.target._replace(label=some))
+
+    def logits(images, domain):
+        features, _ = network.encode(variables, images[None], (domain,), train=False)
+        return network.head(variables, "classifier", features)[0]
+
+    both = jnp.concatenate(
+        [logits(batch.source.image, SOURCE), logits(batch.target.image[:1], TARGET)]
+    )
+    label = jnp.concatenate([jnp.asarray(batch.source.label), some[:1]])
+    expected = ops.cross_entropy(both, label)
+    _, (_, metrics) = method.losses[0](network, variables, batch, key, jnp.float32(0))
+    np.testing.assert_allclose(metrics["cross_entropy"], expected, rtol=1e-5)

@@ -65,11 +65,8 @@ def make(*, features: str = "embedding") -> Acquire:
     Raises:
       InputError: unknown `features`.
     """
-    if features not in ("embedding", "normalized"):
-        raise errors.InputError(
-            f"acquisitions.k_center.features={features!r} is unknown; "
-            "valid: 'embedding', 'normalized'."
-        )
+    valid = ("embedding", "normalized")
+    errors.check_choice("acquisitions.k_center.features", features, valid)
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
         del key

@@ -211,7 +211,7 @@ def _hold_out_val(
         if not len(classes):
             raise errors.InputError(
                 f"{data.name} has no labelled image to validate on: "
-                "label some, or set val_per_class=0"
+                "label some, or set data.val_per_class=0"
             )
     names = [f"{data.class_names[k]} of {data.name}" for k in classes]
     val = _per_class(label, classes, names, per_class, _rng(seed, "val"))

@@ -52,10 +52,7 @@ def make(
     Raises:
       InputError: an unknown form.
     """
-    if form not in get_args(Form):
-        raise errors.InputError(
-            f"methods.adda.form={form!r} is unknown; valid: 'inverted', 'reversal'."
-        )
+    errors.check_choice("methods.adda.form", form, get_args(Form))
 
     def adapt_encoder(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array

@@ -41,6 +41,7 @@ def make(
     target_loss_scale: Scale = "code",
     adversarial_mean: Mean = "pooled",
     reversal_lead: float = 1e-4,
+    schedule_target_loss: bool = True,
     bottleneck: int = 0,
     hidden: int = 1024,
     dropout: float = 0.5,
@@ -60,6 +61,8 @@ def make(
         the "sum" of both means (equation 12).
       reversal_lead: how far, in progress, the reversal's schedule is ahead of L_T's:
         the authors' code counts the iteration that is going on, of 10 000.
+      schedule_target_loss: whether L_T has the weight lambda, or 1 from the start (the
+        authors' script for digits).
       bottleneck: width of a linear layer behind the encoder; 0: none.
       hidden: width of both hidden layers of D.
       dropout: rate in D.
@@ -97,7 +100,7 @@ def make(
             target_loss_scale=target_loss_scale,
             adversarial_mean=adversarial_mean,
         )
-        weight = schedules.adaptation(progress)
+        weight = schedules.adaptation(progress) if schedule_target_loss else 1.0
         loss = (
             supervised
             + found.adversarial
@@ -110,7 +113,7 @@ def make(
         **heads.bottleneck(bottleneck),
         "classifier": heads.Linear(num_classes, initial="xavier"),
         "discriminator": heads.Discriminator(
-            num_classes, hidden=(hidden, hidden), dropout=dropout
+            num_classes, hidden=(hidden, hidden), dropout=dropout, judges="label"
         ),
     }
     return Method(modules, (adversarial_learned,))
@@ -210,12 +213,5 @@ def _mean(values: jax.Array, count: jax.Array) -> jax.Array:
 def _check(num_classes: int, scale: str, mean: str) -> None:
     if num_classes < 2:
         raise errors.InputError(f"method 'alda' needs 2 classes, not {num_classes}.")
-    for field, value, valid in (
-        ("target_loss_scale", scale, get_args(Scale)),
-        ("adversarial_mean", mean, get_args(Mean)),
-    ):
-        if value not in valid:
-            raise errors.InputError(
-                f"methods.alda.{field}={value!r} is unknown; "
-                f"valid: {', '.join(map(repr, valid))}."
-            )
+    errors.check_choice("methods.alda.target_loss_scale", scale, get_args(Scale))
+    errors.check_choice("methods.alda.adversarial_mean", mean, get_args(Mean))

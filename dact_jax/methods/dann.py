@@ -41,10 +41,7 @@ def make(
     Raises:
       InputError: an unknown form.
     """
-    if form not in get_args(Form):
-        raise errors.InputError(
-            f"methods.dann.form={form!r} is unknown; valid: 'cdan', 'tll'."
-        )
+    errors.check_choice("methods.dann.form", form, get_args(Form))
     lead = reversal_lead if form == "cdan" else 0.0
 
     def domain_adversarial(

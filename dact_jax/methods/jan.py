@@ -24,6 +24,7 @@ def make(
     weight: float = 1.0,
     estimator: Estimator = "full",
     bottleneck: int = 0,
+    dropout: float = 0.0,
     joint: bool = False,
 ) -> Method:
     """Cross entropy on labels + the joint MMD of (embedding, softmax) across domains.
@@ -33,21 +34,24 @@ def make(
       weight: of the joint maximum mean discrepancy.
       estimator: "full", over all pairs, or "linear", over neighbours in the batch.
       bottleneck: width of a rectified linear layer behind the encoder; 0: none.
+      dropout: rate behind that layer.
       joint: source and unlabelled target are one forward pass.
 
     Raises:
-      InputError: an unknown estimator; when it is traced, batches of two sizes.
+      InputError: an unknown estimator; when it is traced, batches of two sizes or of
+        one image.
     """
-    if estimator not in get_args(Estimator):
-        raise errors.InputError(
-            f"methods.jan.estimator={estimator!r} is unknown; valid: 'full', 'linear'."
-        )
+    errors.check_choice("methods.jan.estimator", estimator, get_args(Estimator))
 
     def joint_adaptation(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
         del progress
         forward.check_equal_batches(batch)
+        if len(batch.source.label) < 2:
+            raise errors.InputError(
+                "train.batch_source=1 is too small for method 'jan': it compares pairs."
+            )
         passes, variables = forward.streams(model, variables, batch, key, joint=joint)
         supervised = forward.supervised_loss(model, variables, passes, batch, key)
         source, target = (
@@ -62,7 +66,7 @@ def make(
         return supervised + weight * discrepancy, (variables, metrics)
 
     modules = {
-        **heads.bottleneck(bottleneck, rectify=True),
+        **heads.bottleneck(bottleneck, rectify=True, dropout=dropout),
         "classifier": heads.Linear(num_classes, initial="xavier"),
     }
     return Method(modules, (joint_adaptation,))

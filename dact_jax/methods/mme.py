@@ -46,10 +46,7 @@ def make(
 
 
 def _classifier(head: str, num_classes: int, temperature: float) -> nn.Module:
+    errors.check_choice("methods.mme.head", head, ("two_layer", "cosine"))
     if head == "two_layer":
         return heads.TwoLayer(num_classes, temperature=temperature)
-    if head == "cosine":
-        return heads.Cosine(num_classes, temperature=temperature)
-    raise errors.InputError(
-        f"methods.mme.head={head!r} is unknown; valid: 'two_layer', 'cosine'."
-    )
+    return heads.Cosine(num_classes, temperature=temperature)

@@ -41,10 +41,10 @@ def make(
     Raises:
       InputError: an unknown name or value, or one that does not fit the others.
     """
-    _check("model.encoder", name, ("lenet", "mlp", *RESNETS))
-    _check("model.convolution", formulation, ("auto", "stock", "tiled"))
-    _check("model.variant", variant, ("torchvision", "mme"))
-    _check("model.num_norms", num_norms, (1, 2))
+    errors.check_choice("model.encoder", name, ("lenet", "mlp", *RESNETS))
+    errors.check_choice("model.convolution", formulation, ("auto", "stock", "tiled"))
+    errors.check_choice("model.variant", variant, ("torchvision", "mme"))
+    errors.check_choice("model.num_norms", num_norms, (1, 2))
     if name in RESNETS:
         return RESNETS[name](variant=variant, formulation=formulation)
     if num_norms > 1 and not batch_norm:
@@ -68,11 +68,4 @@ def _check_widths(widths: Sequence[object]) -> None:
         raise errors.InputError(
             f"model.widths={tuple(widths)} must be one or more positive integers, such "
             "as (512,)."
-        )
-
-
-def _check(field: str, value: object, valid: tuple[object, ...]) -> None:
-    if value not in valid:
-        raise errors.InputError(
-            f"{field}={value!r} is unknown; valid: {', '.join(map(repr, valid))}."
         )

@@ -107,9 +107,13 @@ class Bottleneck(nn.Module):
         return nn.Dropout(self.dropout, deterministic=not train)(x)
 
 
-def bottleneck(width: int, *, rectify: bool = False) -> dict[str, nn.Module]:
+def bottleneck(
+    width: int, *, rectify: bool = False, dropout: float = 0.0
+) -> dict[str, nn.Module]:
     """The entry of a method's heads for a bottleneck; none where the width is 0."""
-    return {BOTTLENECK: Bottleneck(width, rectify=rectify)} if width else {}
+    if not width:
+        return {}
+    return {BOTTLENECK: Bottleneck(width, rectify=rectify, dropout=dropout)}
 
 
 class Discriminator(nn.Module):
@@ -120,6 +124,7 @@ class Discriminator(nn.Module):
       hidden: sizes of the hidden layers.
       dropout: rate.
       initial: "xavier" as in CDAN and ALDA, "torch" as in AADA.
+      judges: "domain", source 1 and target 0; or "label" noise, ALDA's.
     """
 
     outputs: int
@@ -127,6 +132,7 @@ class Discriminator(nn.Module):
     dropout: float = 0.5
     initial: Initial = "xavier"
     on: str | None = None
+    judges: Literal["domain", "label"] = "domain"
 
     @nn.compact
     def __call__(
