@@ -4,7 +4,8 @@
 
 Reads photo.npz, cartoon.npz and sketch.npz (features, label, path) in the data folder:
 EfficientNet-Lite0's 1280 numbers of each image. A run that is there already is not
-repeated. Writes experiments/results/embeddings.json (a row a run) and embeddings.md.
+repeated. Writes experiments/results/embeddings.json (a row a run) and embeddings.md,
+which ends with embeddings_notes.md.
 """
 
 import itertools
@@ -21,7 +22,6 @@ _METHODS = flags.DEFINE_list("methods", list(unsupervised.METHODS), "Rows, in or
 _PAGE = flags.DEFINE_bool("page", False, "Only write the page of the rows there are.")
 _RUNS = flags.DEFINE_string("runs", "runs/embeddings_table", "Folder of the runs.")
 
-NOTES = ""
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
@@ -46,7 +46,6 @@ def main(argv: Sequence[str]) -> None:
         seeds=_SEEDS.value,
         methods=_METHODS.value,
         root=pathlib.Path(_RUNS.value),
-        notes=NOTES,
     )
     if _PAGE.value:
         unsupervised.write_page(table)

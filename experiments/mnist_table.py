@@ -4,7 +4,8 @@
 
 Reads mnist/mnist.npz, usps/usps.npz and mnist_m/mnist_m_10k.npz in the data folder
 (uint8 images x_train, x_test; labels y_train, y_test). A run that is there already is
-not repeated. Writes experiments/results/mnist.json (a row a run) and mnist.md.
+not repeated. Writes experiments/results/mnist.json (a row a run) and mnist.md, which
+ends with mnist_notes.md.
 """
 
 import pathlib
@@ -26,7 +27,6 @@ TASKS = {  # task -> (file of its target, what its pixels need)
     "MNIST → MNIST-M": ("mnist_m/mnist_m_10k.npz", COLOUR),
 }
 RESULTS = pathlib.Path(__file__).parent / "results"
-NOTES = ""
 SHARED = {  # one network, batch size and pre-training for all
     "model.batch_norm": True,
     "train.batch_source": 32,
@@ -66,7 +66,6 @@ def main(argv: Sequence[str]) -> None:
         seeds=_SEEDS.value,
         methods=_METHODS.value,
         root=pathlib.Path(_RUNS.value),
-        notes=NOTES,
     )
     if _PAGE.value:
         unsupervised.write_page(table)

@@ -108,13 +108,12 @@ def run(
 class Table(NamedTuple):
     title: str  # of the page
     command: str  # that makes it
-    results: pathlib.Path  # <results>.json and <results>.md
+    results: pathlib.Path  # <results>.json, .md, and what is to be said, _notes.md
     config: str  # path of a config file
     tasks: Mapping[str, Fields]  # name -> fields of the task and the table
     seeds: int
     methods: Sequence[str]  # of METHODS, in order
     root: pathlib.Path  # folder of the runs
-    notes: str  # Markdown, below the tables
 
 
 def fill(table: Table) -> None:
@@ -163,7 +162,10 @@ def _page(table: Table, rows: Sequence[Mapping[str, Any]]) -> str:
         )
         parts.append(f"## {heading[0].upper()}{heading[1:]}\n\n{_EXPLAINED[column]}")
         parts.append(shown)
-    return "\n\n".join([*parts, table.notes]) + "\n"
+    notes = table.results.with_name(f"{table.results.name}_notes.md")
+    if notes.exists():
+        parts.append(notes.read_text(encoding="utf-8").strip())
+    return "\n\n".join(parts) + "\n"
 
 
 _EXPLAINED = {

@@ -44,6 +44,7 @@ def test_the_mean_over_tasks_deviates_over_seeds():
 
 def test_a_page_has_every_column_under_its_name(tmp_path):
     runs.write(tmp_path / "x.json", ROWS)
+    (tmp_path / "x_notes.md").write_text("Some notes.\n")
     table = unsupervised.Table(
         title="A title",
         command="python -m this",
@@ -53,7 +54,6 @@ def test_a_page_has_every_column_under_its_name(tmp_path):
         seeds=2,
         methods=("source_only", "dann"),
         root=tmp_path,
-        notes="Some notes.",
     )
     unsupervised.write_page(table)
     text = (tmp_path / "x.md").read_text(encoding="utf-8")
