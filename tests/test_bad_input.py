@@ -179,7 +179,7 @@ def test_unlabelled_images_are_not_for_sale(photos):
         ("data.on_error", "ignore", ("'ignore'",)),
         ("data.transductive_set", "some", ("'some'",)),
         ("data.val_list", "val.txt", ("go together",)),
-        ("acquisition", "aada", ("'aada'", "'discriminator'", "method 'mme'")),
+        ("acquisition", "aada", ("'aada'", "'discriminator'", "'mme' is none")),
         ("model.encoder", "mlp", ("'mlp'", "holds images")),
     ],
 )
