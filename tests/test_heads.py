@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dact_jax import plugins
 from dact_jax.models import heads
 from dact_jax.types import Features
+from tests import toy
 
 HEADS = {
     "linear": heads.Linear(3),
@@ -194,3 +196,13 @@ def test_first_values(key):
     xavier = heads.Linear(300, initial="xavier").init(key, x)["params"]["fc"]
     np.testing.assert_allclose(xavier["kernel"].std(), (2 / 700) ** 0.5, rtol=0.02)
     np.testing.assert_array_equal(xavier["bias"], 0)
+
+
+@pytest.mark.parametrize("name", plugins.names("methods"))
+def test_heads_keep_no_moments(name, key):
+    """Nothing but parameters: no batch norm in bottlenecks and discriminators."""
+    options = plugins.options("methods", name)
+    method = toy.small(name, **({"bottleneck": 4} if "bottleneck" in options else {}))
+    inputs = Features(jnp.ones((1, 4)), (), jnp.ones((1, 3)))
+    for module in method.heads.values():
+        assert set(module.init(key, inputs)) == {"params"}
