@@ -69,13 +69,9 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     key = jax.random.key(config.seed)
     shape = build_data.input_shape(config, task)
 
-    def begin(network: Model) -> Variables:
-        variables = network.init(keys.key(key, "init"), shape)
-        if weights is None:
-            return variables
-        return pretrained.apply_weights(variables, weights, config.model.encoder)
-
-    variables = begin(network)
+    variables = network.init(keys.key(key, "init"), shape)
+    if weights is not None:
+        variables = pretrained.apply_weights(variables, weights, config.model.encoder)
     if method.prepare is not None:
         variables = method.prepare(variables)
     schedule = _schedule(config)
@@ -97,7 +93,7 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
         train=_state(variables, descent, schedule.first_steps),
     )
     if config.pretrain.steps:
-        stage = _pretraining(config, run, encoder, begin, center)
+        stage = _pretraining(config, run, encoder, center)
         run = run._replace(pretraining=stage)
     return run, data
 
@@ -106,7 +102,6 @@ def _pretraining(
     config: Config,
     run: Run,
     encoder: nn.Module,
-    begin: Callable[[Model], Variables],
     center: inference.Prepare,
 ) -> Pretraining:
     """The run's network with one norm row and no head but those that classify."""
@@ -124,6 +119,9 @@ def _pretraining(
     descent = _optimizer(settings, 1)
     forward = inference.make_forward(network, tuple(modules), center)
     nobody = np.zeros(len(run.task.target.train.label), bool)
+    first = run.train.variables
+    params = {name: first.params[name] for name in (model.ENCODER, *modules)}
+    norm, stats = jax.tree.map(lambda leaf: leaf[:1], (first.norm, first.stats))
     stage = run._replace(
         method=Method(modules, (source_only.supervised,)),
         model=network,
@@ -140,7 +138,7 @@ def _pretraining(
         ),
         forward=forward,
         key=keys.key(run.key, "pretrain"),
-        train=_state(begin(network), descent, options.steps),
+        train=_state(Variables(params, norm, stats), descent, options.steps),
     )
     return Pretraining(stage, options.folder, _identity(config, modules))
 

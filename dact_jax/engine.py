@@ -157,7 +157,7 @@ def _make_adapt(
             due = at % run.schedule.save_every == 0 or at == num_steps
             if due:
                 _check_sound(run, state.variables)
-            if every and (at % every == 0 or at == num_steps):
+            if every and at % every == 0 and at < num_steps:  # then measure does
                 track, row = scoring.observe(run, latest)
                 latest = latest._replace(track=track)
                 record(row, None)

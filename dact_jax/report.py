@@ -55,9 +55,9 @@ def write(
     files = Files(folder / "report.md", folder / "learning_curve.png")
     evaluations = [row for row in rows if row["event"] == "eval"]
     # One round is one point: then what happened within it tells more.
-    within = len(rounds) == 1 and len(evaluations) > 1
+    within = len(rounds) == 1 and bool(evaluations)
     drawn = (
-        curves.by_iteration(evaluations)
+        curves.by_iteration([*evaluations, *rounds])
         if within
         else curves.by_labels(rounds, published)
     )

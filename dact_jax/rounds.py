@@ -26,7 +26,7 @@ class Actions(NamedTuple):
 
     adapt: Callable[[Experiment], Experiment]  # trains to the end of the round
     measure: Callable[[Experiment], Row]  # accuracies and label counts
-    choose: Callable[[Experiment], Experiment]  # the weights that go on: last or best
+    choose: Callable[[Experiment, Row], Experiment]  # weights that go on: last or best
     restart: Callable[[TrainState], TrainState]  # what a new round begins with
     track: Callable[[TrainState], Track]  # what it has seen then
     oracle: Callable[[np.ndarray], np.ndarray]  # target rows int32[n] -> labels
@@ -75,8 +75,9 @@ def run(
     while experiment.round < policy.num_rounds:
         now = experiment.round
         experiment = actions.adapt(experiment)
-        actions.record_round(actions.measure(experiment))
-        experiment = actions.choose(experiment)
+        row = actions.measure(experiment)
+        actions.record_round(row)
+        experiment = actions.choose(experiment, row)
         if now < policy.num_selections:
             selection = policy.select(
                 lab,

@@ -114,9 +114,15 @@ def update(old: Track, scores: Scores, step: int, *, kept: Any) -> Track:
     return Track(scores.val, test, step, best_test, kept)
 
 
-def choose(run: Run, experiment: Experiment) -> Experiment:
-    """The experiment with the weights that go on to selection and the next round."""
-    if run.evaluation.keep == "last":
+def choose(run: Run, experiment: Experiment, row: Mapping[str, Any]) -> Experiment:
+    """The experiment with the weights that go on to selection and the next round.
+
+    Args:
+      run: says whether those are the last or the best by validation.
+      experiment: with the last ones.
+      row: of `measure`.
+    """
+    if run.evaluation.keep == "last" or row["best_val_step"] == row["step"]:
         return experiment
     train = experiment.train._replace(variables=copy(experiment.track.kept))
     return experiment._replace(train=train)

@@ -118,7 +118,7 @@ def test_killed_in_any_stage_and_started_again_it_is_the_same_run(tmp_path):
     assert (events[0], events.count("pretrain"), events.count("eval")) == (
         "pretrain",
         1,
-        12,
+        9,
     )
 
     before = _contents(killed)

@@ -60,8 +60,9 @@ class World:
         self.call()
         return {"round": experiment.round, "value": experiment.train.variables}
 
-    def choose(self, experiment):
+    def choose(self, experiment, row):
         self.call()
+        assert row == {"round": experiment.round, "value": experiment.train.variables}
         train = experiment.train._replace(variables=experiment.track.kept)
         return experiment._replace(train=train)
 

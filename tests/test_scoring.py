@@ -167,9 +167,9 @@ def _same(one, other):
 def test_the_best_by_validation_go_on_and_the_row_is_of_the_last(
     made, tmp_path, monkeypatch
 ):
-    """Steps 2, 4, 6, 8 and the end of each of two rounds."""
-    first = [(0.5, 0.1), (0.6, 0.7), (0.8, 0.7), (0.9, 0.2), (0.9, 0.2)]
-    second = [(0.3, 0.1), (0.2, 0.3), (0.1, 0.2), (0.7, 0.4), (0.7, 0.4)]
+    """Steps 2, 4, 6 and the end, 8, of each of two rounds; each evaluated once."""
+    first = [(0.5, 0.1), (0.6, 0.7), (0.8, 0.7), (0.9, 0.2)]
+    second = [(0.3, 0.1), (0.2, 0.3), (0.1, 0.2), (0.7, 0.4)]
     given = _script(monkeypatch, *first, *second)
     swept, begun, told = [], [], []
     store = checkpoint.Store(lambda number, tree: None, None, None)
@@ -195,7 +195,8 @@ def test_the_best_by_validation_go_on_and_the_row_is_of_the_last(
     )
     _same(swept, [given[2]])  # the later of two equals, at step 6
     _same(begun, [given[2]])
-    _same(done.train.variables, given[8])
+    _same(done.train.variables, given[7])
+    assert len(given) == 8
     assert not toy.same(given[2], given[3])
     names = ("test_accuracy", "val_accuracy", "best_val", "best_val_step")
     found = [[row[name] for name in names] for row in told]
@@ -220,14 +221,15 @@ def test_the_best_by_validation_go_on_and_the_row_is_of_the_last(
 def test_the_last_go_on_by_default(made, tmp_path, monkeypatch):
     evaluation = made.evaluation._replace(keep="last")
     run = made._replace(evaluation=evaluation)
-    given = _script(monkeypatch, *[(0.5, 0.9), *[(0.4, 0.1)] * 4] * 2)
+    given = _script(monkeypatch, *[(0.5, 0.9), *[(0.4, 0.1)] * 3])
     store = checkpoint.Store(lambda number, tree: None, None, None)
     show = progress.Show(lambda *args: None, lambda row: None)
     act = engine.actions(run, store, tmp_path, show)
     first = engine.begin(run, act)
     assert first.track.kept == ()
     done = act.adapt(first)
-    _same(act.choose(done).train.variables, given[3])
+    chosen = act.choose(done, act.measure(done))
+    _same(chosen.train.variables, given[3])
 
 
 def _by_weights(run, variables, pools):
@@ -272,6 +274,6 @@ def test_killed_between_evaluations_the_best_weights_and_the_rows_are_the_same(
 
     assert rows(killed) == rows(whole)
     evaluated = [(r["round"], r["step"]) for r in rows(killed) if r["event"] == "eval"]
-    assert evaluated == [(number, at) for number in (0, 1) for at in (2, 4, 6, 8)]
+    assert evaluated == [(number, at) for number in (0, 1) for at in (2, 4, 6)]
     best = [row["best_val_step"] for row in rows(killed) if row["event"] == "round"]
     assert any(at < 8 for at in best)  # or nothing was restored
