@@ -4,11 +4,12 @@
     python -m dact_jax.main --config=configs/digits.py:preset=alda_dsbn
 
 Presets that buy 50 labels: s_act (10 + 4 x 10 labels by core-set selection), s_rt (its
-random twin), ada_clue and aada (5 x 10 labels after a round without any) with their
-twins rda_clue and rada. Given 5 labels of each class: mme. Without target labels:
-source_only, dann, adda, mada, jan, alda and alda_dsbn (on a LeNet with batch norm).
-The transductive s_act_star, s_rt_star and mme_star adapt to the very images that they
-are tested on.
+random twin), d_act (which also keeps 4 x 500 of the 4000 printed digits, by predicted
+loss) and r_act (its twin, that keeps random ones), ada_clue and aada (5 x 10 labels
+after a round without any) with their twins rda_clue and rada. Given 5 labels of each
+class: mme. Without target labels: source_only, dann, adda, mada, jan, alda and
+alda_dsbn (on a LeNet with batch norm). The transductive s_act_star, s_rt_star and
+mme_star adapt to the very images that they are tested on.
 """
 
 from dact_jax import config as defaults, presets, recipes
@@ -19,7 +20,14 @@ def get_config(arg="preset=s_act"):
     config.data.source = "printed"
     config.data.target = "uci"
     config.methods.mme.head = "cosine"  # a LeNet's features go straight to prototypes
-    config.policies.single.update(initial=10, per_round=10, purchases=4)
+    presets.budget(
+        config,
+        initial=10,
+        per_round=10,
+        purchases=4,
+        source_per_round=500,
+        source_rounds=4,
+    )
     config.data.shots_per_class = 5  # of the presets that are given their labels
     config = presets.apply(config, "digits", arg, recipes.DIGITS)
     # 1500: as many iterations as the five rounds of s_act.

@@ -12,7 +12,8 @@ with batch norm is trained on the vectors: seconds on a CPU.
 --config.model.num_norms=2 gives each domain its own batch norm (DSBN). Vectors are
 scaled to a mean square of 1; --config.data.scale=raw leaves them as they are.
 
-Presets: s_act (10 + 4 x 10 labels by core-set selection), s_rt (its random twin), mme
+Presets: s_act (10 + 4 x 10 labels by core-set selection), s_rt (its random twin), d_act
+(which also keeps half of the source, by predicted loss), r_act (a random half), mme
 (3 labels of each class, given) and these starred (transductive); ada_clue, rda_clue,
 aada, rada; without target labels source_only, dann, adda, mada, jan, alda, alda_dsbn.
 """
@@ -28,7 +29,7 @@ def get_config(arg="preset=s_act"):
     config.model.batch_norm = True
     config.model.dropout = 0.0
     config.methods.mme.head = "cosine"
-    config.policies.single.update(initial=10, per_round=10, purchases=4)
+    presets.budget(config, initial=10, per_round=10, purchases=4)
     config.train.steps = 500
     config = presets.apply(config, "embeddings", arg, recipes.EMBEDDINGS)
     return presets.lengths(

@@ -30,7 +30,7 @@ def get_config(arg="preset=alda_dsbn"):
     config.data.source = "data/office31/amazon"
     config.data.target = "data/office31/webcam"
     config.update_from_flattened_dict(recipes.UNSUPERVISED_PHOTOS)
-    config.policies.single.update(initial=50, per_round=50, purchases=3)
+    presets.budget(config, initial=50, per_round=50, purchases=3)
     config = presets.apply(config, "office31_uda", arg, recipes.PHOTOS)
     return presets.lengths(
         config, alone=20_000, pretrain=3000, unsupervised=3000, short=300

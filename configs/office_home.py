@@ -25,7 +25,7 @@ def get_config(arg="preset=alda_dsbn"):
     config.data.source = "data/office_home/Art"
     config.data.target = "data/office_home/Clipart"
     config.update_from_flattened_dict(recipes.UNSUPERVISED_PHOTOS)
-    config.policies.single.update(initial=50, per_round=50, purchases=3)
+    presets.budget(config, initial=50, per_round=50, purchases=3)
     config = presets.apply(config, "office_home", arg, recipes.PHOTOS)
     return presets.lengths(
         config, alone=10_000, pretrain=3000, unsupervised=3000, short=300

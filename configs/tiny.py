@@ -15,7 +15,8 @@ def get_config(arg="preset=s_act"):
     config.data.size = config.data.crop = 16
     config.data.shots_per_class = 3
     config.methods.mme.head = "cosine"
-    config.policies.single.update(initial=10, per_round=10, purchases=2)
+    presets.budget(config, initial=10, per_round=10, purchases=2, source_rounds=2)
+    config.predictor.steps = 50
     config.train.steps = 100
     config.train.save_every = 50
     config = presets.apply(config, "tiny", arg, recipes.DIGITS)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from dact_jax import errors, plugins, schedules
+from dact_jax import config as defaults, errors, plugins, schedules
 from dact_jax.types import (
     UNLABELED,
     Batch,
@@ -21,6 +21,15 @@ from dact_jax.types import (
 
 Config: TypeAlias = ml_collections.ConfigDict
 
+# Head that an acquisition may read -> what it judges, what its method does, and whose.
+_JUDGES = {
+    "discriminator": (
+        "domain",
+        "tells domains apart",
+        "'aada', 'dann' and 'adda' are",
+    ),
+    "predicted_loss": ("loss", "predicts its loss", "'loss_prediction' is"),
+}
 CHOSEN = {"methods": "method", "acquisitions": "acquisition", "policies": "policy"}
 
 
@@ -34,6 +43,9 @@ def check(config: Config) -> None:
         raise errors.InputError(f"seed={config.seed} must be 0 or more.")
     for family, chosen in CHOSEN.items():
         plugins.options(family, config[chosen])  # refuses an unknown name
+    plugins.options("acquisitions", config.source_acquisition)
+    if config.policy == defaults.CHOOSES_SOURCE:
+        _check_predictor(config)
     if config.model.num_norms > 1 and config.method == "source_only":
         raise errors.InputError(
             "method 'source_only' trains no batch norm of the target: "
@@ -64,11 +76,11 @@ def check_method(config: Config, method: Method) -> None:
     for head in plugins.needs("acquisitions", config.acquisition):
         # ALDA's discriminator judges labels: its outputs say nothing of domains.
         judges = getattr(method.heads.get(head), "judges", None)
-        if config.policy != "fixed" and judges != "domain":
+        wanted, does, those = _JUDGES[head]
+        if config.policy != "fixed" and judges != wanted:
             raise errors.InputError(
                 f"acquisition {config.acquisition!r} reads the head {head!r} of a "
-                f"method that tells domains apart, and {config.method!r} is none; "
-                "'aada', 'dann' and 'adda' are."
+                f"method that {does}, and {config.method!r} is none; {those}."
             )
 
 
@@ -107,6 +119,11 @@ def check_validation(config: Config, task: Task) -> None:
       InputError: names the fields.
     """
     labelled = np.asarray(task.target.val.label) != UNLABELED
+    if config.policy == defaults.CHOOSES_SOURCE and not labelled.any():
+        raise errors.InputError(
+            f"policy {config.policy!r} decides by labelled validation images, and "
+            "there are none: set data.val_per_class, such as 3."
+        )
     if config.eval.keep == "best_val" and not labelled.any():
         raise errors.InputError(
             "eval.keep='best_val' chooses by labelled validation images, and there are "
@@ -114,8 +131,22 @@ def check_validation(config: Config, task: Task) -> None:
         )
 
 
+def _check_predictor(config: Config) -> None:
+    """Refuses what the network of D_AcT cannot be trained or asked with."""
+    options = config.predictor
+    if options.steps < 1:
+        raise errors.InputError(f"predictor.steps={options.steps} must be 1 or more.")
+    for head in plugins.needs("acquisitions", config.source_acquisition):
+        if head != "predicted_loss":
+            raise errors.InputError(
+                f"source_acquisition {config.source_acquisition!r} reads the head "
+                f"{head!r}, which the network that scores the source has not: take "
+                "'predicted_loss' (D_AcT) or 'random' (R_AcT)."
+            )
+
+
 def _check_stages(config: Config) -> None:
-    for name in ("train", "pretrain"):
+    for name in ("train", "pretrain", "predictor"):
         options = config[name]
         errors.check_choice(
             f"{name}.schedule", options.schedule, get_args(schedules.Kind)
@@ -182,6 +213,8 @@ def _check_batches(config: Config) -> None:
     }
     if config.pretrain.steps:
         batches["pretrain.batch"] = config.pretrain.batch
+    if config.policy == defaults.CHOOSES_SOURCE:
+        batches["predictor.batch"] = config.predictor.batch
     for field, size in batches.items():
         if size < 1 or size % count:
             raise errors.InputError(

@@ -18,9 +18,9 @@ _DAMAGED = (ValueError, OSError, KeyError, TypeError)
 
 
 class Store(NamedTuple):
-    """Checkpoints of one run, by increasing number."""
+    """Checkpoints of one run, numbered as they come."""
 
-    save: Callable[[int, PyTree], None]
+    save: Callable[[PyTree], None]
     restore: Callable[[PyTree], PyTree | None]
     close: Callable[[], None]
 
@@ -45,7 +45,9 @@ def open_store(folder: pathlib.Path, *, keep: int = 2) -> Store:
         ),
     )
 
-    def save(number: int, tree: PyTree) -> None:
+    def save(tree: PyTree) -> None:
+        last = manager.latest_step()
+        number = 1 if last is None else last + 1
         # numpy scalars and flags become arrays: orbax keeps dtype and shape of those.
         arrays = jax.tree.map(_array, tree)
         manager.save(number, args=ocp.args.StandardSave(arrays), force=True)

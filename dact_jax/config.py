@@ -8,6 +8,8 @@ import ml_collections
 
 from dact_jax import errors, plugins
 
+CHOOSES_SOURCE = "dual"  # the policy that has a loss predictor, and
+PREDICTOR = "loss_prediction"  # the method that trains it
 _ALIASES = ("source", "target")  # data.source and data.target, for short
 
 
@@ -22,10 +24,12 @@ def get_config() -> ml_collections.ConfigDict:
     config.seed = 0
     config.reference = ()  # published: (whose, target labels, accuracy in %), ...
     config.tensorboard = False  # also write event files; needs the extra "tensorboard"
+    config.figures = True  # pictures of embeddings, feature maps and picks in the end
 
     config.method = "mme"
     config.policy = "single"
     config.acquisition = "k_center"
+    config.source_acquisition = "predicted_loss"  # of policy "dual" (D_AcT)
     for family in ("methods", "acquisitions", "policies"):
         config[family] = {
             name: plugins.options(family, name) for name in plugins.names(family)
@@ -72,6 +76,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.train = _train()
     config.pretrain = _pretrain()
+    config.predictor = _predictor()
     config.eval = _eval()
     return config
 
@@ -126,6 +131,19 @@ def _pretrain() -> ml_collections.ConfigDict:
     return pretrain
 
 
+def _predictor() -> ml_collections.ConfigDict:
+    """Training of D_AcT's loss predictor; what is not here is as in train."""
+    predictor = ml_collections.ConfigDict()
+    predictor.steps = 500  # iterations, each time that it is trained
+    predictor.batch = 32
+    predictor.optimizer = "sgd"
+    predictor.learning_rate = 0.01
+    predictor.schedule = "inverse"
+    predictor.momentum = 0.9
+    predictor.weight_decay = 5e-4
+    return predictor
+
+
 def _eval() -> ml_collections.ConfigDict:
     evaluation = ml_collections.ConfigDict()
     evaluation.every = 0  # iterations; 0: at the end of each round only
@@ -142,14 +160,20 @@ def identity(config: ml_collections.ConfigDict) -> dict[str, Any]:
     pre-training is kept, and the second names of data.source and data.target.
     """
     found = config.to_dict()
-    for family, name in (
-        ("methods", config.method),
-        ("acquisitions", config.acquisition),
-        ("policies", config.policy),
-    ):
-        found[family] = {name: found[family].get(name, {})}
+    used = {
+        "methods": [config.method],
+        "acquisitions": [config.acquisition],
+        "policies": [config.policy],
+    }
+    if config.policy == CHOOSES_SOURCE:
+        used["methods"].append(PREDICTOR)
+        used["acquisitions"].append(config.source_acquisition)
+    else:
+        del found["predictor"], found["source_acquisition"]
+    for family, names in used.items():
+        found[family] = {name: found[family].get(name, {}) for name in names}
     found["pretrain"].pop("folder", None)
-    left_out = ("tensorboard", "reference", *_ALIASES)
+    left_out = ("tensorboard", "figures", "reference", *_ALIASES)
     return {name: value for name, value in found.items() if name not in left_out}
 
 

@@ -33,6 +33,19 @@ def by_labels(rounds: Sequence[Row], published: Reference) -> figure.Figure:
     return fig
 
 
+def by_source(rounds: Sequence[Row]) -> figure.Figure:
+    """Accuracy in % against the number of source samples in use, a marker a round.
+
+    Args:
+      rounds: rows with source_samples, test_accuracy and val_accuracy.
+    """
+    fig, axes = _empty("source samples trained on")
+    sizes = [row["source_samples"] for row in rounds]
+    _frame(axes, sizes, _plot(axes, sizes, rounds))
+    axes.xaxis.set_major_locator(_ticks(sizes))
+    return fig
+
+
 def by_iteration(evaluations: Sequence[Row]) -> figure.Figure:
     """Accuracy in % against the iterations of one round, a marker an evaluation.
 

@@ -16,11 +16,13 @@ from dact_jax import (
     inference,
     keys,
     oracle,
+    prediction,
     progress,
     rounds,
     scoring,
     step,
     trainer,
+    training,
     workdir,
 )
 from dact_jax.data import streams
@@ -29,13 +31,12 @@ from dact_jax.types import (
     SOURCE,
     TARGET,
     UNLABELED,
-    Batch,
     Evidence,
     Examples,
     Experiment,
-    Key,
     Lab,
     Picked,
+    Predictor,
     PyTree,
     Task,
     TrainState,
@@ -45,15 +46,29 @@ from dact_jax.types import (
 Row = Mapping[str, Any]
 
 
-def lab(run: Run) -> Lab:
-    """What the run's policy may do."""
+def lab(run: Run, predictor: Predictor | None = None) -> Lab:
+    """What the run's policy may do.
+
+    Args:
+      run: of `build`.
+      predictor: of `prediction.bind`, where the policy chooses source samples.
+    """
 
     def sweep(variables: Variables, domain: int) -> Evidence:
         part = (run.task.source, run.task.target)[domain]
         evidence = _sweep(run, variables, part.train, domain)
         return evidence if domain == SOURCE else evidence._replace(label=None)
 
-    return Lab(sweep, np.asarray(run.task.target.train.label) != UNLABELED)
+    buyable = np.asarray(run.task.target.train.label) != UNLABELED
+    return Lab(sweep, buyable, predictor)
+
+
+def _labs(run: Run) -> Callable[[np.ndarray], Lab]:
+    """Labels bought so far, int32[N_t] -> what the policy may do with them."""
+    if run.prediction is None:
+        return lambda label: lab(run)
+    predictor = prediction.bind(run)
+    return lambda label: lab(run, predictor(label))
 
 
 def actions(
@@ -69,11 +84,15 @@ def actions(
     """
 
     def save(experiment: Experiment) -> None:
-        store.save(position(run, experiment), experiment)
+        store.save(experiment._replace(written=workdir.extent(folder)))
 
-    def record_round(row: Mapping[str, Any]) -> None:
+    def record_round(row: Row) -> None:
         workdir.append(folder, [row])
         show.round(row)
+
+    def record_selection(row: Row) -> None:
+        workdir.append(folder, [row])
+        show.select(row)
 
     def record_picks(number: int, picked: Mapping[str, Picked]) -> None:
         workdir.append_picks(folder, _picks(run, number, picked))
@@ -89,24 +108,20 @@ def actions(
         choose=functools.partial(scoring.choose, run),
         track=functools.partial(scoring.begin, run),
         restart=functools.partial(_restart, run),
+        lab=_labs(run),
         oracle=oracle.from_dataset(np.asarray(run.task.target.train.label)),
         save=save,
         record_round=record_round,
+        record_selection=record_selection,
         record_picks=record_picks,
     )
-
-
-def position(run: Run, experiment: Experiment) -> int:
-    """The number of a checkpoint: iterations and round starts before it."""
-    longest = max(run.schedule.steps, run.schedule.first_steps)
-    return experiment.round * (longest + 1) + int(experiment.train.step)
 
 
 def template(run: Run) -> Experiment:
     """An experiment of the run's shapes, for restoring one."""
     sizes = _sizes(run.task)
-    first = run.policy.init(lab(run), *sizes, run.key)
     label = np.full(sizes[1], UNLABELED, np.int32)
+    first = run.policy.init(_labs(run)(label), *sizes, run.key)
     track = scoring.begin(run, run.train)
     return Experiment(0, first.pools, label, first.memory, run.train, 0.0, track)
 
@@ -114,7 +129,7 @@ def template(run: Run) -> Experiment:
 def begin(run: Run, act: rounds.Actions) -> Experiment:
     """The experiment before round 0, with its first labels bought."""
     train = scoring.copy(run.train)
-    return rounds.begin(act, lab(run), run.policy, train, _sizes(run.task), run.key)
+    return rounds.begin(act, run.policy, train, _sizes(run.task), run.key)
 
 
 def replicate(state: PyTree) -> PyTree:
@@ -139,7 +154,7 @@ def _make_adapt(
 ) -> Callable[[Experiment], Experiment]:
     every = run.evaluation.every
     resident = streams.resident(run.task)
-    advance = functools.cache(functools.partial(_make_advance, run))
+    advance = functools.cache(functools.partial(training.make_advance, run))
 
     def adapt(experiment: Experiment) -> Experiment:
         key = keys.key(run.key, "round", experiment.round)
@@ -169,7 +184,14 @@ def _make_adapt(
             trainer.fit(
                 lambda state, drawn: go(state, resident, drawn, key),
                 experiment.train,
-                _chunks(run, experiment, key, num_steps),
+                training.chunks(
+                    run,
+                    experiment.pools,
+                    experiment.label,
+                    key,
+                    int(experiment.train.step),
+                    num_steps,
+                ),
                 on_chunk,
             )
         except errors.DivergedError as error:
@@ -180,37 +202,6 @@ def _make_adapt(
         return latest
 
     return adapt
-
-
-def _make_advance(run: Run, num_steps: int) -> Callable:
-    """(state, resident, drawn, key) -> (state, metrics), in rounds of that length."""
-    until = run.schedule.progress_steps or num_steps
-    one = step.make_step(run.model, run.method, run.optimizer(num_steps), until)
-    load = functools.partial(streams.load, transform=run.augment)
-    return jax.jit(
-        step.scan_steps(one, load),
-        donate_argnums=0,
-        out_shardings=devices.replicated(devices.mesh()),
-    )
-
-
-def _chunks(
-    run: Run, experiment: Experiment, key: Key, num_steps: int
-) -> Iterator[Batch]:
-    """The chunks that are left of the experiment's round, on the devices."""
-    start = int(experiment.train.step)
-    sizes = trainer.chunk_sizes(start, num_steps, run.schedule.chunk)
-    drawn = streams.batches(
-        run.task,
-        experiment.pools,
-        experiment.label,
-        run.schedule.sizes,
-        keys.key(key, "batches"),
-        start,
-    )
-    split = devices.batched(devices.mesh(), axis=1)
-    for length in sizes:
-        yield jax.device_put(streams.chunk(drawn, length), split)
 
 
 def _sweep(
@@ -245,11 +236,15 @@ def _check_sound(run: Run, variables: Variables) -> None:
 def _picks(
     run: Run, number: int, picked: Mapping[str, Picked]
 ) -> Iterator[workdir.Pick]:
-    by = run.acquisition if number else "initial"
-    origin = f"{number - 1}/{lengths(run)[number - 1]}" if number else ""
     for side, found in picked.items():
-        names = (run.task.source if side == "source" else run.task.target).id
-        for order, (row, score) in enumerate(zip(*found, strict=True)):
+        if side == "source":
+            names, by, origin = run.task.source.id, run.source_acquisition, "predictor"
+        else:
+            names, by, origin = run.task.target.id, "initial", ""
+            if number:
+                by = run.acquisition
+                origin = f"{number - 1}/{lengths(run)[number - 1]}"
+        for order, (row, score) in enumerate(zip(found.row, found.score, strict=True)):
             yield workdir.Pick(
                 number, order, side, str(names[row]), float(score), by, origin
             )

@@ -16,9 +16,11 @@ from ml_collections import config_flags
 
 from dact_jax import (
     build,
+    build_data,
     config as defaults,
     engine,
     errors,
+    gallery,
     pretraining,
     progress,
     report,
@@ -81,12 +83,29 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, command: str) -
         return run
 
     done = session.run(made, folder, like, shows, first=first)
-    if not done.anew:
-        print(f"This run is finished; {folder} stays as it is.")
     markdown = folder / "report.md"
     if done.anew or not markdown.exists():
         write_report()
+    drawn = _draw(config, made, done, folder)
+    if drawn:
+        write_report()
+    if not done.anew:
+        added = f"now with {', '.join(drawn)}" if drawn else "stays as it is"
+        print(f"This run is finished; {folder} {added}.")
     print(progress.summary(workdir.read(folder), markdown))
+
+
+def _draw(
+    config: ml_collections.ConfigDict,
+    made: Run,
+    done: session.Done,
+    folder: pathlib.Path,
+) -> list[str]:
+    """Names of the pictures drawn. All else is saved by then: they can cost no run."""
+    if not config.figures:
+        return []
+    center = build_data.make_center(config)
+    return gallery.write(made, done.experiment, folder, center, redraw=done.anew)
 
 
 def _reporter(
@@ -100,7 +119,13 @@ def _reporter(
         published.setdefault(name, []).append((labels, percent / 100))
 
     def write() -> None:
-        report.write(folder, title, reference=published, command=command)
+        report.write(
+            folder,
+            title,
+            reference=published,
+            command=command,
+            keep=made.evaluation.keep,
+        )
 
     return write
 

@@ -42,6 +42,11 @@ def needs(family: str, name: str) -> tuple[str, ...]:
     return getattr(_module(family, name), "NEEDS", ())
 
 
+def blind(family: str, name: str) -> bool:
+    """Whether a plug-in looks at no evidence: its BLIND."""
+    return getattr(_module(family, name), "BLIND", False)
+
+
 def load(family: str, name: str, /, *args: Any, **kwargs: Any) -> Any:
     """What `dact_jax.<family>.<name>.make(*args, **kwargs)` returns.
 

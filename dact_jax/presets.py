@@ -16,6 +16,19 @@ ACTIVE: Mapping[str, Recipe] = {
     "rda_clue": {"method": "clue_mme", "acquisition": "random"},
     "ada_clue": {"method": "clue_mme", "acquisition": "clue"},
 }
+# Paper 1: source samples chosen too, by predicted loss or at random.
+DUAL: Mapping[str, Recipe] = {
+    "d_act": {
+        "method": "mme",
+        "acquisition": "k_center",
+        "source_acquisition": "predicted_loss",
+    },
+    "r_act": {
+        "method": "mme",
+        "acquisition": "k_center",
+        "source_acquisition": "random",
+    },
+}
 # Paper 2: no target label at all.
 UNSUPERVISED: Mapping[str, Recipe] = {
     "source_only": {"method": "source_only"},
@@ -30,6 +43,7 @@ PRESETS: Mapping[str, Recipe] = {
     **{name: {"policy": "fixed", **fields} for name, fields in UNSUPERVISED.items()},
     "mme": {"method": "mme", "policy": "fixed"},
     **{name: {"policy": "single", **fields} for name, fields in ACTIVE.items()},
+    **{name: {"policy": "dual", **fields} for name, fields in DUAL.items()},
 }
 STARRED = ("mme", "s_rt", "s_act")  # whose transductive variants paper 1 has
 _STAR = "_star"
@@ -78,6 +92,54 @@ def apply(
     return config
 
 
+def budget(
+    config: ml_collections.ConfigDict,
+    *,
+    initial: int,
+    per_round: int,
+    purchases: int,
+    source_per_round: int = 0,
+    source_rounds: int = 4,
+) -> None:
+    """Sets what the policies that buy may spend: as many target labels for each.
+
+    Args:
+      config: whose options of policies `single` and `dual` are set.
+      initial: random labels to begin with.
+      per_round: B_t, labels bought at once.
+      purchases: how often.
+      source_per_round: B_s, source samples that D_AcT chooses at once; 0: half of the
+        source in all.
+      source_rounds: how often.
+    """
+    bought = {"initial": initial, "per_round": per_round, "purchases": purchases}
+    config.policies.single.update(bought)
+    config.policies.dual.update(
+        bought, source_per_round=source_per_round, source_rounds=source_rounds
+    )
+
+
+def lists(
+    config: ml_collections.ConfigDict, place: str, source: str, target: str
+) -> ml_collections.ConfigDict:
+    """MME's own protocol: 3 labels a class, T_v and T_u = test, by its list files.
+
+    Args:
+      config: of the preset "mme".
+      place: folder of the list files.
+      source: domain, as the files' names spell it.
+      target: the other.
+    """
+    data = config.data
+    data.source = f"{place}/labeled_source_images_{source}.txt"
+    data.labelled_list = f"{place}/labeled_target_images_{target}_3.txt"
+    data.val_list = f"{place}/validation_target_images_{target}_3.txt"
+    data.unlabeled_list = f"{place}/unlabeled_target_images_{target}_3.txt"
+    data.shots_per_class = 0
+    config.train.steps = 50_000
+    return config
+
+
 def lengths(
     config: ml_collections.ConfigDict,
     *,
@@ -88,9 +150,10 @@ def lengths(
 ) -> ml_collections.ConfigDict:
     """The config with the iterations that its method and policy need.
 
-    Active presets of MME keep train.steps. Those from CLUE's code are pre-trained, have
-    a long round 0 without any target label, and short rounds after it: as many labels
-    in all, since the first ones are bought by acquisition too.
+    Active presets of MME keep train.steps, with or without a chosen source. Those from
+    CLUE's code are pre-trained, have a long round 0 without any target label, and short
+    rounds after it: as many labels in all, since the first ones are bought by
+    acquisition too.
 
     Args:
       config: after `apply`.

@@ -13,9 +13,14 @@ import rich.table
 Row = Mapping[str, Any]
 
 
+def _quiet(row: Row) -> None:
+    del row
+
+
 class Show(NamedTuple):
     step: Callable[[int, int, Mapping[str, float]], None]  # round, iterations, losses
     round: Callable[[Row], None]  # a row of a finished round
+    select: Callable[[Row], None] = _quiet  # a row of what a policy did
 
 
 @contextlib.contextmanager
@@ -72,8 +77,12 @@ def make(
         line = f"{label or 'round {}'.format(row['round'])}: {_line(row)}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
+    def show_select(row: Row) -> None:
+        if line := _decision(row):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     with bar:
-        yield Show(show_step, show_round)
+        yield Show(show_step, show_round, show_select)
 
 
 def _whole() -> rich.table.Column:
@@ -92,7 +101,11 @@ def join(*shows: Show) -> Show:
         for show in shows:
             show.round(row)
 
-    return Show(step, round_)
+    def select(row: Row) -> None:
+        for show in shows:
+            show.select(row)
+
+    return Show(step, round_, select)
 
 
 def summary(rows: Sequence[Row], report: pathlib.Path) -> str:
@@ -126,6 +139,22 @@ def _line(row: Row) -> str:
         f"test {_percent(row['test_accuracy'])}, "
         f"validation {_percent(row['val_accuracy'])} with {_labels(row)}; "
         f"{row['seconds']:.1f} s"
+    )
+
+
+def _decision(row: Row) -> str:
+    """What D_AcT learnt by one of its steps; empty where nothing is to be said."""
+    if "branch" not in row:
+        return ""
+    follows = {
+        "source": "the source helps more, it is kept",
+        "target": "target labels help more, some are bought",
+        "spent": "target labels help more, but all are bought",
+    }
+    return (
+        f"choice {row['iteration']}: {row['source_samples']} source samples give "
+        f"{_percent(row['accuracy_source'])} on validation, {row['labels_target']} "
+        f"target labels {_percent(row['accuracy_target'])}: {follows[row['branch']]}"
     )
 
 

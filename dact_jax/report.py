@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dact_jax import curves, errors, workdir
+from dact_jax import captions, curves, errors, ledger, markdown, workdir
 from dact_jax.curves import Reference
 
 Row = Mapping[str, Any]
@@ -25,19 +25,22 @@ def write(
     *,
     reference: Reference | None = None,
     command: str | None = None,
+    keep: str = "last",
 ) -> Files:
-    """Writes report.md and learning_curve.png from metrics.jsonl and picks.csv.
+    """Writes report.md and its curves from metrics.jsonl and picks.csv.
 
     Rows with event "round" need: round, labels_target, labels_val, source_samples,
     test_accuracy and val_accuracy (in [0, 1]; None where no image has a label), and
-    seconds; `test_images`, `labels_per_class` (class -> target labels so far) and what
-    scoring.measure has besides are optional, and so is a row "pretrain".
+    seconds; `test_images`, `source_pool`, `labels_per_class` (class -> target labels so
+    far) and what scoring.measure has besides are optional, and so are rows "pretrain"
+    and "select". Pictures of `captions` that lie in the folder are shown.
 
     Args:
       folder: of the run.
       title: one line.
       reference: published accuracies to show beside the run's.
       command: the shell command that resumes or repeats the run.
+      keep: what says which network of a round goes on, "last" or "best_val".
 
     Raises:
       InputError: no round is finished yet, or an accuracy in `reference` is not a
@@ -53,28 +56,21 @@ def write(
     published = reference or {}
     _check(published)
     files = Files(folder / "report.md", folder / "learning_curve.png")
-    evaluations = [row for row in rows if row["event"] == "eval"]
-    # One round is one point: then what happened within it tells more.
-    within = len(rounds) == 1 and bool(evaluations)
-    drawn = (
-        curves.by_iteration([*evaluations, *rounds])
-        if within
-        else curves.by_labels(rounds, published)
-    )
-    drawn.savefig(files.curve, dpi=150)
-    against = "iterations" if within else "target labels bought"
     train = [row for row in rows if row["event"] == "train"]
     parts = [
         f"# {title}",
         _summary(rounds),
         _pretraining(rows),
-        f"![Accuracy against {against}]({files.curve.name})",
-        _ledger(rounds[-1]),
+        _curve(rows, rounds, published, files.curve),
+        _source_curve(rounds, folder),
+        ledger.costs(rows, keep=keep),
+        ledger.decisions(rows),
         _rounds(rounds, train),
         _columns(rounds),
         _picks(workdir.read_picks(folder)),
         _classes(rounds),
         _published(rounds, published),
+        *_pictures(folder),
         f"## To repeat or resume\n\n```bash\n{command}\n```" if command else "",
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
@@ -91,12 +87,13 @@ def _summary(rounds: Sequence[Row]) -> str:
     else:
         text = (
             f"With {last['labels_target']} target labels bought, the classifier is "
-            f"right on {_percent(last['test_accuracy'])} % of the target's test images"
+            f"right on {markdown.percent(last['test_accuracy'])} % of the target's "
+            "test images"
         )
         if len(rounds) > 1:
             text += (
                 f"; with {first['labels_target']}, in its first round, it was on "
-                f"{_percent(first['test_accuracy'])} %"
+                f"{markdown.percent(first['test_accuracy'])} %"
             )
     return f"{text}. Rounds finished: {len(rounds)}."
 
@@ -108,8 +105,53 @@ def _pretraining(rows: Sequence[Row]) -> str:
     row = found[-1]
     return (
         f"Before round 0, after {row['step']} iterations on the source alone, it was "
-        f"right on {_percent(row['test_accuracy'])} %."
+        f"right on {markdown.percent(row['test_accuracy'])} %."
     )
+
+
+def _curve(
+    rows: Sequence[Row],
+    rounds: Sequence[Row],
+    published: Reference,
+    path: pathlib.Path,
+) -> str:
+    evaluations = [row for row in rows if row["event"] == "eval"]
+    # One round is one point: then what happened within it tells more.
+    within = len(rounds) == 1 and bool(evaluations)
+    drawn = (
+        curves.by_iteration([*evaluations, *rounds])
+        if within
+        else curves.by_labels(rounds, published)
+    )
+    drawn.savefig(path, dpi=150)
+    against = "iterations" if within else "target labels bought"
+    return f"![Accuracy against {against}]({path.name})"
+
+
+def _source_curve(rounds: Sequence[Row], folder: pathlib.Path) -> str:
+    """A picture where the source in use changed, otherwise how much of it was used."""
+    sizes = {row["source_samples"] for row in rounds}
+    if len(sizes) > 1:
+        path = folder / "source_curve.png"
+        curves.by_source(rounds).savefig(path, dpi=150)
+        shown = f"![Accuracy against source samples trained on]({path.name})"
+        if len({row["labels_target"] for row in rounds}) > 1:
+            shown += (
+                "\n\nTarget labels were bought between these rounds too: this curve is "
+                "not the effect of the source alone."
+            )
+        return shown
+    (size,) = sizes
+    pool = rounds[-1].get("source_pool", size)
+    if size == pool:
+        return f"The whole source ({size} samples) was used in every round."
+    return f"The same number of source samples, {size} of {pool}, was used throughout."
+
+
+def _pictures(folder: pathlib.Path) -> Iterable[str]:
+    for name, (heading, text) in captions.CAPTIONS.items():
+        if (folder / name).exists():
+            yield f"## {heading}\n\n![{heading}]({name})\n\n{text}"
 
 
 def _columns(rounds: Sequence[Row]) -> str:
@@ -128,33 +170,18 @@ def _columns(rounds: Sequence[Row]) -> str:
     body = [
         (
             row["round"],
-            _percent(row["test_accuracy"]),
-            _percent(row["test_mean_class_accuracy"]),
-            _percent(row["test_at_best_val"]),
+            markdown.percent(row["test_accuracy"]),
+            markdown.percent(row["test_mean_class_accuracy"]),
+            markdown.percent(row["test_at_best_val"]),
             "-" if row["best_val_step"] is None else row["best_val_step"],
-            _percent(row["best_test"]),
+            markdown.percent(row["best_test"]),
         )
         for row in known
     ]
     return (
-        f"## Which network of a round\n\n{_table(head, body)}\n\n"
+        f"## Which network of a round\n\n{markdown.table(head, body)}\n\n"
         "The best by test was chosen by the very labels that it is measured on: papers "
         "report it, but it is optimistic, and nothing here is selected by it."
-    )
-
-
-def _ledger(last: Row) -> str:
-    rows = [
-        ("target labels bought, to train on", last["labels_target"]),
-        ("target labels for validation", last["labels_val"]),
-        ("**target labels in all**", last["labels_target"] + last["labels_val"]),
-        ("labelled source samples in use", last["source_samples"]),
-    ]
-    if "test_images" in last:
-        rows.append(("labelled target images that only test", last["test_images"]))
-    return (
-        f"## Labels used\n\n{_table(('what', 'number'), rows)}\n\n"
-        "Labels of the test images measure the accuracy and serve nothing else."
     )
 
 
@@ -171,8 +198,8 @@ def _rounds(rounds: Sequence[Row], train: Sequence[Row]) -> str:
             row["round"],
             row["labels_target"],
             row["source_samples"],
-            _percent(row["test_accuracy"]),
-            _percent(row["val_accuracy"]),
+            markdown.percent(row["test_accuracy"]),
+            markdown.percent(row["val_accuracy"]),
             *(_short(ends.get(row["round"], {}).get(name)) for name in losses),
             f"{row['seconds']:.1f}",
         )
@@ -181,7 +208,7 @@ def _rounds(rounds: Sequence[Row], train: Sequence[Row]) -> str:
     total = sum(row["seconds"] for row in rounds)
     note = " Losses are the last that the round logged." if losses else ""
     return (
-        f"## Rounds\n\n{_table((*head, *losses, 'seconds'), body)}\n\n"
+        f"## Rounds\n\n{markdown.table((*head, *losses, 'seconds'), body)}\n\n"
         f"Training time, with the evaluations in it: {total:.1f} s in all, "
         f"{total / len(rounds):.1f} s a round on average.{note}"
     )
@@ -194,7 +221,7 @@ def _picks(picks: Sequence[workdir.Pick]) -> str:
     if not counts:
         return ""
     head = ("trained on from round", "side", "picked by", "with the model of", "number")
-    table = _table(head, [(*group, number) for group, number in counts.items()])
+    table = markdown.table(head, [(*group, number) for group, number in counts.items()])
     return f"## Picks\n\n{table}\n\nEach one, with its score: {workdir.PICKS}."
 
 
@@ -207,20 +234,22 @@ def _classes(rounds: Sequence[Row]) -> str:
         (name, *(row["labels_per_class"].get(name, 0) for row in counted))
         for name in counted[-1]["labels_per_class"]
     ]
-    return f"## Target labels of each class\n\n{_table(head, body)}"
+    return f"## Target labels of each class\n\n{markdown.table(head, body)}"
 
 
 def _published(rounds: Sequence[Row], published: Reference) -> str:
     if not published:
         return ""
-    ours = {row["labels_target"]: _percent(row["test_accuracy"]) for row in rounds}
+    ours = {
+        row["labels_target"]: markdown.percent(row["test_accuracy"]) for row in rounds
+    }
     body = [
-        (name, labels, _percent(accuracy), ours.get(labels, "-"))
+        (name, labels, markdown.percent(accuracy), ours.get(labels, "-"))
         for name, points in published.items()
         for labels, accuracy in points
     ]
     head = ("published", "target labels", "test %", "this run's test %")
-    return f"## Beside published numbers\n\n{_table(head, body)}"
+    return f"## Beside published numbers\n\n{markdown.table(head, body)}"
 
 
 def _check(published: Reference) -> None:
@@ -231,22 +260,6 @@ def _check(published: Reference) -> None:
                     f"reference {name!r} has the accuracy {accuracy}: it must be a "
                     f"fraction between 0 and 1, such as {accuracy / 100:g}."
                 )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table; columns of numbers stand to the right."""
-    body = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    rule = ["---:" if _numeric(column) else "---" for column in zip(*body, strict=True)]
-    lines = [[cell.replace("|", "\\|") for cell in head], rule, *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _numeric(column: Iterable[str]) -> bool:
-    return all(cell[:1].isdigit() or cell[:1] == "-" for cell in column)
-
-
-def _percent(accuracy: float | None) -> str:
-    return "-" if accuracy is None else f"{100 * accuracy:.2f}"
 
 
 def _short(value: float | None) -> str:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dact_jax import keys
+from dact_jax import keys, timing
 from dact_jax.types import (
     UNLABELED,
     Experiment,
@@ -29,15 +29,16 @@ class Actions(NamedTuple):
     choose: Callable[[Experiment, Row], Experiment]  # weights that go on: last or best
     restart: Callable[[TrainState], TrainState]  # what a new round begins with
     track: Callable[[TrainState], Track]  # what it has seen then
+    lab: Callable[[np.ndarray], Lab]  # labels bought so far, int32[N_t] -> for policies
     oracle: Callable[[np.ndarray], np.ndarray]  # target rows int32[n] -> labels
     save: Callable[[Experiment], None]
     record_round: Callable[[Row], None]
+    record_selection: Callable[[Row], None]
     record_picks: Callable[[int, Mapping[str, Picked]], None]
 
 
 def begin(
     actions: Actions,
-    lab: Lab,
     policy: Policy,
     train: TrainState,
     sizes: tuple[int, int],
@@ -46,62 +47,89 @@ def begin(
     """The experiment before its first round: first labels asked for and recorded.
 
     Args:
-      actions: oracle, track, record_picks and save are used.
-      lab: for the policy.
+      actions: lab, oracle, track, record_picks and save are used.
       policy: chooses the first pools.
       train: the state that training begins with.
       sizes: (N_s, N_t).
       key: of the run.
     """
-    selection = policy.init(lab, sizes[0], sizes[1], keys.key(key, "policy"))
     nobody = np.full(sizes[1], UNLABELED, np.int32)
+    lab = actions.lab(nobody)
+    selection = policy.init(lab, sizes[0], sizes[1], keys.key(key, "policy"))
     experiment = Experiment(
         0, selection.pools, nobody, selection.memory, train, 0.0, actions.track(train)
     )
-    experiment = experiment._replace(label=_ask(actions, experiment, selection))
-    actions.record_picks(0, selection.picked)
+    experiment = _accept(actions, experiment, selection)
     actions.save(experiment)
     return experiment
 
 
 def run(
-    experiment: Experiment, actions: Actions, lab: Lab, policy: Policy, key: Key
+    experiment: Experiment, actions: Actions, policy: Policy, key: Key
 ) -> Experiment:
-    """Runs the rounds that are left and returns the finished experiment.
+    """Runs what is left and returns the finished experiment.
 
     Everything is a function of the experiment and the key, so a run that was stopped
     anywhere goes on from its last checkpoint exactly as if it had not been.
     """
-    while experiment.round < policy.num_rounds:
-        now = experiment.round
-        experiment = actions.adapt(experiment)
-        row = actions.measure(experiment)
-        actions.record_round(row)
-        experiment = actions.choose(experiment, row)
-        if now < policy.num_selections:
-            selection = policy.select(
-                lab,
-                experiment.train.variables,
-                experiment.pools,
-                experiment.memory,
-                keys.key(key, "select", now),
-            )
-            label = _ask(actions, experiment, selection)
-            actions.record_picks(now + 1, selection.picked)
-            experiment = experiment._replace(
-                pools=selection.pools, label=label, memory=selection.memory
-            )
-        if now + 1 < policy.num_rounds:
+    while not finished(experiment, policy):
+        go = _select if experiment.turn else _train
+        experiment = go(experiment, actions, policy, key)
+        if not experiment.turn and 0 < experiment.round < policy.num_rounds:
             train = actions.restart(experiment.train)
             experiment = experiment._replace(train=train, track=actions.track(train))
-        experiment = experiment._replace(round=now + 1, seconds=0.0)
         actions.save(experiment)
     return experiment
 
 
-def _ask(actions: Actions, experiment: Experiment, selection: Selection) -> np.ndarray:
+def finished(experiment: Experiment, policy: Policy) -> bool:
+    """Whether nothing is left to train or to select."""
+    return experiment.round >= policy.num_rounds and not experiment.turn
+
+
+def _train(
+    experiment: Experiment, actions: Actions, policy: Policy, key: Key
+) -> Experiment:
+    """One round of training, measured."""
+    del key
+    now = experiment.round
+    experiment = actions.adapt(experiment)
+    row = actions.measure(experiment)
+    actions.record_round(row)
+    experiment = actions.choose(experiment, row)
+    turn = now < policy.num_selections
+    return experiment._replace(round=now + 1, seconds=0.0, turn=turn)
+
+
+def _select(
+    experiment: Experiment, actions: Actions, policy: Policy, key: Key
+) -> Experiment:
+    """One step of the policy's turn."""
+    coming = experiment.round
+    own = keys.key(key, "select", coming - 1) if coming else keys.key(key, "first")
+    watch = timing.start(actions.lab(experiment.label))
+    selection = policy.select(
+        watch.lab, experiment.train.variables, experiment.pools, experiment.memory, own
+    )
+    seconds = {f"seconds_{name}": spent for name, spent in watch.stop().items()}
+    experiment = _accept(actions, experiment, selection)
+    place = {"event": "select", "round": coming, "step": 0}
+    actions.record_selection({**place, **selection.found, **seconds})
+    return experiment
+
+
+def _accept(
+    actions: Actions, experiment: Experiment, selection: Selection
+) -> Experiment:
+    """Asks for what was picked, records it and lets the policy have its way."""
     label = experiment.label.copy()
     if "target" in selection.picked:
         row = selection.picked["target"].row
         label[row] = actions.oracle(row)
-    return label
+    actions.record_picks(experiment.round, selection.picked)
+    return experiment._replace(
+        pools=selection.pools,
+        label=label,
+        memory=selection.memory,
+        turn=selection.again,
+    )

@@ -7,7 +7,16 @@ import jax
 import optax
 
 from dact_jax import inference
-from dact_jax.types import BatchSizes, Key, Method, Model, Policy, Task, TrainState
+from dact_jax.types import (
+    Array,
+    BatchSizes,
+    Key,
+    Method,
+    Model,
+    Policy,
+    Task,
+    TrainState,
+)
 
 Keep = Literal["last", "best_val"]
 
@@ -37,6 +46,12 @@ class Pretraining(NamedTuple):
     identity: Mapping[str, Any]  # what it depends on
 
 
+class Prediction(NamedTuple):
+    run: "Run"  # of (P_t, P_l): source and target pool are one domain, its source
+    # float32[N, K] logits, int32[N] labels -> float32[N], each one's own loss
+    actual_loss: Callable[[Array, Array], jax.Array]
+
+
 class Run(NamedTuple):
     task: Task
     method: Method
@@ -44,6 +59,7 @@ class Run(NamedTuple):
     optimizer: Callable[[int], optax.GradientTransformation]  # of a round's iterations
     policy: Policy
     acquisition: str  # its name, for the record
+    source_acquisition: str  # and of the one that chooses source samples
     schedule: Schedule
     evaluation: Evaluation
     augment: Callable[[jax.Array, Key], jax.Array]  # uint8[B, H, W, C] -> float32
@@ -51,6 +67,7 @@ class Run(NamedTuple):
     key: Key
     train: TrainState  # what round 0 begins with
     pretraining: Pretraining | None = None  # before round 0
+    prediction: Prediction | None = None  # of a policy that chooses source samples
 
 
 def lengths(run: Run) -> list[int]:

@@ -57,6 +57,7 @@ def measure(run: Run, experiment: Experiment) -> Mapping[str, Any]:
         "labels_target": int(pools.target.sum()),
         "labels_val": len(target.val.label),
         "source_samples": int(pools.source.sum()),
+        "source_pool": len(pools.source),
         "test_accuracy": scores.test,
         "test_mean_class_accuracy": scores.test_mean_class,
         "val_accuracy": scores.val,

@@ -42,15 +42,15 @@ def run(
     store = checkpoint.open_store(folder / "checkpoints")
     with contextlib.closing(store):
         found = store.restore(like)
-        if found is not None and found.round >= made.policy.num_rounds:
+        if found is not None and rounds.finished(found, made.policy):
             return Done(found, anew=False)
-        start = None if found is None else (found.round, int(found.train.step))
-        workdir.rewind(folder, start)
+        start = None
+        if found is not None:  # in a policy's turn the round has not begun
+            start = found.round, 0 if found.turn else int(found.train.step)
+        workdir.rewind(folder, (0, 0) if found is None else found.written)
         made = first(made, found is not None)
         with shows(start or (0, 0)) as show:
             act = engine.actions(made, store, folder, show)
             experiment = engine.begin(made, act) if found is None else found
-            experiment = rounds.run(
-                experiment, act, engine.lab(made), made.policy, made.key
-            )
+            experiment = rounds.run(experiment, act, made.policy, made.key)
     return Done(experiment, anew=True)

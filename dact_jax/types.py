@@ -133,6 +133,7 @@ class Head(Protocol):
     def __call__(
         self,
         variables: Variables,
+        # Of a head; or "<head>.features": what its last layer sees, out of training.
         name: str,
         features: Features,
         *,
@@ -141,10 +142,21 @@ class Head(Protocol):
     ) -> jax.Array: ...  # float32[S, B, ...]
 
 
+class Maps(Protocol):
+    def __call__(
+        self,
+        variables: Variables,
+        images: jax.Array,  # float32[B, h, w, C]
+        domain: int,  # row of the norm collections
+    ) -> tuple[jax.Array, ...]: ...  # stage l: float32[B, h_l, w_l, C_l]
+
+
 class Model(NamedTuple):
     init: Callable[[Key, tuple[int, int, int]], Variables]  # key, (h, w, C)
     encode: Encode
     head: Head
+    # In evaluation mode, the maps whose spatial means are taps; () if there are none.
+    maps: Maps | None = None  # None: of a model that nobody looks into
 
 
 class Loss(Protocol):
@@ -168,6 +180,7 @@ class Method(NamedTuple):
 class Picked(NamedTuple):
     row: np.ndarray  # int32[budget] into the pool, in pick order
     score: np.ndarray  # float32[budget], what the acquisition ranked by
+    labels_read: int = 0  # labels of the pool that it looked at
 
 
 class Acquire(Protocol):
@@ -180,24 +193,49 @@ class Acquire(Protocol):
     ) -> Picked: ...
 
 
+class Predictor(NamedTuple):
+    """The network (P_t, P_l) of D_AcT: a classifier that also predicts its loss."""
+
+    initial: Variables
+    # Trained further on the labels of some samples (Algorithm 2, lines 5, 9, 11).
+    fit: Callable[[Variables, Pools, Key], Variables]
+    accuracy: Callable[[Variables], float]  # on T_v, in [0, 1]: acc_s, acc_t
+    # Over the source pool; outputs have "predicted_loss" and "actual_loss" float32[N].
+    sweep: Callable[[Variables], Evidence]
+
+
 class Lab(NamedTuple):
     """What a policy may do; bound to data, models and devices by engine."""
 
     sweep: Callable[[Variables, int], Evidence]  # the model over one domain's pool
     buyable: np.ndarray  # bool[N_t]: target samples whose label can be bought
+    predictor: Predictor | None = None  # of the policies that choose source samples
+
+
+class Acquisitions(NamedTuple):
+    target: Acquire  # which labels to buy
+    source: Acquire  # which source samples to use
+    blind: bool = False  # the source's looks at no evidence
 
 
 class Selection(NamedTuple):
     pools: Pools
     memory: PyTree  # the policy's own
     picked: Mapping[str, Picked]  # "source" or "target" -> what was picked
+    again: bool = False  # select is called once more before the next training
+    found: Mapping[str, Any] = {}  # what it tells of itself: columns of a row
 
 
 class Policy(NamedTuple):  # (init, select), as optax is (init, update)
+    """A turn is one or more calls of `select`, each of which a run can resume after.
+
+    The first turn begins with `init`, before round 0.
+    """
+
     init: Callable[[Lab, int, int, Key], Selection]  # pool sizes -> first selection
     select: Callable[[Lab, Variables, Pools, PyTree, Key], Selection]
     num_rounds: int  # rounds of training
-    num_selections: int  # select runs after each of the first so many rounds
+    num_selections: int  # a turn follows each of the first so many rounds
 
 
 class Track(NamedTuple):
@@ -213,10 +251,12 @@ class Track(NamedTuple):
 class Experiment(NamedTuple):
     """All of a run between two steps: one checkpoint."""
 
-    round: int
+    round: int  # of training: the one that goes on, or that the policy's turn precedes
     pools: Pools
     label: np.ndarray  # int32[N_t]: target labels bought so far, else UNLABELED
     memory: PyTree
     train: TrainState
     seconds: float  # spent on this round so far
     track: Track
+    turn: bool = False  # it is the policy's; else training's
+    written: tuple[int, int] = (0, 0)  # bytes of metrics.jsonl and picks.csv by now

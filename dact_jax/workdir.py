@@ -27,23 +27,26 @@ class Pick(NamedTuple):
     """One line of picks.csv."""
 
     round: int  # the first round that trains on it; 0: the labels a run begins with
-    order: int  # place among the picks of its round and side, from 0
+    order: int  # place among those picked at once, from 0
     side: str  # "target" or "source"
     id: str  # of the image, as its data set names it
     score: float  # what the acquisition ranked by
     acquisition: str
-    checkpoint: str  # of the model that ranked, such as "0/300"; empty: no model did
+    # Of the model that ranked, such as "0/300" (round/iterations); "predictor": that of
+    # D_AcT; empty: no model did.
+    checkpoint: str
 
 
 def append(folder: pathlib.Path, rows: Iterable[Row]) -> None:
     """Adds rows to metrics.jsonl; they are on the disk when this returns.
 
-    Call it *before* the checkpoint of the same place is saved: `rewind` drops rows that
-    are ahead of the checkpoint and cannot bring back any that are missing.
+    Call it *before* the checkpoint of the same place is saved: `rewind` drops what came
+    after the checkpoint and cannot bring back any row that is missing.
 
     Args:
       folder: of the run.
-      rows: each has "event" ("train", "eval", "round", or "pretrain" in round -1),
+      rows: each has "event" ("train", "eval", "round", "select", or "pretrain" in
+        round -1),
         "round" and "step" (iterations done in this round), and plain Python numbers,
         which are read back exactly.
 
@@ -56,8 +59,7 @@ def append(folder: pathlib.Path, rows: Iterable[Row]) -> None:
 def append_picks(folder: pathlib.Path, picks: Iterable[Pick]) -> None:
     """Adds picks to picks.csv, as `append` does; the first call writes its header."""
     path = folder / PICKS
-    begun = path.exists() and path.stat().st_size > 0
-    _extend(path, _table(picks, header=not begun))
+    _extend(path, _table(picks, header=not _size(path)))
 
 
 def read(folder: pathlib.Path) -> list[dict[str, Any]]:
@@ -99,26 +101,25 @@ def read_picks(folder: pathlib.Path) -> list[Pick]:
     return [_pick(path, n, fields) for n, fields in enumerate(records[1:], start=1)]
 
 
-def rewind(folder: pathlib.Path, position: tuple[int, int] | None) -> None:
+def extent(folder: pathlib.Path) -> tuple[int, int]:
+    """Bytes of metrics.jsonl and picks.csv: what `rewind` can go back to."""
+    metrics, picks = (folder / name for name in (METRICS, PICKS))
+    return _size(metrics), _size(picks)
+
+
+def rewind(folder: pathlib.Path, written: tuple[int, int]) -> None:
     """Drops what metrics.jsonl and picks.csv hold beyond a restored checkpoint.
 
-    A run that was killed and goes on then ends with the rows of one never killed. At
-    position (r, s), s iterations into round r, these stay:
-      rows with event "train" or "eval" of rounds < r, and of round r up to step s;
-      all other rows (event "round") of rounds < r;
-      picks of rounds <= r, since those stored under r are the ones r trains on.
-    A last line that a kill cut off goes too. Each file is replaced as a whole, so a
-    kill in here leaves either its old or its new content.
+    A run that was killed and goes on then ends with the rows of one never killed. A
+    last line that a kill cut off goes too.
 
     Args:
       folder: of the run.
-      position: (round, step) of the checkpoint; None: there is none, nothing stays.
+      written: `extent` when the checkpoint was saved; (0, 0): there is none.
     """
-    at = position or (-1, -1)
-    rows = [row for row in read(folder) if _stays(row, at)]
-    picks = [pick for pick in read_picks(folder) if pick.round <= at[0]]
-    _replace(folder / METRICS, "".join(map(_line, rows)))
-    _replace(folder / PICKS, _table(picks, header=True))
+    for name, size in zip((METRICS, PICKS), written, strict=True):
+        if _size(folder / name) > size:
+            os.truncate(folder / name, size)
 
 
 def claim(
@@ -181,12 +182,6 @@ class _Plain(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
-
-
-def _stays(row: Row, at: tuple[int, int]) -> bool:
-    if row["event"] in ("train", "eval"):
-        return (row["round"], row["step"]) <= at
-    return row["round"] < at[0]
 
 
 def _line(row: Row) -> str:
@@ -271,6 +266,10 @@ def _foreign(folder: pathlib.Path) -> bool:
     return any(
         path.name != _temporary(folder / CONFIG).name for path in folder.iterdir()
     )
+
+
+def _size(path: pathlib.Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _text(path: pathlib.Path) -> str:

@@ -29,6 +29,7 @@ def finish(
       fields: dotted field of the config -> value.
     """
     config = defaults.load(spec)
+    config.figures = False
     config.update_from_flattened_dict(dict(fields))
     with contextlib.redirect_stdout(io.StringIO()):
         main.run(config, folder, f"python -m dact_jax.main --config={spec}")

@@ -47,7 +47,8 @@ def test_every_config_has_every_preset(path, preset):
     given = config.data.shots_per_class > 0
     assert given == preset.startswith("mme")
     active = preset.removesuffix("_star") in presets.ACTIVE
-    assert config.policy == ("single" if active else "fixed")
+    dual = preset in presets.DUAL
+    assert config.policy == ("single" if active else "dual" if dual else "fixed")
     assert bool(config.pretrain.steps) == (
         config.method in ("adda", "aada", "clue_mme")
     )
@@ -112,7 +113,8 @@ def test_a_recipe_names_fields_that_there_are(recipe):
 def test_recipes_are_of_methods_that_there_are():
     methods = set(plugins.names("methods"))
     assert {name.split()[1] for name in RECIPES} <= methods
-    assert {fields["method"] for fields in presets.PRESETS.values()} == methods
+    shown = {fields["method"] for fields in presets.PRESETS.values()}
+    assert shown | {defaults.PREDICTOR} == methods  # d_act has it beside its method
     config = defaults.get_config()
     for fields in presets.PRESETS.values():
         for field in fields:
@@ -139,10 +141,27 @@ def test_batches_can_be_split_over_eight_devices(path, monkeypatch):
 @pytest.mark.parametrize("preset", presets.ACTIVE)
 def test_budgets_are_those_of_table_6(preset):
     spent = {}
-    for name in ("digits", "svhn_mnist", "office31"):
+    for name in ("digits", "svhn_mnist", "office31", "domainnet"):
         single = _load(f"configs/{name}.py", preset).policies.single
         spent[name] = single.initial + single.purchases * single.per_round
-    assert spent == {"digits": 50, "svhn_mnist": 50, "office31": 200}
+    expected = {"digits": 50, "svhn_mnist": 50, "office31": 200, "domainnet": 378}
+    assert spent == expected
+
+
+@pytest.mark.parametrize("preset", presets.DUAL)
+def test_budgets_of_a_chosen_source_are_those_of_table_6(preset):
+    spent = {}
+    for name in ("digits", "svhn_mnist", "office31", "domainnet"):
+        dual = _load(f"configs/{name}.py", preset).policies.dual
+        labels = dual.initial + dual.purchases * dual.per_round
+        spent[name] = labels, dual.source_rounds * dual.source_per_round
+        assert dual.initial == dual.per_round
+    assert spent == {
+        "digits": (50, 2000),
+        "svhn_mnist": (50, 2000),
+        "office31": (200, 248),
+        "domainnet": (378, 50_400),
+    }
 
 
 @pytest.mark.parametrize("preset", ["ada_clue", "aada"])

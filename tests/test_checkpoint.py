@@ -22,8 +22,8 @@ def _experiment(number):
 def test_what_was_saved_comes_back_bit_for_bit(tmp_path):
     store = checkpoint.open_store(tmp_path)
     assert store.restore(_experiment(0)) is None
-    store.save(1, _experiment(1))
-    store.save(5, _experiment(2))
+    store.save(_experiment(1))
+    store.save(_experiment(2))
     found = store.restore(_experiment(0))
     store.close()
     assert (found.round, found.seconds) == (2, 2 / 7)
@@ -43,15 +43,15 @@ def test_what_was_saved_comes_back_bit_for_bit(tmp_path):
 def test_the_newest_two_stay(tmp_path):
     store = checkpoint.open_store(tmp_path)
     for number in range(4):
-        store.save(number, _experiment(number))
+        store.save(_experiment(number))
     store.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4"]
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     store = checkpoint.open_store(tmp_path)
     for number in (1, 2):
-        store.save(number, _experiment(number))
+        store.save(_experiment(number))
     store.close()
     for path in (tmp_path / "2").rglob("*"):
         if path.is_file():
@@ -60,7 +60,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     assert again.restore(_experiment(0)).round == 1
     aside = tmp_path.with_name(f"{tmp_path.name}_damaged")
     assert [path.name for path in aside.iterdir()] == ["2"]  # kept, not deleted
-    again.save(2, _experiment(2))
+    again.save(_experiment(2))
     assert again.restore(_experiment(0)).round == 2
     again.close()
 
@@ -68,7 +68,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
 def test_where_no_checkpoint_can_be_read_none_is_touched(tmp_path):
     store = checkpoint.open_store(tmp_path)
     for number in (1, 2):
-        store.save(number, _experiment(number))
+        store.save(_experiment(number))
     store.close()
     shutil.rmtree(tmp_path / "1" / "default")
     shutil.rmtree(tmp_path / "2" / "default")
@@ -79,7 +79,7 @@ def test_where_no_checkpoint_can_be_read_none_is_touched(tmp_path):
 
 def test_a_checkpoint_of_another_network_is_refused_and_kept(tmp_path):
     store = checkpoint.open_store(tmp_path)
-    store.save(1, _experiment(1))
+    store.save(_experiment(1))
     store.close()
     other = _experiment(0)
     variables = Variables({"another": jnp.ones(3)}, {}, {})
@@ -91,13 +91,13 @@ def test_a_checkpoint_of_another_network_is_refused_and_kept(tmp_path):
 
 def test_a_save_that_was_cut_off_does_not_count(tmp_path):
     store = checkpoint.open_store(tmp_path)
-    store.save(1, _experiment(1))
+    store.save(_experiment(1))
     store.close()
     torn = tmp_path / "2.orbax-checkpoint-tmp"  # what a kill leaves behind
     (torn / "default").mkdir(parents=True)
     (torn / "default" / "manifest.ocdbt").write_bytes(b"half")
     again = checkpoint.open_store(tmp_path)
     assert again.restore(_experiment(0)).round == 1
-    again.save(2, _experiment(2))
+    again.save(_experiment(2))
     assert again.restore(_experiment(0)).round == 2
     again.close()

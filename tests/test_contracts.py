@@ -1,6 +1,7 @@
 """What every plug-in keeps, found by walking the package: a new file is tested too."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from dact_jax import optimizer, plugins, schedules, step
-from dact_jax.types import Evidence, Lab
+from dact_jax.types import SOURCE, Acquisitions, Evidence, Lab, Predictor
 from tests import toy
 
 METHODS = plugins.names("methods")
@@ -16,7 +17,7 @@ ACQUISITIONS = plugins.names("acquisitions")
 POLICIES = plugins.names("policies")
 # These draw rows by their place in the pool, so its order matters to them. (aada is
 # not one of them: it draws ranks.)
-BLIND = ("random", "clue", "badge")
+BLIND = ("random", "clue", "badge", "predicted_loss")
 
 
 def _evidence(seed=0, num=40):
@@ -25,6 +26,9 @@ def _evidence(seed=0, num=40):
     embedding = rng.normal(size=(num, 6)).astype(np.float32)
     domain = rng.normal(size=(num, 2)).astype(np.float32)
     outputs = {"classifier": logits, "discriminator": domain}
+    outputs["classifier.features"] = rng.normal(size=(num, 4)).astype(np.float32)
+    for name in ("predicted_loss", "actual_loss"):
+        outputs[name] = rng.gamma(1.0, size=num).astype(np.float32)
     return Evidence(embedding, outputs, None)
 
 
@@ -121,26 +125,59 @@ def test_methods_work_before_any_target_label(name, key):
         assert jax.tree.structure(after) == jax.tree.structure(variables)
 
 
+class Number(NamedTuple):
+    """Stands for a network."""
+
+    value: np.ndarray
+
+
+def _lab():
+    """Target row 5 is not for sale; validation finds every network equally good."""
+    predictor = Predictor(
+        initial=Number(np.float32(1)),
+        fit=lambda variables, pools, key: Number(variables.value + 1),
+        accuracy=lambda variables: 0.5,
+        sweep=lambda variables: _evidence(SOURCE, 2000),
+    )
+    sweep = lambda variables, domain: _evidence(domain, 60)  # noqa: E731
+    return Lab(sweep, np.arange(60) != 5, predictor)
+
+
 @pytest.mark.parametrize("name", POLICIES)
 def test_policies_only_grow_the_pools(name, key):
-    num_source, num_target = 12, 60
-    budget = plugins.options("policies", name).get("per_round", 0)
-    lab = Lab(lambda variables, domain: _evidence(domain, 60), np.arange(60) != 5)
-    acquire = plugins.load("acquisitions", "k_center")
+    num_source, num_target = 2000, 60
+    options = plugins.options("policies", name)
+    most = {
+        "target": options.get("per_round", 0),
+        "source": num_source // 8 if "source_rounds" in options else 0,
+    }
+    acquire = Acquisitions(
+        target=plugins.load("acquisitions", "k_center"),
+        source=plugins.load("acquisitions", "predicted_loss"),
+    )
     policy = plugins.load("policies", name, acquire, np.arange(60) < 2)
-    first = policy.init(lab, num_source, num_target, key)
-    pools, memory = first.pools, first.memory
+    now = policy.init(_lab(), num_source, num_target, key)
+    pools = now.pools
     assert pools.source.shape == (num_source,)
-    assert pools.target[first.picked["target"].row].all()
-    assert pools.target.sum() == first.picked["target"].row.size
-    for number in range(policy.num_selections):
-        now = policy.select(lab, None, pools, memory, jax.random.fold_in(key, number))
-        assert (now.pools.target >= pools.target).all()
-        assert (now.pools.source >= pools.source).all()
-        row = now.picked["target"].row
-        assert not pools.target[row].any()
-        assert row.size <= budget
-        assert now.pools.target.sum() == pools.target.sum() + row.size
-        assert now.pools.target[row].all()
-        assert not now.pools.target[5]  # its label is not for sale
-        pools, memory = now.pools, now.memory
+    assert pools.target[now.picked["target"].row].all()
+    assert pools.target.sum() == now.picked["target"].row.size
+    for number in range(policy.num_selections + 1):
+        first = number > 0
+        while first or now.again:
+            drawn = jax.random.fold_in(key, number)
+            now = policy.select(_lab(), None, pools, now.memory, drawn)
+            _check_growth(pools, now, most)
+            pools, first = now.pools, False
+        assert pools.source.any()  # training can begin
+
+
+def _check_growth(pools, now, most):
+    """By what was picked, from what was free, within the budget; else not at all."""
+    for side, old, new in zip(("source", "target"), pools, now.pools, strict=True):
+        row = now.picked[side].row if side in now.picked else np.zeros(0, np.int32)
+        assert (new >= old).all()
+        assert not old[row].any()
+        assert row.size <= most[side]
+        assert new.sum() == old.sum() + row.size
+        assert new[row].all()
+    assert not now.pools.target[5]  # its label is not for sale

@@ -19,6 +19,7 @@ SHORT = [
     "--config.train.chunk=10",
     "--config.train.save_every=20",
     "--config.policies.single.purchases=2",
+    "--config.figures=False",
 ]
 
 
@@ -54,7 +55,9 @@ def _env(folder):
 def _rows(folder):
     """All rows without the seconds, which no two runs share."""
     rows = workdir.read(folder)
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    return [
+        {k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows
+    ]
 
 
 def _accuracies(folder):
@@ -127,15 +130,60 @@ def test_killed_in_any_stage_and_started_again_it_is_the_same_run(tmp_path):
     assert _contents(killed) == before
 
 
+def test_killed_while_it_chooses_source_samples_it_is_the_same_run(tmp_path):
+    short = [*SHORT, "--config.predictor.steps=20", "--config.predictor.batch=16"]
+    short += ["--config.policies.dual.source_per_round=200"]
+    out = _run(tmp_path / "whole", "preset=d_act", *short)
+    assert "30 target labels bought, 30 for validation, 400 source samples" in out
+    assert out.count("choice ") == 2
+    killed = tmp_path / "killed"
+    for lines in (1, 3, 6):  # of Algorithm 2 that are done
+        process = subprocess.Popen(
+            _command(killed, "preset=d_act", *short),
+            stdout=subprocess.DEVNULL,
+            env=_env(killed),
+        )
+        _wait(killed, lambda rows, n=lines: _lines(rows) >= n, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    _run(killed, "preset=d_act", *short)
+    assert _rows(killed) == _rows(tmp_path / "whole")
+    assert (killed / "picks.csv").read_bytes() == (
+        tmp_path / "whole" / "picks.csv"
+    ).read_bytes()
+    picks = workdir.read_picks(killed)
+    kept = [pick for pick in picks if pick.side == "source"]
+    assert len({pick.id for pick in kept}) == len(kept) == 400
+    assert {pick.acquisition for pick in kept} == {"predicted_loss"}
+    report = (killed / "report.md").read_text()
+    assert "400" in report
+    assert "4000" in report  # the source labels that it read to choose them
+
+
+def _lines(rows):
+    return sum(row["event"] == "select" for row in rows)
+
+
 def _wait_for(folder, place, process):
     """Until metrics.jsonl holds a training row of that place or a later one."""
+
+    def there(rows):
+        return any(
+            row["event"] == "train" and (row["round"], row["step"]) >= place
+            for row in rows
+        )
+
+    _wait(folder, there, process)
+
+
+def _wait(folder, there, process):
+    """Until the rows of metrics.jsonl are as wanted."""
     end = time.monotonic() + 120
     while time.monotonic() < end and process.poll() is None:
-        for row in workdir.read(folder):
-            if row["event"] == "train" and (row["round"], row["step"]) >= place:
-                return
+        if there(workdir.read(folder)):
+            return
         time.sleep(0.005)
-    pytest.fail(f"no row of {place} came; exit code {process.poll()}")
+    pytest.fail(f"the rows did not come; exit code {process.poll()}")
 
 
 def _contents(folder):
@@ -151,7 +199,7 @@ def test_a_loss_that_becomes_nan_stops_the_run_and_keeps_the_checkpoint(tmp_path
     assert "round 0: " in line
     assert "at step " in line
     assert "The last good checkpoint stays" in line
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["0"]
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
 
 
 def test_weights_ruined_by_the_last_update_are_not_kept(tmp_path):
@@ -159,7 +207,7 @@ def test_weights_ruined_by_the_last_update_are_not_kept(tmp_path):
     done = _try(tmp_path / "run", "preset=source_only", *short)
     assert done.returncode == 2
     assert "round 0: " in done.stderr
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["0"]
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
 
 
 @pytest.fixture

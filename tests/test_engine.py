@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from dact_jax import build, checkpoint, config as defaults, engine, progress, workdir
-from dact_jax.run import lengths
 from dact_jax.types import SOURCE, TARGET, UNLABELED
 from tests import toy
 
@@ -119,27 +118,10 @@ def _trained(vectors, folder, preset="source_only", *, method=None, **changes):
     made, _ = build.build(toy.vector_config(vectors, preset, **changes))
     if method is not None:
         made = made._replace(method=method(made.method))
-    store = checkpoint.Store(lambda number, tree: None, None, None)
+    store = checkpoint.Store(lambda tree: None, None, None)
     show = progress.Show(lambda *args: None, lambda row: None)
     act = engine.actions(made, store, folder, show)
     return made, act, act.adapt(engine.begin(made, act))
-
-
-def test_checkpoints_are_numbered_in_their_order(vectors):
-    for first in (0, 3, 20):
-        changes = {"train.first_steps": first, "policies.single.purchases": 2}
-        made, _ = build.build(toy.vector_config(vectors, **changes))
-        assert lengths(made) == [first or 8, 8, 8]
-        start = engine.template(made)
-        numbers = [
-            engine.position(
-                made,
-                start._replace(round=number, train=start.train._replace(step=step)),
-            )
-            for number, length in enumerate([*lengths(made), 0])
-            for step in range(length + 1)
-        ]
-        assert numbers == sorted(set(numbers))
 
 
 @pytest.mark.parametrize(("until", "first"), [(0, 4), (16, 16)])

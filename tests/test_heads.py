@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dact_jax import plugins
-from dact_jax.models import heads
+from dact_jax.models import heads, model
 from dact_jax.types import Features
 from tests import toy
 
@@ -188,6 +188,144 @@ def test_first_values_of_classwise_discriminators(key):
         np.testing.assert_array_equal(params[name]["bias"], 0)
 
 
+def staged(embedding, *widths):
+    """Features with taps of these widths, and an embedding that is none of them."""
+    random = np.random.default_rng(2)
+    taps = (random.standard_normal((*embedding.shape[:-1], width)) for width in widths)
+    return features(embedding)._replace(
+        taps=tuple(jnp.asarray(tap, jnp.float32) for tap in taps)
+    )
+
+
+@pytest.mark.parametrize("widths", [(6,), (2, 3, 4), (2, 3, 4, 5)])
+def test_the_loss_predictor_reads_any_number_of_taps(widths, embedding, key):
+    head, inputs = heads.LossPredictor(width=8), staged(embedding, *widths)
+    params = head.init(key, inputs)
+    shapes = {
+        f"fc{i}": {"kernel": (width, 8), "bias": (8,)}
+        for i, width in enumerate(widths, 1)
+    }
+    shapes["linear"] = {"kernel": (8 * len(widths), 1), "bias": (1,)}
+    assert jax.tree.map(jnp.shape, params["params"]) == shapes
+    out = head.apply(params, inputs)
+    assert (out.shape, out.dtype) == ((2, 4), jnp.float32)
+    elsewhere = inputs._replace(embedding=inputs.embedding + 1)
+    np.testing.assert_array_equal(head.apply(params, elsewhere), out)
+
+
+def test_the_loss_predictor_by_hand():
+    params = {
+        "fc1": {"kernel": jnp.array([[1.0, -1.0]]), "bias": jnp.array([0.0, 1.0])},
+        "fc2": {"kernel": jnp.array([[2.0, 2.0]]), "bias": jnp.array([0.0, -9.0])},
+        "linear": {"kernel": jnp.array([[1.0], [5], [10], [50]]), "bias": jnp.ones(1)},
+    }
+    taps = (jnp.array([[3.0]]), jnp.array([[2.0]]))
+    inputs = features([[7.0]])._replace(taps=taps)
+    out = heads.LossPredictor(width=2).apply({"params": params}, inputs)
+    # fc1: 3 and -3 + 1 < 0; fc2: 4 and 4 - 9 < 0
+    np.testing.assert_allclose(out, [1 * 3 + 10 * 4 + 1], rtol=1e-6)
+
+
+def test_the_loss_predictor_reverses_into_every_tap(embedding, key):
+    head, inputs = heads.LossPredictor(width=8), staged(embedding, 2, 3)
+    params = head.init(key, inputs)
+
+    def total(params, taps, reverse):
+        return head.apply(params, inputs._replace(taps=taps), reverse=reverse).sum()
+
+    grad = jax.jit(jax.grad(total, (0, 1)))
+    plain, turned = (grad(params, inputs.taps, reverse) for reverse in (None, 0.3))
+    assert toy.same(turned[0], plain[0])
+    assert all(np.any(tap) for tap in plain[1])
+    scaled = jax.tree.map(lambda tap: -0.3 * tap, plain[1])
+    assert toy.same(turned[1], scaled, rtol=1e-5)
+
+
+def test_the_loss_predictor_starts_as_torch_would(embedding, key):
+    inputs = staged(embedding, 400)
+    params = heads.LossPredictor(width=100).init(key, inputs)["params"]
+    for layer, bound in (("fc1", 1 / 20), ("linear", 1 / 10)):
+        assert 0.9 * bound < np.abs(params[layer]["kernel"]).max() <= bound
+        assert 0 < np.abs(params[layer]["bias"]).max() <= bound
+
+
+def test_the_loss_predictor_needs_taps(embedding, key):
+    with pytest.raises(ValueError, match="reads taps, and the encoder has none"):
+        heads.LossPredictor().init(key, features(embedding))
+
+
+def network(**modules):
+    """Heads on an encoder that gives the pixels, and its variables."""
+    made = model.make_model(toy.Same(), modules, 1)
+    return made, toy.drawn(made, (1, 1, 5))
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def two_layer(params, x):
+    first = params["fc1"]
+    return unit(x @ np.asarray(first["kernel"]) + np.asarray(first["bias"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("linear", lambda params, x: x),
+        ("cosine", lambda params, x: unit(x)),
+        ("two_layer", two_layer),
+    ],
+)
+def test_features_are_what_the_last_layer_sees(name, expected, embedding):
+    made, variables = network(classifier=HEADS[name])
+    seen = made.head(variables, "classifier.features", features(embedding))
+    params = variables.params["classifier"]
+    np.testing.assert_allclose(seen, expected(params, embedding), rtol=1e-5, atol=1e-6)
+    last = params["fc2" if name == "two_layer" else "fc"]
+    logits = seen @ last["kernel"] + last.get("bias", jnp.zeros(3))[None, None]
+    np.testing.assert_allclose(
+        logits / getattr(HEADS[name], "temperature", 1.0),
+        made.head(variables, "classifier", features(embedding)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_features_of_a_head_that_reads_another(embedding):
+    made, variables = network(first=heads.Linear(4), second=heads.Cosine(3, on="first"))
+    inputs = features(embedding)
+    seen = made.head(variables, "second.features", inputs)
+    expected = unit(made.head(variables, "first", inputs))
+    np.testing.assert_allclose(seen, expected, rtol=1e-5)
+
+
+def test_features_are_those_of_evaluation(embedding, key):
+    noisy = heads.Discriminator(4, hidden=(8,), dropout=0.9)
+    made, variables = network(first=noisy, second=heads.Linear(3, on="first"))
+    inputs = features(embedding)
+    seen = made.head(variables, "second.features", inputs, key=key)
+    expected = made.head(variables, "first", inputs)
+    np.testing.assert_array_equal(seen, expected)
+
+
+@pytest.mark.parametrize("name", ["bottleneck", "discriminator"])
+def test_heads_without_features_are_refused(name, embedding):
+    made, variables = network(**{name: HEADS[name]})
+    narrow = features(embedding[..., :3] if name == "bottleneck" else embedding)
+    message = rf"'{name}' \({type(HEADS[name]).__name__}\) has no features: only Linear"
+    with pytest.raises(ValueError, match=message):
+        made.head(variables, f"{name}.features", narrow)
+
+
+def test_features_cost_nothing_where_nobody_asks(embedding, key):
+    """Not a parameter, and not a thing that a plain call returns."""
+    for name in ("linear", "cosine", "two_layer"):
+        params = HEADS[name].init(key, features(embedding))
+        assert set(params) == {"params"}
+        assert isinstance(HEADS[name].apply(params, features(embedding)), jax.Array)
+
+
 def test_first_values(key):
     x = features(np.zeros((1, 400)))
     torch = heads.Linear(300).init(key, x)["params"]["fc"]
@@ -203,6 +341,6 @@ def test_heads_keep_no_moments(name, key):
     """Nothing but parameters: no batch norm in bottlenecks and discriminators."""
     options = plugins.options("methods", name)
     method = toy.small(name, **({"bottleneck": 4} if "bottleneck" in options else {}))
-    inputs = Features(jnp.ones((1, 4)), (), jnp.ones((1, 3)))
+    inputs = Features(jnp.ones((1, 4)), (jnp.ones((1, 2)),), jnp.ones((1, 3)))
     for module in method.heads.values():
         assert set(module.init(key, inputs)) == {"params"}

@@ -87,6 +87,24 @@ def test_normalized_features_ignore_the_length():
     assert picked.row.tolist() == greedy(unit, [0, 1], 10)
 
 
+def test_head_features_are_the_classifier_s():
+    rng = np.random.default_rng(3)
+    embedding, seen = rng.normal(size=(2, 100, 5)).astype(np.float32)
+    taken = np.arange(100) < 2
+    acquire = k_center.make(features="head")
+    evidence = Evidence(embedding, {"classifier.features": seen}, None)
+    picked = acquire(evidence, taken, 10, jax.random.key(0))
+    assert picked.row.tolist() == greedy(seen, [0, 1], 10)
+
+
+def test_head_features_that_nobody_computed_are_missed():
+    evidence = Evidence(np.ones((3, 2), np.float32), {}, None)
+    with pytest.raises(errors.InputError, match=r"needs the output 'classifier\.feat"):
+        k_center.make(features="head")(
+            evidence, np.zeros(3, bool), 1, jax.random.key(0)
+        )
+
+
 @pytest.mark.parametrize(
     ("points", "centers", "budget", "message"),
     [

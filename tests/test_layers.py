@@ -28,37 +28,50 @@ LAYERS = {
     "pool": "types errors",
     "k_means": "types keys errors",
     "acquisitions": "types keys errors ops pool k_means",
-    "policies": "types keys errors",
+    "policies": "types keys errors policies.single",
     "oracle": "types errors",
-    "rounds": "types keys errors",
+    "timing": "types",
+    "rounds": "types keys errors timing",
     "devices": "types errors",
     "plugins": "errors",
     "checkpoint": "types errors",
     "workdir": "types errors",
+    "markdown": "",
+    "ledger": "markdown",
+    "captions": "",
     "curves": "",
-    "report": "types errors workdir curves",
+    "report": "types errors workdir markdown ledger captions curves",
     "progress": "types errors",
     "tensorboard": "errors progress",
     "run": "types inference",
     "scoring": "types run inference devices",
-    "engine": "types keys errors run scoring step trainer inference oracle rounds "
-    "devices checkpoint workdir progress data.streams",
+    "training": "types keys run step trainer devices data.streams",
+    "prediction": "types keys errors run scoring training step trainer inference "
+    "devices data.streams",
+    "engine": "types keys errors run scoring training prediction step trainer "
+    "inference oracle rounds devices checkpoint workdir progress data.streams",
     "session": "types run engine rounds checkpoint workdir progress",
     "pretraining": "types errors run engine session step workdir progress",
     "config": "errors plugins",
     "recipes": "",
     "presets": "errors plugins recipes",
     "build_data": "types errors models.encoders data devices",
-    "build_checks": "types errors schedules plugins",
-    "build": "types keys models methods.source_only schedules step optimizer inference "
-    "plugins run engine config build_data build_checks",
+    "build_checks": "types errors schedules plugins config",
+    "build_stages": "types keys models methods.source_only methods.loss_prediction "
+    "schedules step optimizer inference plugins run engine config build_data "
+    "data.joined",
+    "build": "types keys models inference plugins run config build_data build_checks "
+    "build_stages",
+    "figures": "",
+    "projections": "",
+    "gallery": "types run inference devices captions figures projections data.files",
     "main": "errors workdir report progress tensorboard run engine session pretraining "
-    "config build",
+    "config build build_data gallery",
 }
 # Library -> the only modules that may import it.
 OUTSIDE = {
-    "flax": "types models methods build",
-    "ml_collections": "config presets build_data build_checks build main",
+    "flax": "types models methods build build_stages",
+    "ml_collections": "config presets build_data build_checks build_stages build main",
     "orbax": "checkpoint",
     "tensorflow": "",  # slow to import, and never required
     "torch": "",

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from dact_jax import errors, plugins
-from dact_jax.types import TARGET, Evidence, Lab
+from dact_jax.types import TARGET, Acquisitions, Evidence, Lab
 
 NOBODY = np.zeros(30, bool)
 
@@ -20,6 +20,7 @@ def _lab(buyable=None):
 
 def _single(labelled=NOBODY, **options):
     acquire = plugins.load("acquisitions", "k_center")
+    acquire = Acquisitions(target=acquire, source=None)
     return plugins.load("policies", "single", acquire, labelled, **options)
 
 

@@ -1,7 +1,7 @@
 import pytest
 from matplotlib import image
 
-from dact_jax import curves, errors, report, workdir
+from dact_jax import captions, curves, errors, report, workdir
 
 
 def fill(folder, num_rounds, **extra):
@@ -45,7 +45,7 @@ def test_five_rounds(tmp_path):
     assert text.startswith("# Printed to handwritten\n\nWith 50 target labels bought,")
     assert "right on 82.00 % of the target's test images; with 10, in its" in text
     assert "![Accuracy against target labels bought](learning_curve.png)" in text
-    assert ["**target labels in all**", "80"] in table(text, "Labels used")
+    assert ["**target labels in all**", "80"] in table(text, "Labels and work")
     head, *body = table(text, "Rounds")
     assert head[5:] == ["ce", "entropy", "seconds"]
     assert body[0] == ["0", "10", "1000", "50.00", "40.00", "0.05", "2", "10.0"]
@@ -172,3 +172,168 @@ def test_no_table_of_classes_without_labels(tmp_path):
     fill(tmp_path, 1, labels_per_class={"dog": 0, "cat": 0})
     text = report.write(tmp_path, "x").markdown.read_text()
     assert "Target labels of each class" not in text
+
+
+def choice(iteration, source, target, branch, **counts):
+    """The rows of one iteration of Algorithm 2, as the policy writes them."""
+    place = {"event": "select", "round": counts.pop("before"), "step": 0}
+    seconds = {
+        "seconds_training": 2.0,
+        "seconds_scoring": 0.5,
+        "seconds_selecting": 0.25,
+    }
+    decided = {
+        "iteration": iteration,
+        "accuracy_source": source,
+        "accuracy_target": target,
+        "branch": branch,
+        "source_samples": counts["n"],
+        "labels_target": counts["t_l"],
+    }
+    return [
+        {**place, "line": "train", "union": counts["u"], **seconds},
+        {**place, "line": "choose", "source_labels_read": counts["read"], **seconds},
+        {**place, "line": "decide", **decided, **seconds},
+    ]
+
+
+def fill_d_act(folder, *, read):
+    """Two iterations; 2000 source samples, 500 and then 1000 of which are used."""
+    workdir.append(
+        folder, choice(1, 0.5, 0.5, "target", before=0, u=10, n=500, t_l=10, read=read)
+    )
+    for number in (0, 1):
+        row = {
+            "event": "round",
+            "round": number,
+            "step": 20,
+            "labels_target": 10 * (number + 1),
+            "labels_val": 30,
+            "source_samples": 500 * (number + 1),
+            "source_pool": 2000,
+            "test_accuracy": 0.6 + 0.1 * number,
+            "val_accuracy": 0.5,
+            "seconds": 10.0,
+        }
+        workdir.append(folder, [row])
+        if number == 0:
+            last = {"before": 1, "u": 20, "n": 1000, "t_l": 20, "read": read}
+            workdir.append(folder, choice(2, 0.7, 0.6, "source", **last))
+
+
+def costs(text):
+    return dict(table(text, "Labels and work")[1:])
+
+
+def test_the_ledger_of_d_act(tmp_path):
+    fill_d_act(tmp_path, read=2000)
+    text = report.write(tmp_path, "D_AcT").markdown.read_text()
+    assert costs(text) == {
+        "target labels bought, to train on": "20",
+        "target labels for validation": "30",
+        "**target labels in all**": "50",
+        "source samples trained on, last round": "1000 of 2000",
+        "source labels read, to score or to train": "2000",
+        "seconds of training": "32.0",
+        "seconds of scoring": "3.0",
+        "seconds of selecting": "1.5",
+    }
+    assert "decide between source and target in Algorithm 2 (acc_s > acc_t)" in text
+    assert "reads the label of every source sample in order to score it" in text
+    assert (
+        "20.0 s in the rounds, with the evaluations in it; 12.0 s on networks" in text
+    )
+    head, *body = table(text.replace("\\|", "/"), "Decisions of Algorithm 2")
+    assert head[2:7] == ["/U/", "N", "/T_l/", "acc_s %", "acc_t %"]
+    assert body == [
+        ["1", "0", "10", "500", "10", "50.00", "50.00", "buy target labels"],
+        ["2", "1", "20", "1000", "20", "70.00", "60.00", "the source samples join U"],
+    ]
+
+
+def test_a_score_that_reads_no_label_saves_labels(tmp_path):
+    fill_d_act(tmp_path, read=1000)
+    text = report.write(tmp_path, "D_AcT").markdown.read_text()
+    assert costs(text)["source labels read, to score or to train"] == "1000"
+    assert "saves training, not labelling" not in text
+
+
+def test_pretraining_reads_all_of_the_source(tmp_path):
+    row = {
+        "event": "pretrain",
+        "round": -1,
+        "step": 500,
+        "test_accuracy": 0.4,
+        "source_samples": 2000,
+        "source_pool": 2000,
+        "seconds": 7.0,
+    }
+    workdir.append(tmp_path, [row])
+    fill_d_act(tmp_path, read=1000)
+    text = report.write(tmp_path, "D_AcT").markdown.read_text()
+    assert costs(text)["source labels read, to score or to train"] == "2000"
+    assert costs(text)["seconds of training"] == "39.0"
+    assert "Pre-training read the label of every source sample" in text
+    assert "7.0 s before round 0" in text
+    assert "saves training, not labelling" not in text
+
+
+def test_what_the_validation_labels_decide_is_told(tmp_path):
+    fill(tmp_path, 2)
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert "The validation labels decide nothing" in text
+    assert "seconds of scoring" not in costs(text)  # a run before such rows were
+    text = report.write(tmp_path, "x", keep="best_val").markdown.read_text()
+    assert "The validation labels choose the network of a round that goes on" in text
+
+
+def test_without_validation_labels_nothing_is_said_of_them(tmp_path):
+    fill(tmp_path, 1, labels_val=0, val_accuracy=None)
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert "validation labels" not in text
+
+
+def test_labels_bought_after_the_last_training_count_too(tmp_path):
+    fill(tmp_path, 2)
+    row = {"event": "select", "round": 2, "step": 0, "labels_target": 30}
+    workdir.append(tmp_path, [row])
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert costs(text)["target labels bought, to train on"] == "30"
+
+
+def test_accuracy_is_drawn_against_the_source_where_it_changed(tmp_path):
+    fill_d_act(tmp_path, read=2000)
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert "![Accuracy against source samples trained on](source_curve.png)" in text
+    assert "not the effect of the source alone" in text
+    assert image.imread(tmp_path / "source_curve.png").std() > 0.01
+    rounds = [row for row in workdir.read(tmp_path) if row["event"] == "round"]
+    (axes,) = curves.by_source(rounds).axes
+    assert list(axes.lines[0].get_xdata()) == [500, 1000]
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([60, 70])
+    assert axes.get_xlabel() == "source samples trained on"
+
+
+@pytest.mark.parametrize(
+    ("pool", "told"),
+    [
+        ({}, "The whole source (1000 samples) was used in every round."),
+        ({"source_pool": 1000}, "The whole source (1000 samples) was used in every"),
+        ({"source_pool": 4000}, "The same number of source samples, 1000 of 4000, was"),
+    ],
+)
+def test_a_source_that_stayed_the_same_needs_no_curve(tmp_path, pool, told):
+    fill(tmp_path, 2, **pool)
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert told in text
+    assert not (tmp_path / "source_curve.png").exists()
+
+
+def test_pictures_that_are_there_are_shown_and_explained(tmp_path):
+    fill(tmp_path, 1)
+    (tmp_path / captions.FEATURE_MAPS).write_bytes(b"")
+    text = report.write(tmp_path, "x", command="run").markdown.read_text()
+    shown = [name for name in captions.CAPTIONS if f"({name})" in text]
+    assert shown == [captions.FEATURE_MAPS]
+    assert "Each row is an image as the network sees it" in text
+    assert text.index("What the stages") < text.index("## To repeat or resume")

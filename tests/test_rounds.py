@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dact_jax import plugins, rounds
-from dact_jax.types import UNLABELED, Evidence, Lab
+from dact_jax.types import UNLABELED, Acquisitions, Evidence, Lab
 
 TRUTH = (np.arange(40) * 7 % 3).astype(np.int32)
 STEPS = 4
@@ -40,7 +40,10 @@ class World:
 
     def save(self, experiment):
         self.call()
-        self.saved = experiment
+        self.saved = experiment._replace(written=(len(self.rows), 0))
+
+    def lab(self, label):
+        return LAB
 
     def adapt(self, experiment):
         train, track = experiment.train, experiment.track
@@ -82,17 +85,15 @@ class World:
         self.rows.append((number, -1, picked["target"].row.tolist()))
         self.call()
 
+    def record_selection(self, row):
+        assert row["seconds_training"] == 0
+        assert row["seconds_scoring"] >= 0
+        self.rows.append((row["round"], 0, row["event"]))
+        self.call()
+
     def rewind(self):
         """As workdir.rewind does."""
-        at = (-1, -1) if self.saved is None else (self.saved.round, self._step())
-        self.rows = [
-            row
-            for row in self.rows
-            if row[0] < at[0] or (row[0] == at[0] and row[1] <= at[1])
-        ]
-
-    def _step(self):
-        return self.saved.train.step
+        self.rows = self.rows[: self.saved.written[0] if self.saved else 0]
 
     def oracle(self, row):
         self.call()
@@ -105,9 +106,11 @@ class World:
             choose=self.choose,
             restart=self.restart,
             track=self.track,
+            lab=self.lab,
             oracle=self.oracle,
             save=self.save,
             record_round=self.record_round,
+            record_selection=self.record_selection,
             record_picks=self.record_picks,
         )
 
@@ -122,16 +125,17 @@ LAB = Lab(_sweep, np.ones(40, bool))
 
 def _policy(**options):
     acquire = plugins.load("acquisitions", "k_center")
+    acquire = Acquisitions(target=acquire, source=None)
     options = {"initial": 4, "per_round": 3, "purchases": 2, **options}
     return plugins.load("policies", "single", acquire, np.zeros(40, bool), **options)
 
 
-def _go(world, policy, key, lab=LAB):
+def _go(world, policy, key):
     actions = world.actions()
     experiment = world.saved
     if experiment is None:
-        experiment = rounds.begin(actions, lab, policy, Train(0, 1.0), (5, 40), key)
-    return rounds.run(experiment, actions, lab, policy, key)
+        experiment = rounds.begin(actions, policy, Train(0, 1.0), (5, 40), key)
+    return rounds.run(experiment, actions, policy, key)
 
 
 def test_order_of_a_run(key):
@@ -141,7 +145,9 @@ def test_order_of_a_run(key):
     assert done.pools.target.sum() == 10
     places = [row[:2] for row in world.rows]
     one_round = [*range(1, STEPS + 2)]
-    expected = [(r, s) for r in range(3) for s in (-1, *one_round)]
+    expected = [
+        (r, s) for r in range(3) for s in ((-1, 0) if r else (-1,)) + (*one_round,)
+    ]
     assert places == expected
 
 
@@ -157,7 +163,7 @@ def test_to_the_letter_the_last_purchase_is_not_trained_on(key):
     world = World()
     done = _go(world, _policy(final_training=False), key)
     assert done.pools.target.sum() == 10
-    assert world.rows[-1][:2] == (2, -1)
+    assert [row[:2] for row in world.rows[-2:]] == [(2, -1), (2, 0)]
     assert max(row[0] for row in world.rows if row[1] > 0) == 1
 
 
@@ -197,7 +203,8 @@ def test_rows_are_of_the_last_weights_and_all_that_follows_of_the_chosen(key):
         return Train(0, train.variables)
 
     world.restart = restart
-    done = _go(world, _policy(), key, LAB._replace(sweep=sweep))
+    world.lab = lambda label: LAB._replace(sweep=sweep)
+    done = _go(world, _policy(), key)
     best, last = [], []
     for number in range(3):
         weights = [row[2] for row in world.rows if row[0] == number and 0 < row[1] <= 4]
@@ -230,6 +237,7 @@ def test_every_selection_has_a_key_of_its_own(key):
         return plugins.load("acquisitions", "random")(evidence, taken, budget, key)
 
     options = {"initial": 0, "per_round": 3, "purchases": 3}
+    acquire = Acquisitions(target=acquire, source=None)
     policy = plugins.load("policies", "single", acquire, np.zeros(40, bool), **options)
     _go(World(), policy, key)
     _go(World(), policy, jax.random.key(1))

@@ -59,23 +59,34 @@ def make(*, features: str = "embedding") -> Acquire:
     """Greedy k-center on the encoder's embedding, labelled rows as first centres.
 
     Args:
-      features: "embedding" (as the encoder gives it; the paper's) or "normalized"
-        (divided by its norm, as the classifiers of MME see it).
+      features: "embedding" (as the encoder gives it; the paper's), "normalized"
+        (divided by its norm, as MME's cosine classifier sees it) or "head" (what the
+        last layer of the classifier sees: the output "classifier.features").
 
     Raises:
       InputError: unknown `features`.
     """
-    valid = ("embedding", "normalized")
+    valid = ("embedding", "normalized", "head")
     errors.check_choice("acquisitions.k_center.features", features, valid)
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
         del key
-        points = jnp.asarray(evidence.embedding)
-        if features == "normalized":
-            points = ops.normalize(points)
-        return k_center(points, np.flatnonzero(taken), budget)
+        return k_center(_points(evidence, features), np.flatnonzero(taken), budget)
 
     return acquire
+
+
+def _points(evidence: Evidence, features: str) -> jax.Array:
+    if features != "head":
+        points = jnp.asarray(evidence.embedding)
+        return ops.normalize(points) if features == "normalized" else points
+    if "classifier.features" not in evidence.outputs:
+        raise errors.InputError(
+            "acquisitions.k_center.features='head' needs the output "
+            "'classifier.features', what the classifier's last layer sees, and the "
+            "evidence has none."
+        )
+    return jnp.asarray(evidence.outputs["classifier.features"])
 
 
 def _check(points: jax.Array, chosen: np.ndarray, budget: int) -> None:

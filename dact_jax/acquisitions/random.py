@@ -6,6 +6,8 @@ import numpy as np
 from dact_jax import pool
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
+BLIND = True  # it looks at no evidence
+
 
 def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
     """Uniformly drawn rows without replacement; the score is 0.

@@ -4,13 +4,15 @@ Each maps Features to float32[..., K]. `reverse` is the strength of the gradient
 reversal at the place where the paper has it; None: none. `on` names the head whose
 output it reads instead of the embedding, `beside` the one whose output comes with it
 as `Features.logits`. A head named `BOTTLENECK` belongs to the
-encoding: what it returns is the embedding that all other heads see.
+encoding: what it returns is the embedding that all other heads see. Classifiers sow
+what their last layer sees, which `Model.head` returns for "<name>.features".
 """
 
 from typing import Literal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from dact_jax import ops
 from dact_jax.models import conv
@@ -21,6 +23,7 @@ Initial = Literal["torch", "xavier"] | float
 Strength = jax.Array | float | None
 
 BOTTLENECK = "bottleneck"
+SEEN = "features"  # what the last layer sees, in the collection "intermediates"
 
 
 class Linear(nn.Module):
@@ -36,9 +39,9 @@ class Linear(nn.Module):
     ) -> jax.Array:
         """float32[..., F] -> float32[..., num_classes]."""
         del train
-        return _dense(
-            _reverse(features.embedding, reverse), self.num_classes, self.initial
-        )
+        x = _reverse(features.embedding, reverse)
+        self.sow("intermediates", SEEN, x)
+        return _dense(x, self.num_classes, self.initial)
 
 
 class Cosine(nn.Module):
@@ -58,6 +61,7 @@ class Cosine(nn.Module):
         """float32[..., F] -> float32[..., num_classes]."""
         del train
         x = ops.normalize(_reverse(features.embedding, reverse))
+        self.sow("intermediates", SEEN, x)
         return _dense(x, self.num_classes, use_bias=False) / self.temperature
 
 
@@ -84,6 +88,7 @@ class TwoLayer(nn.Module):
         x = features.embedding
         x = _dense(x, self.width or x.shape[-1], name="fc1")
         x = ops.normalize(_reverse(x, reverse))
+        self.sow("intermediates", SEEN, x)
         x = _dense(x, self.num_classes, use_bias=False, name="fc2")
         return x / self.temperature
 
@@ -187,6 +192,40 @@ class ClasswiseDiscriminator(nn.Module):
             self.hidden, self.dropout, self.deviations, not train, name="each"
         )
         return perceptrons(_reverse(x, reverse))
+
+
+class LossPredictor(nn.Module):
+    """The loss prediction module of Yoo & Kweon (CVPR 2019), figure 2.
+
+    Reads the taps, which are the spatial means of the encoder's stages already, and
+    not the embedding. Each passes a linear map and a rectification; one more linear
+    map of all of them, joined, is the predicted loss. Reversal is before the first.
+
+    Attributes:
+      width: outputs of each stage's linear map.
+      judges: what it is a judgement of.
+    """
+
+    width: int = 128
+    judges: Literal["loss"] = "loss"
+
+    @nn.compact
+    def __call__(
+        self, features: Features, *, reverse: Strength = None, train: bool = False
+    ) -> jax.Array:
+        """taps float32[..., C_l] -> float32[...].
+
+        Raises:
+          ValueError: the encoder has no taps.
+        """
+        del train
+        if not features.taps:
+            raise ValueError("the loss predictor reads taps, and the encoder has none")
+        stages = [
+            nn.relu(_dense(_reverse(tap, reverse), self.width, name=f"fc{stage}"))
+            for stage, tap in enumerate(features.taps, 1)
+        ]
+        return _dense(jnp.concatenate(stages, -1), 1, name="linear")[..., 0]
 
 
 class _Perceptron(nn.Module):

@@ -63,5 +63,7 @@ class LeNet(nn.Module):
         init = conv.uniform(x.shape[-1])
         x = nn.Dense(self.width, kernel_init=init, bias_init=init, name="fc1")(x)
         feature = nn.relu(x)
+        for x in (first, second):
+            self.sow("intermediates", "maps", x)
         taps = (first.mean((1, 2)), second.mean((1, 2)), feature)
         return drop()(feature), taps

@@ -3,11 +3,13 @@
 An encoder is a flax module that knows no domains: `__call__(images, *, train)` maps
 float32[B, h, w, C] to (embedding float32[B, F], taps). All streams of a call pass it
 as one batch; only its `norm.BatchNorm` layers tell them apart, by the rows of terms
-that they are given.
+that they are given. It may `sow` its stages' maps, in order, as "maps" in the
+collection "intermediates".
 """
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dact_jax import keys
-from dact_jax.models.heads import BOTTLENECK
+from dact_jax.models.heads import BOTTLENECK, SEEN
 from dact_jax.types import Features, Key, Model, Variables
 
 ENCODER = "encoder"
@@ -53,6 +55,7 @@ def make_model(
         jax.jit(init, static_argnums=1),  # computes no features: nothing returns them
         functools.partial(_encode, encoder, heads, num_norms),
         functools.partial(_head, heads),
+        functools.partial(_maps, encoder, num_norms),
     )
 
 
@@ -96,12 +99,8 @@ def _encode(
 ) -> tuple[Features, Variables]:
     _check(images, domains, num_norms, train)
     rows = np.asarray(domains if num_norms > 1 else [0], np.int32)
-    stats = jax.tree.map(lambda leaf: leaf[rows], variables.stats)
-    norm = jax.tree.map(
-        lambda leaf: leaf[rows if len(leaf) == num_norms else 0 * rows], variables.norm
-    )
     outputs, updated = encoder.apply(
-        {"params": variables.params[ENCODER], "norm": norm, "stats": stats},
+        _of_rows(variables, rows, num_norms),
         _interleave(images),
         train=train,
         mutable=["stats"],
@@ -121,6 +120,34 @@ def _encode(
     return features, variables._replace(stats=stats)
 
 
+def _maps(
+    encoder: nn.Module,
+    num_norms: int,
+    variables: Variables,
+    images: jax.Array,
+    domain: int,
+) -> tuple[jax.Array, ...]:
+    """What the encoder sows under "maps", stage by stage."""
+    _check(images[None], (domain,), num_norms, train=False)
+    rows = np.asarray([domain if num_norms > 1 else 0], np.int32)
+    _, found = encoder.apply(
+        _of_rows(variables, rows, num_norms),
+        images,
+        train=False,
+        mutable=["intermediates"],
+    )
+    return found.get("intermediates", {}).get("maps", ())
+
+
+def _of_rows(variables: Variables, rows: np.ndarray, num_norms: int) -> dict[str, Any]:
+    """The encoder's collections, with these rows of norm: one, or one a stream."""
+    stats = jax.tree.map(lambda leaf: leaf[rows], variables.stats)
+    norm = jax.tree.map(
+        lambda leaf: leaf[rows if len(leaf) == num_norms else 0 * rows], variables.norm
+    )
+    return {"params": variables.params[ENCODER], "norm": norm, "stats": stats}
+
+
 def _head(
     heads: Heads,
     variables: Variables,
@@ -132,9 +159,29 @@ def _head(
 ) -> jax.Array:
     if name == BOTTLENECK:  # it ran in encode
         return features.embedding
+    if name.endswith(f".{SEEN}"):
+        return _seen(heads, variables, name.removesuffix(f".{SEEN}"), features)
     inputs = _inputs(heads, variables, name, features, key)
     train = key is not None
     return _apply(heads, variables, name, inputs, train=train, key=key, reverse=reverse)
+
+
+def _seen(
+    heads: Heads, variables: Variables, name: str, features: Features
+) -> jax.Array:
+    """float32[S, B, ...], what a head's last layer sees, in evaluation mode."""
+    sown = {}
+    if name != BOTTLENECK:
+        inputs = _inputs(heads, variables, name, features, None)
+        params = {"params": variables.params[name]}
+        _, updated = heads[name].apply(params, inputs, mutable=["intermediates"])
+        sown = updated.get("intermediates", {})
+    if SEEN not in sown:
+        raise ValueError(
+            f"head {name!r} ({type(heads[name]).__name__}) has no features: only "
+            "Linear, Cosine and TwoLayer say what their last layer sees"
+        )
+    return sown[SEEN][0]
 
 
 def _inputs(

@@ -104,6 +104,7 @@ class ResNet(nn.Module):
                     norm.BatchNorm,
                     name=f"layer{stage + 1}_{index}",
                 )(x, train=train)
+            self.sow("intermediates", "maps", x)
             taps.append(x.mean((1, 2)))
         return taps[-1], tuple(taps)
 

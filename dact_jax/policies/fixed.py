@@ -3,7 +3,7 @@
 import numpy as np
 
 from dact_jax.types import (
-    Acquire,
+    Acquisitions,
     Key,
     Lab,
     Picked,
@@ -15,7 +15,7 @@ from dact_jax.types import (
 )
 
 
-def make(acquire: Acquire, labelled: np.ndarray) -> Policy:
+def make(acquire: Acquisitions, labelled: np.ndarray) -> Policy:
     """One round of training on all of the source and a given labelled target set.
 
     Args:

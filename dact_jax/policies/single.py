@@ -1,5 +1,8 @@
 """S_AcT (Liu et al., Algorithm 1): buy target labels round by round."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import numpy as np
 
@@ -7,6 +10,7 @@ from dact_jax import errors, keys
 from dact_jax.types import (
     TARGET,
     Acquire,
+    Acquisitions,
     Evidence,
     Key,
     Lab,
@@ -20,7 +24,7 @@ from dact_jax.types import (
 
 
 def make(
-    acquire: Acquire,
+    acquire: Acquisitions,
     labelled: np.ndarray,
     *,
     initial: int = 10,
@@ -33,7 +37,7 @@ def make(
     Table 6 of the paper: |T_l| = initial + purchases * per_round.
 
     Args:
-      acquire: ranks the target pool; k_center gives S_AcT, random gives S_RT.
+      acquire: the target's ranks the pool; k_center gives S_AcT, random gives S_RT.
       labelled: bool[N_t], target samples whose labels come for free at the start.
       initial: size of the random first set T_l.
       per_round: B_t, labels bought after a round of training.
@@ -46,29 +50,55 @@ def make(
       InputError: a negative number; from `init`, more labels than can be bought, or
         no unlabelled image left.
     """
-    for name, value in {
-        "initial": initial,
-        "per_round": per_round,
-        "purchases": purchases,
-    }.items():
+    buy = Budget("policies.single", initial, per_round, purchases)
+    init, select = buying(acquire.target, labelled, buy)
+    num_rounds = max(1, purchases + final_training)
+    return Policy(init, select, num_rounds, num_selections=purchases)
+
+
+class Budget(NamedTuple):
+    """Target labels: some at random, then some by acquisition, so many times."""
+
+    name: str  # of the policy, for what a user is told
+    initial: int
+    per_round: int
+    purchases: int
+
+
+def buying(
+    acquire: Acquire, labelled: np.ndarray, budget: Budget
+) -> tuple[
+    Callable[[Lab, int, int, Key], Selection],
+    Callable[[Lab, Variables, Pools, PyTree, Key], Selection],
+]:
+    """The (init, select) of S_AcT, with which other policies buy too.
+
+    Args:
+      acquire: ranks the target pool.
+      labelled: bool[N_t], target samples whose labels come for free at the start.
+      budget: checked at once, and against the pool by `init`.
+
+    Raises:
+      InputError: a negative number.
+    """
+    name, initial, per_round, purchases = budget
+    for field, value in list(budget._asdict().items())[1:]:
         if value < 0:
-            raise errors.InputError(
-                f"policies.single.{name}={value} must not be negative."
-            )
+            raise errors.InputError(f"{name}.{field}={value} must not be negative.")
 
     def init(lab: Lab, num_source: int, num_target: int, key: Key) -> Selection:
         free = np.flatnonzero(lab.buyable & ~labelled)
         total = initial + purchases * per_round
         if total > free.size:
             raise errors.InputError(
-                f"policies.single asks for {initial} + {purchases} x {per_round} = "
-                f"{total} target labels, but only {free.size} of the {num_target} "
-                "target images can be labelled: lower initial, per_round or purchases."
+                f"{name} asks for {initial} + {purchases} x {per_round} = {total} "
+                f"target labels, but only {free.size} of the {num_target} target "
+                "images can be labelled: lower initial, per_round or purchases."
             )
         if total + labelled.sum() >= num_target:
             raise errors.InputError(
-                f"policies.single would label all {num_target} target images and leave "
-                "none to adapt to: lower initial, per_round or purchases."
+                f"{name} would label all {num_target} target images and leave none to "
+                "adapt to: lower initial, per_round or purchases."
             )
         drawn = np.asarray(jax.random.permutation(keys.key(key, "initial"), free.size))
         first = free[drawn[:initial]]
@@ -93,11 +123,13 @@ def make(
         target = pools.target.copy()
         target[row] = True
         return Selection(
-            pools._replace(target=target), memory, {"target": picked._replace(row=row)}
+            pools._replace(target=target),
+            memory,
+            {"target": picked._replace(row=row)},
+            found={"line": "buy target labels", "labels_target": int(target.sum())},
         )
 
-    num_rounds = max(1, purchases + final_training)
-    return Policy(init, select, num_rounds, num_selections=purchases)
+    return init, select
 
 
 def take(evidence: Evidence, rows: np.ndarray) -> Evidence:
