@@ -26,8 +26,8 @@ from dact_jax import (
     rounds,
     workdir,
 )
-from dact_jax.types import Experiment
-from experiments import runs
+from dact_jax.types import Experiment, Pools, Task
+from experiments import picked, runs
 
 Fields = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -66,27 +66,46 @@ TENTH = {
     for name in (
         "r_act, brier, tenth",
         "d_act, pair, brier, tenth",
-        "d_act, pred, cross_entropy, tenth",
-        "d_act, actual, cross_entropy, tenth",
+    )
+}
+# Not the paper's: the lowest of each class, so that N has the classes of the source.
+BY_CLASS = {
+    f"d_act, {score}, {loss}, {classes}": (
+        "d_act",
+        {
+            "methods.loss_prediction.target_loss": loss,
+            "acquisitions.predicted_loss.score": score,
+            "acquisitions.predicted_loss.classes": classes,
+        },
+    )
+    for score, loss, classes in (
+        ("pair", "brier", "proportional"),
+        ("pair", "brier", "balanced"),
+        ("pred", "brier", "proportional"),
+        ("actual", "brier", "proportional"),
     )
 }
 # The best buyer found, with a chosen source.
 WITH_CLUE = {
     f"{name}, clue": (preset, {**fields, "acquisition": "clue"})
-    for name, (preset, fields) in CHOOSING.items()
-    if name in ("r_act, brier", "d_act, pair, brier", "d_act, pred, cross_entropy")
+    for name, (preset, fields) in {**CHOOSING, **BY_CLASS}.items()
+    if name
+    in ("r_act, brier", "d_act, pair, brier", "d_act, pair, brier, proportional")
 }
 METHODS: Mapping[str, tuple[str, Fields]] = {
     **BUYING,
     **CHOOSING,
     **TENTH,
+    **BY_CLASS,
     **WITH_CLUE,
 }
 
 
 class Table(NamedTuple):
-    config: str  # path of a config file
-    tasks: Mapping[str, Fields]  # name -> fields of the task and the table
+    title: str  # of its page
+    command: str  # that makes it
+    # name -> path of a config file, and fields of the task and the table
+    tasks: Mapping[str, tuple[str, Fields]]
     methods: Sequence[str]  # of METHODS, in order
     seeds: Iterable[int]
     results: pathlib.Path  # <results>.json has a row a run
@@ -104,9 +123,8 @@ def fill(table: Table) -> None:
         if (method, task, seed) in done:
             continue
         row = {"method": method, "task": task, "seed": seed}
-        done[method, task, seed] = row | run(
-            table.config, method, {**table.tasks[task], "seed": seed}
-        )
+        config, fields = table.tasks[task]
+        done[method, task, seed] = row | run(config, method, {**fields, "seed": seed})
         runs.write(table.results.with_suffix(".json"), done.values())
         last = done[method, task, seed]["test_accuracy"][-1]
         print(f"seed {seed}, {task}, {method}: {100 * last:.1f} %", flush=True)
@@ -125,7 +143,7 @@ def run(config: str, method: str, fields: Fields) -> dict[str, Any]:
     Args:
       config: path of a config file.
       method: of METHODS.
-      fields: of task, table and seed; "tenth" and "half" are not fields but say how
+      fields: of task, table and seed; "half" and "tenth" are not fields but say how
         many source samples are chosen each time.
     """
     preset, differs = METHODS[method]
@@ -136,23 +154,22 @@ def run(config: str, method: str, fields: Fields) -> dict[str, Any]:
     share = "tenth" if "tenth" in method else "half"
     made.policies.dual.source_per_round = sizes[share]
     with tempfile.TemporaryDirectory() as folder:
-        experiment = _finish(made, pathlib.Path(folder))
+        experiment, task = _finish(made, pathlib.Path(folder))
         rows = workdir.read(pathlib.Path(folder))
-    return _summary(rows, experiment, made)
+    return _summary(rows, experiment) | looks(experiment.pools, task)
 
 
-def _finish(config: Any, folder: pathlib.Path) -> Experiment:
+def _finish(config: Any, folder: pathlib.Path) -> tuple[Experiment, Task]:
     made, _ = build.build(config)
     nowhere = checkpoint.Store(lambda tree: None, lambda like: None, lambda: None)
     quiet = progress.Show(lambda *args: None, lambda row: None)
     act = engine.actions(made, nowhere, folder, quiet)
     with contextlib.redirect_stdout(io.StringIO()):
-        return rounds.run(engine.begin(made, act), act, made.policy, made.key)
+        done = rounds.run(engine.begin(made, act), act, made.policy, made.key)
+    return done, made.task
 
 
-def _summary(
-    rows: Sequence[Row], experiment: Experiment, config: Any
-) -> dict[str, Any]:
+def _summary(rows: Sequence[Row], experiment: Experiment) -> dict[str, Any]:
     ends = [row for row in rows if row["event"] == "round"]
     chosen = [row for row in rows if row["event"] == "select"]
     decided = [row for row in chosen if "branch" in row]
@@ -164,13 +181,37 @@ def _summary(
         "labels": [row["labels_target"] for row in ends],
         "test_accuracy": [row["test_accuracy"] for row in ends],
         "test_mean_class_accuracy": [row["test_mean_class_accuracy"] for row in ends],
-        "labels_per_class": list(ends[-1]["labels_per_class"].values()),
         "source_samples": ends[-1]["source_samples"],
         "source_pool": ends[-1]["source_pool"],
         "branches": dict(collections.Counter(row["branch"] for row in decided)),
         "target_rows": np.flatnonzero(experiment.pools.target).tolist(),
         "seconds": round(sum(row["seconds"] for row in ends), 2),
         "seconds_selection": spent,
+    }
+
+
+def looks(pools: Pools, task: Task) -> dict[str, Any]:
+    """How picks differ from what they were picked from: columns of a row.
+
+    `source_variation` and `target_variation`: total variation of the classes of N and
+    all of the source, of T_l and all of its pool; `source_to_target`, of N and the
+    target's pool; `unseen_classes`, without a bought label; `target_apart`, see
+    `picked.apart`, mean over T_l.
+    """
+    source, target = (
+        np.asarray(domain.train.label) for domain in (task.source, task.target)
+    )
+
+    def count(label: np.ndarray) -> np.ndarray:
+        return np.bincount(label[label >= 0], minlength=len(task.class_names))
+
+    kept, bought = count(source[pools.source]), count(target[pools.target])
+    return {
+        "source_variation": round(picked.variation(kept, count(source)), 4),
+        "source_to_target": round(picked.variation(kept, count(target)), 4),
+        "target_variation": round(picked.variation(bought, count(target)), 4),
+        "unseen_classes": int((bought == 0).sum()),
+        "target_apart": round(float(picked.apart(task.target)[pools.target].mean()), 4),
     }
 
 

@@ -62,9 +62,11 @@ def main(argv: Sequence[str]) -> None:
     """Runs what is missing and writes the table."""
     del argv
     logging.set_verbosity(logging.WARNING)
+    found = tasks(_DATA.value)
     table = choices.Table(
-        config="configs/embeddings.py",
-        tasks=tasks(_DATA.value),
+        title="PACS embeddings: what to label and what to keep",
+        command="python -m experiments.choices_table --data_dir=data/pacs_features",
+        tasks={name: ("configs/embeddings.py", found[name]) for name in found},
         methods=_METHODS.value.split(";") if _METHODS.value else [*choices.METHODS],
         seeds=range(_FIRST.value, _FIRST.value + _SEEDS.value),
         results=pathlib.Path(_RESULTS.value),

@@ -251,3 +251,34 @@ def test_bad_options_are_refused():
         with pytest.raises(errors.InputError, match=r"margin=.* must be 0 or more"):
             predicted_loss.make(margin=margin)
     assert predicted_loss.NEEDS == ("predicted_loss",)
+
+
+def test_classes_come_in_proportion_or_equally_often(key):
+    """Class 0 has the six lowest losses of nine; 1 has two, 2 one."""
+    label = np.array([0, 0, 0, 0, 0, 0, 1, 1, 2])
+    loss = np.arange(9, dtype=np.float32)
+    found = evidence(loss, loss)._replace(label=label)
+    nobody = np.zeros(9, bool)
+
+    def pick(classes, budget, score="actual"):
+        acquire = predicted_loss.make(score=score, classes=classes)
+        return acquire(found, nobody, budget, key)
+
+    assert pick("any", 4).row.tolist() == [0, 1, 2, 3]
+    assert pick("balanced", 4).row.tolist() == [0, 6, 8, 1]
+    assert pick("balanced", 6).row.tolist() == [0, 6, 8, 1, 7, 2]
+    assert label[pick("proportional", 9).row][:1] == [0]
+    # Of three rows, two of the class that is two thirds of the pool.
+    assert label[pick("proportional", 3).row].tolist() == [0, 0, 1]
+    assert sorted(pick("proportional", 9).row.tolist()) == list(range(9))
+    for classes, read in (("any", 0), ("balanced", 9), ("proportional", 9)):
+        assert pick(classes, 2, "pred").labels_read == read
+
+
+def test_classes_need_labels(key):
+    loss = np.arange(5, dtype=np.float32)
+    acquire = predicted_loss.make(score="pred", classes="balanced")
+    with pytest.raises(errors.InputError, match=r"classes='balanced' needs the labels"):
+        acquire(evidence(loss, loss), np.zeros(5, bool), 2, key)
+    with pytest.raises(errors.InputError, match=r"predicted_loss\.classes='all'"):
+        predicted_loss.make(classes="all")

@@ -172,7 +172,7 @@ def test_the_best_by_validation_go_on_and_the_row_is_of_the_last(
     second = [(0.3, 0.1), (0.2, 0.3), (0.1, 0.2), (0.7, 0.4)]
     given = _script(monkeypatch, *first, *second)
     swept, begun, told = [], [], []
-    store = checkpoint.Store(lambda number, tree: None, None, None)
+    store = checkpoint.Store(lambda tree: None, None, None)
     show = progress.Show(lambda *args: None, told.append)
     act = engine.actions(made, store, tmp_path, show)
     lab = engine.lab(made)
@@ -188,8 +188,7 @@ def test_the_best_by_validation_go_on_and_the_row_is_of_the_last(
 
     done = rounds.run(
         engine.begin(made, act),
-        act._replace(restart=restart),
-        lab._replace(sweep=sweep),
+        act._replace(restart=restart, lab=lambda label: lab._replace(sweep=sweep)),
         made.policy,
         made.key,
     )
@@ -222,7 +221,7 @@ def test_the_last_go_on_by_default(made, tmp_path, monkeypatch):
     evaluation = made.evaluation._replace(keep="last")
     run = made._replace(evaluation=evaluation)
     given = _script(monkeypatch, *[(0.5, 0.9), *[(0.4, 0.1)] * 3])
-    store = checkpoint.Store(lambda number, tree: None, None, None)
+    store = checkpoint.Store(lambda tree: None, None, None)
     show = progress.Show(lambda *args: None, lambda row: None)
     act = engine.actions(run, store, tmp_path, show)
     first = engine.begin(run, act)
@@ -268,7 +267,7 @@ def test_killed_between_evaluations_the_best_weights_and_the_rows_are_the_same(
 
     def rows(place):
         return [
-            {name: value for name, value in row.items() if name != "seconds"}
+            {k: value for k, value in row.items() if not k.startswith("seconds")}
             for row in workdir.read(place)
         ]
 

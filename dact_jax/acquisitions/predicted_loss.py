@@ -17,9 +17,12 @@ from dact_jax.types import Acquire, Evidence, Key, Picked
 NEEDS = ("predicted_loss",)  # heads that it reads besides the classifier
 
 Score = Literal["pair", "mean_pair", "pred", "actual", "absdiff"]
+Classes = Literal["any", "proportional", "balanced"]
 
 
-def make(*, score: Score = "pair", margin: float = 1.0) -> Acquire:
+def make(
+    *, score: Score = "pair", margin: float = 1.0, classes: Classes = "any"
+) -> Acquire:
     """The rows of lowest score among those not taken.
 
     Ties go to the lower predicted loss, then to the lower row. In large pools the
@@ -32,15 +35,21 @@ def make(*, score: Score = "pair", margin: float = 1.0) -> Acquire:
         "mean_pair": the mean of its ranking loss with each other row;
         "pred": lhat; "actual": l; "absdiff": |lhat - l|.
       margin: epsilon of the ranking loss.
+      classes: "any", the lowest of all rows (the paper's), which may be of few classes;
+        "proportional", the lowest of each class, as many as it has a share of the free
+        rows; "balanced", as many of each class as of any other, while it has some.
 
     Returns:
       An acquisition that reads the outputs "predicted_loss" and, but for "pred",
-      "actual_loss", float32[N] each: it looks at the label of every free row.
+      "actual_loss", float32[N] each: it looks at the label of every free row. So it
+      does where classes count.
 
     Raises:
       InputError: an option is unknown or out of its range.
     """
-    errors.check_choice("acquisitions.predicted_loss.score", score, get_args(Score))
+    name = "acquisitions.predicted_loss"
+    errors.check_choice(f"{name}.score", score, get_args(Score))
+    errors.check_choice(f"{name}.classes", classes, get_args(Classes))
     if not (margin >= 0 and math.isfinite(margin)):
         raise errors.InputError(
             f"acquisitions.predicted_loss.margin={margin} must be 0 or more, and "
@@ -63,11 +72,16 @@ def make(*, score: Score = "pair", margin: float = 1.0) -> Acquire:
         seed = np.asarray(jax.random.key_data(key))
         order = np.random.default_rng(seed).permutation(free.size)
         value = scores(score, predicted, actual, order=order, margin=margin)
-        first = ranked(value, predicted)[:budget]
+        first = ranked(value, predicted)
+        if classes != "any":
+            label = _labels(evidence, classes)[free]
+            first = spread(first, label, proportional=classes == "proportional")
+        first = first[:budget]
+        looked = actual is not None or classes != "any"
         return Picked(
             free[first],
             value[first].astype(np.float32),
-            labels_read=0 if actual is None else free.size,
+            labels_read=free.size if looked else 0,
         )
 
     return acquire
@@ -113,6 +127,34 @@ def ranked(value: np.ndarray, predicted: np.ndarray) -> np.ndarray:
       predicted: float[n], lhat.
     """
     return np.lexsort((np.arange(value.size), predicted, value))
+
+
+def spread(order: np.ndarray, label: np.ndarray, *, proportional: bool) -> np.ndarray:
+    """int[n], rows in an order whose every beginning holds all classes alike.
+
+    Args:
+      order: int[n], rows by what they are ranked by; kept within a class.
+      label: int[n], of the rows 0 .. n - 1.
+      proportional: classes come as often as they are in `label`; else equally often, a
+        class that is used up no more.
+    """
+    label = label[order]
+    grouped = np.argsort(label, kind="stable")
+    _, first, count = np.unique(label[grouped], return_index=True, return_counts=True)
+    place = np.empty(label.size)
+    place[grouped] = np.arange(label.size) - np.repeat(first, count) + 0.5
+    if proportional:
+        place[grouped] /= np.repeat(count, count)
+    return order[np.argsort(place, kind="stable")]
+
+
+def _labels(evidence: Evidence, classes: str) -> np.ndarray:
+    if evidence.label is None:
+        raise errors.InputError(
+            f"acquisitions.predicted_loss.classes={classes!r} needs the labels of the "
+            "pool, which only the source has; 'any' does not."
+        )
+    return np.asarray(evidence.label)
 
 
 def _pair(
