@@ -31,15 +31,14 @@ _RESULTS = flags.DEFINE_string(
 )
 
 POOL = 10_000
-METHODS = (  # the paper's; and what the table of embeddings speaks for
+METHODS = (  # the paper's; and those that the table of embeddings speaks for
     "s_act",
     "s_rt",
     "r_act, brier",
     "d_act, pair, brier",
-    "d_act, pred, brier",
     "d_act, pair, brier, proportional",
     "clue",
-    "r_act, brier, clue",
+    "d_act, pair, brier, proportional, clue",
 )
 SHARED: choices.Fields = {
     "train.steps": 200,

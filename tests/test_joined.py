@@ -1,0 +1,56 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dact_jax.data import joined
+
+
+def _pools():
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 255, (3, 4, 4, 1)).astype(np.uint8)
+    return first, rng.integers(0, 255, (5, 4, 4, 1)).astype(np.uint8)
+
+
+def test_two_pools_on_the_device_stay_there():
+    first, second = _pools()
+    both = joined.join(jnp.asarray(first), jnp.asarray(second))
+    assert isinstance(both, jax.Array)
+    np.testing.assert_array_equal(both, np.concatenate([first, second]))
+
+
+@pytest.mark.parametrize("device", ["first", "second", "none"])
+def test_rows_are_read_where_they_lie(device):
+    first, second = _pools()
+    expected = np.concatenate([first, second])
+    both = joined.join(
+        jnp.asarray(first) if device == "first" else first,
+        jnp.asarray(second) if device == "second" else second,
+    )
+    assert not isinstance(both, jax.Array)
+    assert both.shape == (8, 4, 4, 1)
+    assert (len(both), both.dtype) == (8, np.uint8)
+    for rows in ([7, 0, 3, 3, 2], [0, 1], [4], [], slice(None)):
+        index = rows if isinstance(rows, slice) else np.asarray(rows, np.int32)
+        np.testing.assert_array_equal(both[index], expected[index])
+
+
+def test_only_the_rows_asked_for_are_read():
+    first, second = _pools()
+
+    class Files:
+        """Images that are decoded when asked for."""
+
+        dtype, shape, read = np.dtype(np.uint8), (5, 4, 4, 1), ()
+
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, rows):
+            self.read = (*self.read, *rows.tolist())
+            return second[rows]
+
+    files = Files()
+    found = joined.join(first, files)[np.array([1, 6, 4])]
+    np.testing.assert_array_equal(found, np.stack([first[1], second[3], second[1]]))
+    assert files.read == (3, 1)
