@@ -11,6 +11,14 @@ Row = Mapping[str, Any]
 
 _MOST_TICKS = 12  # more label counts than that and their ticks would touch
 _LINES = (("test", "test_accuracy", "o-"), ("validation", "val_accuracy", "s--"))
+_MARKERS = (
+    ("round: test", "test_accuracy", "o"),
+    ("round: validation", "val_accuracy", "s"),
+)
+_TRIALS = (
+    ("trial on N alone: validation", "accuracy_source", "^-"),
+    ("trial on $T_l$ alone: validation", "accuracy_target", "v:"),
+)
 
 
 def by_labels(rounds: Sequence[Row], published: Reference) -> figure.Figure:
@@ -33,16 +41,23 @@ def by_labels(rounds: Sequence[Row], published: Reference) -> figure.Figure:
     return fig
 
 
-def by_source(rounds: Sequence[Row]) -> figure.Figure:
-    """Accuracy in % against the number of source samples in use, a marker a round.
+def by_source(rounds: Sequence[Row], decisions: Sequence[Row] = ()) -> figure.Figure:
+    """Accuracy in % against the number of source samples in use.
+
+    A marker a round, and a line of the trial networks of D_AcT: of those trained on the
+    source samples alone, and of those on the target labels that there were then.
 
     Args:
       rounds: rows with source_samples, test_accuracy and val_accuracy.
+      decisions: rows with source_samples, accuracy_source and accuracy_target.
     """
     fig, axes = _empty("source samples trained on")
     sizes = [row["source_samples"] for row in rounds]
-    _frame(axes, sizes, _plot(axes, sizes, rounds))
-    axes.xaxis.set_major_locator(_ticks(sizes))
+    shown = _plot(axes, sizes, rounds, _LINES if not decisions else _MARKERS)
+    tried = [row["source_samples"] for row in decisions]
+    shown += _plot(axes, tried, decisions, _TRIALS)
+    _frame(axes, sizes + tried, shown)
+    axes.xaxis.set_major_locator(_ticks(sizes + tried))
     return fig
 
 
@@ -68,10 +83,15 @@ def _empty(quantity: str) -> tuple[figure.Figure, axis.Axes]:
     return fig, axes
 
 
-def _plot(axes: axis.Axes, x: Sequence[int], rows: Sequence[Row]) -> list[float]:
+def _plot(
+    axes: axis.Axes,
+    x: Sequence[int],
+    rows: Sequence[Row],
+    lines: Sequence[tuple[str, str, str]] = _LINES,
+) -> list[float]:
     """The accuracies that are known, drawn; all of them in %."""
     shown: list[float] = []
-    for name, field, style in _LINES:
+    for name, field, style in lines:
         known = [
             (at, 100 * row[field])
             for at, row in zip(x, rows, strict=True)

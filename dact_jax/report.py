@@ -62,7 +62,7 @@ def write(
         _summary(rounds),
         _pretraining(rows),
         _curve(rows, rounds, published, files.curve),
-        _source_curve(rounds, folder),
+        _source_curve(rows, rounds, folder),
         ledger.costs(rows, keep=keep),
         ledger.decisions(rows),
         _rounds(rounds, train),
@@ -128,14 +128,22 @@ def _curve(
     return f"![Accuracy against {against}]({path.name})"
 
 
-def _source_curve(rounds: Sequence[Row], folder: pathlib.Path) -> str:
+def _source_curve(
+    rows: Sequence[Row], rounds: Sequence[Row], folder: pathlib.Path
+) -> str:
     """A picture where the source in use changed, otherwise how much of it was used."""
     sizes = {row["source_samples"] for row in rounds}
-    if len(sizes) > 1:
+    decisions = [row for row in rows if "accuracy_source" in row]
+    if len(sizes) > 1 or decisions:
         path = folder / "source_curve.png"
-        curves.by_source(rounds).savefig(path, dpi=150)
+        curves.by_source(rounds, decisions).savefig(path, dpi=150)
         shown = f"![Accuracy against source samples trained on]({path.name})"
-        if len({row["labels_target"] for row in rounds}) > 1:
+        if decisions:
+            shown += (
+                "\n\nTrials are the copies of the scoring network that Algorithm 2 "
+                "compares; rounds are those of the adapted classifier."
+            )
+        if len(sizes) > 1 and len({row["labels_target"] for row in rounds}) > 1:
             shown += (
                 "\n\nTarget labels were bought between these rounds too: this curve is "
                 "not the effect of the source alone."

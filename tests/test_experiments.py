@@ -3,10 +3,12 @@
 import json
 import pathlib
 
+import numpy as np
 import pytest
 
 from dact_jax import config as defaults
-from experiments import mnist_table, runs, unsupervised
+from dact_jax.types import Domain, Examples
+from experiments import choices, choices_page, mnist_table, picked, runs, unsupervised
 
 
 def _row(method, task, seed, accuracy):
@@ -88,3 +90,70 @@ def test_committed_rows_are_whole(name):
     tasks = {row.get("task") for row in rows}
     assert "source_only" in methods
     assert len(cells) == len(rows) == len(methods) * len(tasks) * len(seeds)
+
+
+def _choice(method, task, seed, last, **columns):
+    return {
+        "method": method,
+        "task": task,
+        "seed": seed,
+        "labels": [7, 14],
+        "test_accuracy": [last - 0.1, last],
+        "source_samples": 50,
+        "source_pool": 100,
+        "branches": {},
+        "seconds": 2.0,
+        "seconds_selection": {"training": 1.0, "scoring": 0.5, "selecting": 0.5},
+        **columns,
+    }
+
+
+CHOICES = [
+    _choice("s_act", "a", 0, 0.5, source_variation=0.2),
+    _choice("s_act", "b", 0, 0.7, source_variation=0.4),
+    _choice("s_act", "a", 1, 0.5),
+    _choice("s_act", "b", 1, 0.7),
+    _choice("clue", "a", 0, 0.6),
+    _choice("clue", "b", 0, 0.9),
+    _choice("clue", "a", 1, 0.4),
+    _choice("clue", "b", 1, 0.6),
+    _choice("d_act, pair, brier", "a", 0, 0.6, branches={"source": 3, "target": 1}),
+]
+
+
+def test_gaps_are_of_seeds_in_which_both_ran_on_all_tasks():
+    gaps = choices.gaps(CHOICES, "clue", "s_act", ["a", "b"])
+    assert gaps == {0: pytest.approx(15), 1: pytest.approx(-10)}
+    assert choices.gaps(CHOICES, "d_act, pair, brier", "s_act", ["a", "b"]) == {}
+
+
+def test_the_page_of_choices(tmp_path):
+    table = choices.Table("Title", "cmd", {"a": (), "b": ()}, (), (), tmp_path / "t")
+    runs.write(tmp_path / "t.json", CHOICES)
+    (tmp_path / "t_notes.md").write_text("What it means.\n")
+    choices_page.write(table)
+    text = (tmp_path / "t.md").read_text()
+    assert text.startswith("# Title\n\nMade by `cmd --seeds=2`.")
+    assert "with 14 target labels bought" in text
+    assert "| `clue` | 50.0 ± 14.1 | 75.0 ± 21.2 | 62.5 ± 17.7 |" in text
+    assert "| `clue` | +2.5 ± 17.7 (1/2) |" in text
+    assert "| `s_act` | 50.0 ± 0.0 | 60.0 ± 0.0 |" in text  # 7 and 14 labels
+    assert "| `s_act` | 50 % | 0.30 | - |" in text  # of the runs that say so
+    assert "| 75 % | 2.0 | 2.0 |" in text
+    assert text.endswith("What it means.\n")
+
+
+def test_total_variation_and_outliers():
+    assert picked.variation([1, 1], [5, 5]) == 0
+    assert picked.variation([2, 0], [0, 3]) == 1
+    assert picked.variation([3, 1], [1, 1]) == pytest.approx(0.25)
+    line = np.array([0, 1, 2, 3, 50], np.float32).reshape(5, 1, 1, 1)
+    domain = Domain("x", Examples(line, np.zeros(5)), None, None, np.arange(5))
+    assert picked.apart(domain).tolist() == [0, 0, 0, 0, 0.8]
+
+
+def test_every_row_of_choices_is_a_run(tmp_path):
+    for preset, fields in choices.METHODS.values():
+        config = defaults.load(f"configs/embeddings.py:preset={preset}")
+        for field in fields:
+            defaults.check_field(field, config)

@@ -314,6 +314,36 @@ def test_accuracy_is_drawn_against_the_source_where_it_changed(tmp_path):
     assert axes.get_xlabel() == "source samples trained on"
 
 
+def test_trials_of_algorithm_2_are_drawn_where_every_round_had_all_of_n(tmp_path):
+    fill(tmp_path, 2, source_samples=2000, source_pool=4000)
+    for size, accuracy in ((1000, 0.5), (2000, 0.75)):
+        row = {
+            "event": "select",
+            "round": 0,
+            "step": 0,
+            "iteration": size // 1000,
+            "branch": "source",
+            "accuracy_source": accuracy,
+            "accuracy_target": 0.25,
+            "source_samples": size,
+            "labels_target": 10,
+        }
+        workdir.append(tmp_path, [row])
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert "](source_curve.png)" in text
+    assert "Trials are the copies of the scoring network" in text
+    assert "not the effect of the source alone" not in text  # nothing else changed
+    rows = workdir.read(tmp_path)
+    decisions = [row for row in rows if "branch" in row]
+    rounds = [row for row in rows if row["event"] == "round"]
+    (axes,) = curves.by_source(rounds, decisions).axes
+    drawn = {line.get_label(): line for line in axes.lines}
+    on_n = drawn["trial on N alone: validation"]
+    assert list(on_n.get_xdata()) == [1000, 2000]
+    assert list(on_n.get_ydata()) == [50, 75]
+    assert list(drawn["round: test"].get_xdata()) == [2000, 2000]
+
+
 @pytest.mark.parametrize(
     ("pool", "told"),
     [
