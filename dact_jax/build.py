@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 import flax.linen as nn
 import jax
 import ml_collections
+import numpy as np
 
 from dact_jax import (
     build_checks,
@@ -22,13 +23,10 @@ from dact_jax.types import (
     TARGET,
     Acquisitions,
     BatchSizes,
-    Method,
     Model,
 )
 
 Config: TypeAlias = ml_collections.ConfigDict
-
-_HEAD_FEATURES = "classifier.features"  # what k_center may see as the pool's features
 
 
 def build(config: Config) -> tuple[Run, dict[str, str]]:
@@ -47,6 +45,13 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     encoder = _encoder(config)
     weights = _weights(config)
     acquire = _acquisitions(config)
+    for family, args in (  # whatever the data are
+        ("methods", (2,)),
+        ("policies", (acquire, np.zeros(1, bool))),
+    ):
+        _plugin(config, family, *args)
+    if config.policy == defaults.CHOOSES_SOURCE:
+        build_stages.predictor_method(config, 2)
 
     task, data = build_data.read(config)
     method = _plugin(config, "methods", len(task.class_names))
@@ -69,7 +74,9 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     schedule = _schedule(config)
     build_checks.check_losses(method, network, variables, schedule.sizes, shape)
     descent = build_stages.make_optimizer(config.train, len(method.losses))
-    forward = inference.make_forward(network, _outputs(config, method), center)
+    forward = inference.make_forward(
+        network, build_stages.outputs(config, config.acquisition, method), center
+    )
     run = Run(
         task=task,
         method=method,
@@ -92,14 +99,6 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
         predictor = build_stages.prediction(config, run, encoder, center)
         run = run._replace(prediction=predictor)
     return run, data
-
-
-def _outputs(config: Config, method: Method) -> tuple[str, ...]:
-    """What a forward pass gives besides the embedding."""
-    options = config.acquisitions[config.acquisition]
-    if options.get("features") == "head":
-        return *method.heads, _HEAD_FEATURES
-    return tuple(method.heads)
 
 
 def _acquisitions(config: Config) -> Acquisitions:

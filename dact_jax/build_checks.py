@@ -46,9 +46,12 @@ def check(config: Config) -> None:
     plugins.options("acquisitions", config.source_acquisition)
     if config.policy == defaults.CHOOSES_SOURCE:
         _check_predictor(config)
-    if config.model.num_norms > 1 and config.method == "source_only":
+    if config.model.num_norms > 1 and config.method in (
+        "source_only",
+        "loss_prediction",
+    ):
         raise errors.InputError(
-            "method 'source_only' trains no batch norm of the target: "
+            f"method {config.method!r} trains no batch norm of the target: "
             "set model.num_norms=1."
         )
     if config.model.shared_affine and config.model.num_norms == 1:
@@ -72,6 +75,13 @@ def check_method(config: Config, method: Method) -> None:
         raise errors.InputError(
             f"method {config.method!r} adapts a network that is trained already: set "
             "pretrain.steps, such as 500."
+        )
+    options = config.acquisitions[config.acquisition]
+    ranks_target = config.acquisition == "predicted_loss" and config.policy != "fixed"
+    if ranks_target and (options.score, options.classes) != ("pred", "any"):
+        raise errors.InputError(
+            "acquisition 'predicted_loss' ranks the target, whose labels nobody knows, "
+            "by acquisitions.predicted_loss.score='pred' and classes='any' only."
         )
     for head in plugins.needs("acquisitions", config.acquisition):
         # ALDA's discriminator judges labels: its outputs say nothing of domains.
@@ -136,6 +146,17 @@ def _check_predictor(config: Config) -> None:
     options = config.predictor
     if options.steps < 1:
         raise errors.InputError(f"predictor.steps={options.steps} must be 1 or more.")
+    if options.batch < 2 or options.batch % 2:
+        raise errors.InputError(
+            f"predictor.batch={options.batch} must be even, 2 or more: its loss is one "
+            "of pairs."
+        )
+    if config.data.labelled_list:
+        raise errors.InputError(
+            f"policy {config.policy!r} decides by T_v, which MME's list files hold "
+            "among the test images: leave data.labelled_list, val_list and "
+            "unlabeled_list empty."
+        )
     for head in plugins.needs("acquisitions", config.source_acquisition):
         if head != "predicted_loss":
             raise errors.InputError(

@@ -28,6 +28,7 @@ from dact_jax.types import BatchSizes, Method, Model, TrainState, Variables
 
 Config: TypeAlias = ml_collections.ConfigDict
 
+_HEAD_FEATURES = "classifier.features"  # what k_center may see as the pool's features
 _STAGE = ("optimizer", "learning_rate", "schedule", "momentum", "weight_decay")
 
 
@@ -62,10 +63,7 @@ def prediction(
 
     It starts from the run's first weights, before any training.
     """
-    options = dict(config.methods[defaults.PREDICTOR])
-    method = plugins.load(
-        "methods", defaults.PREDICTOR, len(run.task.class_names), **options
-    )
+    method = predictor_method(config, len(run.task.class_names))
     network = model.make_model(encoder, method.heads, 1)
     key = keys.key(run.key, "predictor")
     fresh = network.init(
@@ -74,13 +72,41 @@ def prediction(
     first = run.train.variables.params[model.ENCODER]
     params = {**fresh.params, model.ENCODER: first}
     inner = _stage(config, run, "predictor", method, network, params, center)
+    inner = inner._replace(
+        forward=inference.make_forward(
+            network, outputs(config, config.source_acquisition, method), center
+        )
+    )
     source, target = run.task.source, run.task.target
-    image = joined.join(source.train.image, target.train.image)
+    image = joined.join(
+        source.train.image, target.train.image, config.data.device_bytes
+    )
     both = source._replace(train=source.train._replace(image=image))
     return Prediction(
         inner._replace(task=run.task._replace(source=both)),
-        jax.jit(loss_prediction.TARGET_LOSSES[options["target_loss"]]),
+        jax.jit(
+            loss_prediction.TARGET_LOSSES[
+                config.methods[defaults.PREDICTOR].target_loss
+            ]
+        ),
     )
+
+
+def predictor_method(config: Config, num_classes: int) -> Method:
+    """The method that trains (P_t, P_l).
+
+    Raises:
+      InputError: one of its options is wrong.
+    """
+    options = dict(config.methods[defaults.PREDICTOR])
+    return plugins.load("methods", defaults.PREDICTOR, num_classes, **options)
+
+
+def outputs(config: Config, acquisition: str, method: Method) -> tuple[str, ...]:
+    """What a forward pass gives an acquisition besides the embedding."""
+    if config.acquisitions[acquisition].get("features") == "head":
+        return *method.heads, _HEAD_FEATURES
+    return tuple(method.heads)
 
 
 def _stage(

@@ -10,7 +10,7 @@ _EMBEDDING = (
     "network's embedding puts it: above by the two directions of largest variance "
     "(PCA), below by t-SNE, where only near neighbours mean something. Of a large pool "
     "a part is drawn, with more of the picked samples than their share. Classes count "
-    "from 0; more than 20 have no legend, but names in the picture of picked classes. "
+    "from 0; more than 20 have no legend. "
 )
 
 # File -> (heading, how to read it), in the order of the report.
@@ -18,7 +18,7 @@ CAPTIONS = {
     EMBEDDING_TARGET: (
         "Where the target's picks lie",
         _EMBEDDING.format(side="target")
-        + "On the right, what was picked stands out of all that is pale. Classes of "
+        + "Where some were picked, they stand out on the right. Classes of "
         "target samples whose label was not bought colour this picture and serve "
         "nothing else; a grey dot is a sample whose class nobody knows.",
     ),

@@ -132,7 +132,7 @@ def _pretrain() -> ml_collections.ConfigDict:
 
 
 def _predictor() -> ml_collections.ConfigDict:
-    """Training of D_AcT's loss predictor; what is not here is as in train."""
+    """Training of D_AcT's loss predictor; rates and schedules not here are train's."""
     predictor = ml_collections.ConfigDict()
     predictor.steps = 500  # iterations, each time that it is trained
     predictor.batch = 32

@@ -16,8 +16,8 @@ _MARKERS = (
     ("round: validation", "val_accuracy", "s"),
 )
 _TRIALS = (
-    ("trial on N alone: validation", "accuracy_source", "^-"),
-    ("trial on $T_l$ alone: validation", "accuracy_target", "v:"),
+    ("trial on N: validation", "accuracy_source", "^-"),
+    ("trial on $T_l$: validation", "accuracy_target", "v:"),
 )
 
 
@@ -51,7 +51,7 @@ def by_source(rounds: Sequence[Row], decisions: Sequence[Row] = ()) -> figure.Fi
       rounds: rows with source_samples, test_accuracy and val_accuracy.
       decisions: rows with source_samples, accuracy_source and accuracy_target.
     """
-    fig, axes = _empty("source samples trained on")
+    fig, axes = _empty("source samples chosen" if decisions else "source samples used")
     sizes = [row["source_samples"] for row in rounds]
     shown = _plot(axes, sizes, rounds, _LINES if not decisions else _MARKERS)
     tried = [row["source_samples"] for row in decisions]

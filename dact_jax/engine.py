@@ -238,7 +238,7 @@ def _picks(
 ) -> Iterator[workdir.Pick]:
     for side, found in picked.items():
         if side == "source":
-            names, by, origin = run.task.source.id, run.source_acquisition, "predictor"
+            names, by, origin = run.task.source.id, run.source_acquisition, found.origin
         else:
             names, by, origin = run.task.target.id, "initial", ""
             if number:

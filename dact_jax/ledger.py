@@ -8,7 +8,7 @@ from dact_jax import markdown
 Row = Mapping[str, Any]
 
 _WORK = ("training", "scoring", "selecting")
-_TEST = "Labels of the test images measure the accuracy and serve nothing else."
+_TEST = "Labels of the test images, as such, measure the accuracy and no more."
 _BRANCHES = {
     "source": "the source samples join U",
     "target": "buy target labels",
@@ -28,16 +28,16 @@ def costs(rows: Sequence[Row], *, keep: str = "last") -> str:
     last = rounds[-1]
     bought = max(row.get("labels_target", 0) for row in rows)
     lines = [
-        ("target labels bought, to train on", bought),
+        ("target labels bought or given, to train on", bought),
         ("target labels for validation", last["labels_val"]),
         ("**target labels in all**", bought + last["labels_val"]),
         ("source samples trained on, last round", _trained_on(last)),
         ("source labels read, to score or to train", _source_labels(rows)),
     ]
     if "test_images" in last:
-        lines.append(("labelled target images that only test", last["test_images"]))
-    # Older runs did not tell the work of selection apart.
-    work = _WORK if _of(rows, "select") else _WORK[:1]
+        lines.append(("labelled target images that test", last["test_images"]))
+    # Runs from before there was a source_pool did not tell the work of selection apart.
+    work = _WORK if "source_pool" in last else _WORK[:1]
     lines += [(f"seconds of {name}", f"{_seconds(rows, name):.1f}") for name in work]
     parts = [
         "## Labels and work",
@@ -129,8 +129,10 @@ def _reading(rows: Sequence[Row]) -> str:
     sentences = []
     if _scored(rows) > trained:
         sentences.append(
-            "D_AcT as published reads the label of every source sample in order to "
-            "score it: so it saves training, not labelling, unless its score is 'pred'."
+            "To rank the source by a loss (or class by class), D_AcT looked at labels "
+            "of samples that it then left out, as it does where it was published: it "
+            "trains the classifier on fewer source samples, but saves none of their "
+            "labels, and choosing takes time of its own."
         )
     if _pretrained_on(rows) > trained:
         sentences.append(

@@ -1,7 +1,8 @@
 """The network (P_t, P_l) of D_AcT: trained on some labels, and its source scored."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -13,10 +14,10 @@ from dact_jax.types import (
     SOURCE,
     Evidence,
     Examples,
+    Fitted,
     Key,
     Pools,
     Predictor,
-    TrainState,
     Variables,
 )
 
@@ -41,9 +42,15 @@ def bind(run: Run) -> Callable[[np.ndarray], Predictor]:
 
     def look(variables: Variables, examples: Examples) -> Evidence:
         size = run.evaluation.batch
-        return inference.sweep(
-            inner.forward, variables, examples, SOURCE, batch_size=size, sharding=split
-        )
+        with _told():
+            return inference.sweep(
+                inner.forward,
+                variables,
+                examples,
+                SOURCE,
+                batch_size=size,
+                sharding=split,
+            )
 
     def sweep(variables: Variables) -> Evidence:
         found = look(variables, run.task.source.train)
@@ -56,9 +63,7 @@ def bind(run: Run) -> Callable[[np.ndarray], Predictor]:
             look(variables, held).outputs["classifier"], held.label
         )
 
-    def fit(
-        label: np.ndarray, variables: Variables, pools: Pools, key: Key
-    ) -> Variables:
+    def fit(label: np.ndarray, variables: Variables, pools: Pools, key: Key) -> Fitted:
         both = np.concatenate([pools.source, pools.target])
         nobody = np.zeros(len(inner.task.target.train.label), bool)
         source = inner.task.source
@@ -70,25 +75,31 @@ def bind(run: Run) -> Callable[[np.ndarray], Predictor]:
         fresh = step.init_state(scoring.copy(variables), inner.optimizer(num_steps))
         state = jax.device_put(fresh, devices.replicated(devices.mesh()))
         round_ = keys.key(key, "round")
-        try:
+        last: dict[str, float] = {}
+        with _told():
             state = trainer.fit(
                 lambda state, some: go(state, resident, some, round_),
                 state,
                 drawn,
-                _ignore,
+                lambda state, losses: last.update(losses),
             )
-        except errors.DivergedError as error:
-            named = str(error).replace("train.learning_rate", "predictor.learning_rate")
-            raise errors.DivergedError(
-                f"in training the loss predictor, {named} The last good checkpoint "
-                "stays; a changed config needs another --workdir."
-            ) from None
-        return state.variables
+        # The last update has no loss after it that would tell of an overflow.
+        look(state.variables, run.task.target.val)
+        return Fitted(state.variables, last)
 
     return lambda label: Predictor(
         inner.train.variables, functools.partial(fit, label), accuracy, sweep
     )
 
 
-def _ignore(state: TrainState, losses: dict[str, float]) -> None:
-    del state, losses
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Says whose learning rate was too large."""
+    try:
+        yield
+    except errors.DivergedError as error:
+        named = str(error).replace("train.learning_rate", "predictor.learning_rate")
+        raise errors.DivergedError(
+            f"in training the loss predictor, {named} The last good checkpoint stays; "
+            "a changed config needs another --workdir."
+        ) from None

@@ -11,6 +11,7 @@ from dact_jax.recipes import Recipe
 ACTIVE: Mapping[str, Recipe] = {
     "s_rt": {"method": "mme", "acquisition": "random"},
     "s_act": {"method": "mme", "acquisition": "k_center"},
+    "s_clue": {"method": "mme", "acquisition": "clue"},  # what the tables speak for
     "rada": {"method": "aada", "acquisition": "random"},
     "aada": {"method": "aada", "acquisition": "aada"},
     "rda_clue": {"method": "clue_mme", "acquisition": "random"},
@@ -27,6 +28,12 @@ DUAL: Mapping[str, Recipe] = {
         "method": "mme",
         "acquisition": "k_center",
         "source_acquisition": "random",
+    },
+    "d_clue": {  # what the tables speak for
+        "method": "mme",
+        "acquisition": "clue",
+        "source_acquisition": "predicted_loss",
+        "acquisitions.predicted_loss.classes": "proportional",
     },
 }
 # Paper 2: no target label at all.
@@ -87,6 +94,8 @@ def apply(
         config.data.transductive = True
     if base != "mme":
         config.data.shots_per_class = 0
+    if base in DUAL:  # which decide by labelled validation images
+        config.data.val_per_class = config.data.val_per_class or 3
     if base in UNSUPERVISED and base != "source_only":
         config.model.batch_norm = True  # as every network of paper 2, LeNets too
     return config

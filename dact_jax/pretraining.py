@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dact_jax import engine, errors, progress, session, step, workdir
+from dact_jax.models.model import ENCODER
 from dact_jax.run import Pretraining, Run, lengths
 from dact_jax.types import SOURCE, Variables
 
@@ -54,7 +55,22 @@ def run(
         variables = made.method.prepare(variables)
     optimizer = made.optimizer(lengths(made)[0])
     train = engine.replicate(step.init_state(variables, optimizer))
-    return made._replace(train=train), {**rows[0], "event": "pretrain", "round": -1}
+    row = {**rows[0], "event": "pretrain", "round": -1}
+    return _predictor_too(made, done.experiment.train.variables)._replace(
+        train=train
+    ), row
+
+
+def _predictor_too(made: Run, trained: Variables) -> Run:
+    """The run whose loss predictor starts from what was trained, if it has one."""
+    if made.prediction is None:
+        return made
+    inner = made.prediction.run
+    encoder = {name: trained.params[name] for name in (ENCODER,)}
+    variables = join(inner.train.variables, trained._replace(params=encoder))
+    state = step.init_state(variables, inner.optimizer(lengths(inner)[0]))
+    ready = inner._replace(train=engine.replicate(state))
+    return made._replace(prediction=made.prediction._replace(run=ready))
 
 
 def join(fresh: Variables, trained: Variables) -> Variables:

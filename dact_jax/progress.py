@@ -144,12 +144,18 @@ def _line(row: Row) -> str:
 
 def _decision(row: Row) -> str:
     """What D_AcT learnt by one of its steps; empty where nothing is to be said."""
+    if "ranking_loss" in row:
+        return (
+            f"choice {row['iteration']}: loss predictor trained on {row['union']} "
+            f"samples; target loss {row['target_loss']:.3g}, ranking loss "
+            f"{row['ranking_loss']:.3g}"
+        )
     if "branch" not in row:
         return ""
     follows = {
-        "source": "the source helps more, it is kept",
-        "target": "target labels help more, some are bought",
-        "spent": "target labels help more, but all are bought",
+        "source": "the source helps more, and joins what the predictor is trained on",
+        "target": "the source does not help more, so target labels are bought",
+        "spent": "the source does not help more, but all target labels are bought",
     }
     return (
         f"choice {row['iteration']}: {row['source_samples']} source samples give "

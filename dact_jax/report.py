@@ -141,7 +141,9 @@ def _source_curve(
         if decisions:
             shown += (
                 "\n\nTrials are the copies of the scoring network that Algorithm 2 "
-                "compares; rounds are those of the adapted classifier."
+                "compares when so many source samples are chosen: one trained further "
+                "on these, N, and one on the target labels that there are then, T_l. "
+                "Rounds are those of the adapted classifier."
             )
         if len(sizes) > 1 and len({row["labels_target"] for row in rounds}) > 1:
             shown += (

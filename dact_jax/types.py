@@ -181,6 +181,7 @@ class Picked(NamedTuple):
     row: np.ndarray  # int32[budget] into the pool, in pick order
     score: np.ndarray  # float32[budget], what the acquisition ranked by
     labels_read: int = 0  # labels of the pool that it looked at
+    origin: str = ""  # the model that ranked, where it is not the adapted one
 
 
 class Acquire(Protocol):
@@ -193,12 +194,17 @@ class Acquire(Protocol):
     ) -> Picked: ...
 
 
+class Fitted(NamedTuple):
+    variables: Variables
+    losses: Mapping[str, float]  # the last that training saw
+
+
 class Predictor(NamedTuple):
     """The network (P_t, P_l) of D_AcT: a classifier that also predicts its loss."""
 
     initial: Variables
     # Trained further on the labels of some samples (Algorithm 2, lines 5, 9, 11).
-    fit: Callable[[Variables, Pools, Key], Variables]
+    fit: Callable[[Variables, Pools, Key], Fitted]
     accuracy: Callable[[Variables], float]  # on T_v, in [0, 1]: acc_s, acc_t
     # Over the source pool; outputs have "predicted_loss" and "actual_loss" float32[N].
     sweep: Callable[[Variables], Evidence]

@@ -32,8 +32,8 @@ class Pick(NamedTuple):
     id: str  # of the image, as its data set names it
     score: float  # what the acquisition ranked by
     acquisition: str
-    # Of the model that ranked, such as "0/300" (round/iterations); "predictor": that of
-    # D_AcT; empty: no model did.
+    # Of the model that ranked, such as "0/300" (round/iterations); "predictor/2": that
+    # of the second iteration of D_AcT; empty: no model did.
     checkpoint: str
 
 
@@ -45,8 +45,8 @@ def append(folder: pathlib.Path, rows: Iterable[Row]) -> None:
 
     Args:
       folder: of the run.
-      rows: each has "event" ("train", "eval", "round", "select", or "pretrain" in
-        round -1),
+      rows: each has "event" ("train", "eval", "round", "select", or "pretrain", which
+        is in round -1),
         "round" and "step" (iterations done in this round), and plain Python numbers,
         which are read back exactly.
 
@@ -103,23 +103,23 @@ def read_picks(folder: pathlib.Path) -> list[Pick]:
 
 def extent(folder: pathlib.Path) -> tuple[int, int]:
     """Bytes of metrics.jsonl and picks.csv: what `rewind` can go back to."""
-    metrics, picks = (folder / name for name in (METRICS, PICKS))
-    return _size(metrics), _size(picks)
+    return _size(folder / METRICS), _size(folder / PICKS)
 
 
 def rewind(folder: pathlib.Path, written: tuple[int, int]) -> None:
     """Drops what metrics.jsonl and picks.csv hold beyond a restored checkpoint.
 
     A run that was killed and goes on then ends with the rows of one never killed. A
-    last line that a kill cut off goes too.
+    last line that a kill cut off goes too, also of a file that somebody has shortened.
 
     Args:
       folder: of the run.
       written: `extent` when the checkpoint was saved; (0, 0): there is none.
     """
     for name, size in zip((METRICS, PICKS), written, strict=True):
-        if _size(folder / name) > size:
-            os.truncate(folder / name, size)
+        path = folder / name
+        if path.exists():  # shorter than it was if somebody has mended it
+            os.truncate(path, path.read_bytes()[:size].rfind(b"\n") + 1)
 
 
 def claim(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dact_jax import optimizer, plugins, schedules, step
-from dact_jax.types import SOURCE, Acquisitions, Evidence, Lab, Predictor
+from dact_jax.types import SOURCE, Acquisitions, Evidence, Fitted, Lab, Predictor
 from tests import toy
 
 METHODS = plugins.names("methods")
@@ -135,7 +135,7 @@ def _lab():
     """Target row 5 is not for sale; validation finds every network equally good."""
     predictor = Predictor(
         initial=Number(np.float32(1)),
-        fit=lambda variables, pools, key: Number(variables.value + 1),
+        fit=lambda variables, pools, key: Fitted(Number(variables.value + 1), {}),
         accuracy=lambda variables: 0.5,
         sweep=lambda variables: _evidence(SOURCE, 2000),
     )

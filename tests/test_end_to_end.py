@@ -135,7 +135,7 @@ def test_killed_while_it_chooses_source_samples_it_is_the_same_run(tmp_path):
     short += ["--config.policies.dual.source_per_round=200"]
     out = _run(tmp_path / "whole", "preset=d_act", *short)
     assert "30 target labels bought, 30 for validation, 400 source samples" in out
-    assert out.count("choice ") == 2
+    assert out.count("loss predictor trained on") == out.count("on validation, ") == 2
     killed = tmp_path / "killed"
     for lines in (1, 3, 6):  # of Algorithm 2 that are done
         process = subprocess.Popen(
@@ -155,9 +155,10 @@ def test_killed_while_it_chooses_source_samples_it_is_the_same_run(tmp_path):
     kept = [pick for pick in picks if pick.side == "source"]
     assert len({pick.id for pick in kept}) == len(kept) == 400
     assert {pick.acquisition for pick in kept} == {"predicted_loss"}
+    assert {pick.checkpoint for pick in kept} == {"predictor/1", "predictor/2"}
     report = (killed / "report.md").read_text()
-    assert "400" in report
-    assert "4000" in report  # the source labels that it read to choose them
+    assert "| source samples trained on, last round | 400 of 4000 |" in report
+    assert "| source labels read, to score or to train | 4000 |" in report
 
 
 def _lines(rows):

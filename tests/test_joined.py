@@ -14,9 +14,16 @@ def _pools():
 
 def test_two_pools_on_the_device_stay_there():
     first, second = _pools()
-    both = joined.join(jnp.asarray(first), jnp.asarray(second))
+    both = joined.join(jnp.asarray(first), jnp.asarray(second), 128)
     assert isinstance(both, jax.Array)
     np.testing.assert_array_equal(both, np.concatenate([first, second]))
+
+
+def test_a_copy_that_does_not_fit_the_device_is_none():
+    first, second = _pools()
+    both = joined.join(jnp.asarray(first), jnp.asarray(second), 127)
+    assert not isinstance(both, jax.Array)
+    np.testing.assert_array_equal(both[:], np.concatenate([first, second]))
 
 
 @pytest.mark.parametrize("device", ["first", "second", "none"])
@@ -26,6 +33,7 @@ def test_rows_are_read_where_they_lie(device):
     both = joined.join(
         jnp.asarray(first) if device == "first" else first,
         jnp.asarray(second) if device == "second" else second,
+        2**30,
     )
     assert not isinstance(both, jax.Array)
     assert both.shape == (8, 4, 4, 1)
@@ -51,6 +59,6 @@ def test_only_the_rows_asked_for_are_read():
             return second[rows]
 
     files = Files()
-    found = joined.join(first, files)[np.array([1, 6, 4])]
+    found = joined.join(first, files, 2**30)[np.array([1, 6, 4])]
     np.testing.assert_array_equal(found, np.stack([first[1], second[3], second[1]]))
     assert files.read == (3, 1)

@@ -51,7 +51,7 @@ LAYERS = {
     "engine": "types keys errors run scoring training prediction step trainer "
     "inference oracle rounds devices checkpoint workdir progress data.streams",
     "session": "types run engine rounds checkpoint workdir progress",
-    "pretraining": "types errors run engine session step workdir progress",
+    "pretraining": "types errors models.model run engine session step workdir progress",
     "config": "errors plugins",
     "recipes": "",
     "presets": "errors plugins recipes",

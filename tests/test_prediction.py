@@ -60,7 +60,8 @@ def test_it_learns_from_the_samples_that_it_is_given(vectors, key):
     predictor = prediction.bind(made)(_truth(made))
     pools = _none(made)
     pools.target[:] = True
-    trained = predictor.fit(predictor.initial, pools, key)
+    trained, losses = predictor.fit(predictor.initial, pools, key)
+    assert set(losses) == {"loss", "target_loss", "ranking_loss"}
     before, after = (
         predictor.accuracy(variables) for variables in (predictor.initial, trained)
     )
@@ -141,7 +142,10 @@ def test_without_validation_labels_nothing_is_decided(vectors):
         ("source_acquisition", "aada", "'predicted_loss' (D_AcT) or 'random' (R_AcT)"),
         ("source_acquisition", "predicted", "did you mean 'predicted_loss'?"),
         ("predictor.steps", 0, "predictor.steps=0 must be 1 or more"),
-        ("predictor.batch", 0, "predictor.batch=0 must be a positive multiple"),
+        ("predictor.batch", 0, "predictor.batch=0 must be even, 2 or more"),
+        ("predictor.batch", 7, "predictor.batch=7 must be even, 2 or more"),
+        ("policies.dual.trial", "hot", "policies.dual.trial='hot'"),
+        ("data.labelled_list", "l.txt", "leave data.labelled_list, val_list"),
         ("predictor.schedule", "slow", "predictor.schedule='slow'"),
         ("policies.dual.source_rounds", 40, "half of the source in 40 rounds"),
         ("policies.dual.source_per_round", 50, "2 x 50 = 100 source samples"),
@@ -155,3 +159,54 @@ def test_bad_values_are_told_before_any_training(vectors, field, value, told):
         engine.template(_made(vectors, **{field: value}))
     assert told in str(caught.value)
     assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("learning_rate", [1e30, 1e38])
+def test_one_step_that_overflows_is_told_too(vectors, key, learning_rate):
+    changes = {"predictor.learning_rate": learning_rate, "predictor.steps": 1}
+    made = _made(vectors, **changes)
+    predictor = prediction.bind(made)(_truth(made))
+    pools = _none(made)
+    pools.source[:] = True
+    with pytest.raises(
+        errors.DivergedError, match=r"loss predictor.*predictor\.learni"
+    ):
+        predictor.fit(predictor.initial, pools, key)
+
+
+def test_it_may_be_asked_for_what_its_classifier_sees(vectors, key):
+    changes = {
+        "source_acquisition": "k_center",
+        "acquisitions.k_center.features": "head",
+    }
+    made = _made(vectors, **changes)
+    predictor = prediction.bind(made)(_truth(made))
+    outputs = predictor.sweep(predictor.initial).outputs
+    assert "classifier.features" in outputs
+
+
+def test_targets_are_ranked_by_what_needs_no_label(vectors):
+    changes = {
+        "policy": "single",
+        "method": "loss_prediction",
+        "acquisition": "predicted_loss",
+    }
+    for wrong in (
+        {},
+        {
+            "acquisitions.predicted_loss.score": "pred",
+            "acquisitions.predicted_loss.classes": "balanced",
+        },
+    ):
+        with pytest.raises(errors.InputError, match=r"score='pred' and classes='any'"):
+            _made(vectors, **changes, **wrong)
+    _made(vectors, **changes, **{"acquisitions.predicted_loss.score": "pred"})
+    with pytest.raises(errors.InputError, match=r"'mme' is none; 'loss_prediction' is"):
+        _made(
+            vectors,
+            **{**changes, "method": "mme", "acquisitions.predicted_loss.score": "pred"},
+        )
+    with pytest.raises(errors.InputError, match=r"'loss_prediction' trains no batch n"):
+        _made(
+            vectors, policy="fixed", method="loss_prediction", **{"model.num_norms": 2}
+        )

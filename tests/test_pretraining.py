@@ -127,6 +127,16 @@ def test_training_goes_on_from_there(folder, whole):
     assert not (still / "pretrained").exists()
 
 
+def test_the_loss_predictor_starts_from_there_too(folder, tmp_path):
+    made, trained, row = _prepare(_config(folder, "d_act"), tmp_path)
+    start = made.prediction.run.train
+    _same(start.variables.params["encoder"], trained.params["encoder"])
+    assert set(start.variables.params) == {"encoder", "classifier", "predicted_loss"}
+    _same(start.variables.norm, trained.norm)
+    _same(start.variables.stats, trained.stats)
+    assert row["source_pool"] == 60  # whose labels it all read, says the ledger
+
+
 def test_it_sees_the_source_alone(folder):
     made, _ = build.build(_config(folder))
     stage = made.pretraining.run

@@ -164,3 +164,47 @@ def test_summary():
         "Report: runs/a/report.md",
     ]
     assert "No round is finished" in progress.summary(rows[:3], pathlib.Path("r.md"))
+
+
+@pytest.mark.parametrize(
+    ("branch", "told"),
+    [
+        ("source", "the source helps more, and joins what the predictor is trained on"),
+        ("target", "the source does not help more, so target labels are bought"),
+        ("spent", "the source does not help more, but all target labels are bought"),
+    ],
+)
+def test_what_d_act_decides_is_told(branch, told):
+    out, _ = console(terminal=False)
+    place = {"event": "select", "round": 0, "step": 0, "iteration": 2}
+    trained = {"union": 510, "target_loss": 0.25, "ranking_loss": 0.5, "loss": 0.75}
+    decided = {
+        "branch": branch,
+        "accuracy_source": 0.5,
+        "accuracy_target": 0.5,
+        "source_samples": 1000,
+        "labels_target": 20,
+    }
+    with progress.make([10], console=out) as show:
+        show.select({**place, **trained})
+        show.select({**place, "source_labels_read": 4000})  # nothing to say
+        show.select({**place, **decided})
+    first, second = out.file.getvalue().splitlines()
+    assert first == (
+        "choice 2: loss predictor trained on 510 samples; target loss 0.25, ranking "
+        "loss 0.5"
+    )
+    assert second == (
+        "choice 2: 1000 source samples give 50.0 % on validation, 20 target labels "
+        f"50.0 %: {told}"
+    )
+
+
+def test_all_are_told_of_a_selection():
+    heard = []
+    shows = [
+        progress.Show(lambda *args: None, lambda row: None, heard.append)
+        for _ in range(2)
+    ]
+    progress.join(*shows, progress.Show(None, None)).select({"a": 1})
+    assert heard == [{"a": 1}] * 2

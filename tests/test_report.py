@@ -338,7 +338,7 @@ def test_trials_of_algorithm_2_are_drawn_where_every_round_had_all_of_n(tmp_path
     rounds = [row for row in rows if row["event"] == "round"]
     (axes,) = curves.by_source(rounds, decisions).axes
     drawn = {line.get_label(): line for line in axes.lines}
-    on_n = drawn["trial on N alone: validation"]
+    on_n = drawn["trial on N: validation"]
     assert list(on_n.get_xdata()) == [1000, 2000]
     assert list(on_n.get_ydata()) == [50, 75]
     assert list(drawn["round: test"].get_xdata()) == [2000, 2000]

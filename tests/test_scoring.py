@@ -1,6 +1,7 @@
 """What a round's evaluations tell, and which of its networks goes on."""
 
 import contextlib
+import functools
 
 import jax
 import numpy as np
@@ -276,3 +277,24 @@ def test_killed_between_evaluations_the_best_weights_and_the_rows_are_the_same(
     assert evaluated == [(number, at) for number in (0, 1) for at in (2, 4, 6)]
     best = [row["best_val_step"] for row in rows(killed) if row["event"] == "round"]
     assert any(at < 8 for at in best)  # or nothing was restored
+
+
+def test_a_run_stopped_in_a_policy_s_turn_goes_on_before_the_round(made, tmp_path):
+    """So the bar and TensorBoard begin where that round does."""
+    starts = []
+
+    @contextlib.contextmanager
+    def shows(start, die=False):
+        starts.append(start)
+
+        def select(row):
+            if die:
+                raise Killed
+
+        yield progress.Show(lambda *args: None, lambda row: None, select)
+
+    like = engine.template(made)
+    with pytest.raises(Killed):
+        session.run(made, tmp_path, like, functools.partial(shows, die=True))
+    session.run(made, tmp_path, like, shows)
+    assert starts == [(0, 0), (1, 0)]

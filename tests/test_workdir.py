@@ -137,6 +137,9 @@ def test_a_file_that_is_shorter_than_it_was_is_left_alone(tmp_path):
     """Somebody has mended it: nothing is made up to fill it."""
     workdir.append_picks(tmp_path, [pick(0, 0)])
     workdir.append(tmp_path, [train(0, 1)])
+    for name, cut in ((workdir.METRICS, b'{"event": "tr'), (workdir.PICKS, b'3,0,"so')):
+        with (tmp_path / name).open("ab") as file:
+            file.write(cut)  # but for what a kill cut off
     workdir.rewind(tmp_path, (10_000, 10_000))
     assert workdir.read(tmp_path) == [train(0, 1)]
     assert workdir.read_picks(tmp_path) == [pick(0, 0)]

@@ -34,7 +34,8 @@ def make(
         "pair": the ranking loss of the pair that it is drawn into (the paper's);
         "mean_pair": the mean of its ranking loss with each other row;
         "pred": lhat; "actual": l; "absdiff": |lhat - l|.
-      margin: epsilon of the ranking loss.
+      margin: epsilon of the ranking loss of pairs; of the ranking, as that of method
+        "loss_prediction" is of training.
       classes: "any", the lowest of all rows (the paper's), which may be of few classes;
         "proportional", the lowest of each class, as many as it has a share of the free
         rows; "balanced", as many of each class as of any other, while it has some.

@@ -13,7 +13,7 @@ class Joined:
     """Images of two pools by rows, read where they lie."""
 
     def __init__(self, first: Images, second: Images) -> None:
-        self._first, self._second = first, second
+        self._first, self._second = _on_host(first), _on_host(second)
         self.dtype = np.dtype(first.dtype)
         self.shape = (len(first) + len(second), *first.shape[1:])
 
@@ -31,13 +31,20 @@ class Joined:
         return found
 
 
-def join(first: Images, second: Images) -> Images:
-    """[N1 + N2, H, W, C]: on the device where both are, which doubles what they take.
+def join(first: Images, second: Images, limit_bytes: int) -> Images:
+    """[N1 + N2, H, W, C]: a copy on the device, where both lie there and it fits.
 
     Args:
       first: [N1, H, W, C].
       second: [N2, H, W, C], of the same dtype.
+      limit_bytes: the most that the copy may take.
     """
-    if isinstance(first, jax.Array) and isinstance(second, jax.Array):
-        return jnp.concatenate([first, second])
+    parts = [part for part in (first, second) if isinstance(part, jax.Array)]
+    if len(parts) == 2 and sum(part.nbytes for part in parts) <= limit_bytes:
+        return jnp.concatenate(parts)
     return Joined(first, second)
+
+
+def _on_host(images: Images) -> Images:
+    """On the device, each number of rows asked for would be a program to compile."""
+    return np.asarray(images) if isinstance(images, jax.Array) else images

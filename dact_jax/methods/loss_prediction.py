@@ -85,9 +85,10 @@ def make(
       target_loss: what classifier and encoder minimise, and the predictor predicts:
         "brier" (D_AcT) or "cross_entropy" (Yoo & Kweon).
       weight: lambda, of the ranking loss.
-      margin: epsilon of equation 6, which the paper does not give (Yoo & Kweon: 1).
+      margin: epsilon of equation 6, which the paper does not give (Yoo & Kweon: 1); of
+        training, as that of acquisition "predicted_loss" is of ranking.
       width: of the predictor's layers.
-      detach_after: the progress from which on the predictor's gradient stops at the
+      detach_after: the progress after which the predictor's gradient stops at the
         encoder (Yoo & Kweon: epoch 120 of 200); 1: never.
 
     Raises:

@@ -1,10 +1,10 @@
 """Heads: small networks on the features of an encoder.
 
-Each maps Features to float32[..., K]. `reverse` is the strength of the gradient
-reversal at the place where the paper has it; None: none. `on` names the head whose
-output it reads instead of the embedding, `beside` the one whose output comes with it
-as `Features.logits`. A head named `BOTTLENECK` belongs to the
-encoding: what it returns is the embedding that all other heads see. Classifiers sow
+Each maps Features to float32[..., K], the loss predictor to float32[...]. `reverse` is
+the strength of the gradient reversal at the place where the paper has it; None: none.
+`on` names the head whose output it reads instead of the embedding, `beside` the one
+whose output comes with it as `Features.logits`. A head named `BOTTLENECK` belongs to
+the encoding: what it returns is the embedding that all other heads see. Classifiers sow
 what their last layer sees, which `Model.head` returns for "<name>.features".
 """
 

@@ -32,6 +32,7 @@ from dact_jax.types import (
 )
 
 Trial = Literal["warm", "scratch"]
+TRAINED = "train the predictor"  # what a row calls line 5
 TRAIN, CHOOSE, TRY_SOURCE, DECIDE, BUY = range(5)  # lines 5; 6-8; 9-10; 11-15; 16
 
 
@@ -132,10 +133,11 @@ def _train(
 ) -> Selection:
     """Line 5: (P_t, P_l) goes on, on U."""
     del plan
-    trained = predictor.fit(memory.variables, memory.union, keys.key(key, "train"))
+    fitted = predictor.fit(memory.variables, memory.union, keys.key(key, "train"))
     size = int(memory.union.source.sum() + memory.union.target.sum())
-    now = memory._replace(line=CHOOSE, variables=trained)
-    return _again(pools, now, "train the predictor", {"union": size})
+    now = memory._replace(line=CHOOSE, variables=fitted.variables)
+    told = {"iteration": memory.iteration + 1, "union": size, **fitted.losses}
+    return _again(pools, now, TRAINED, told)
 
 
 def _choose(
@@ -154,6 +156,8 @@ def _choose(
     picked = acquire.source(
         evidence, pools.source, _share(plan, pools), keys.key(key, "choose")
     )
+    if not acquire.blind:
+        picked = picked._replace(origin=f"predictor/{memory.iteration + 1}")
     source = pools.source.copy()
     source[picked.row] = True
     read = memory.read | source | (bool(picked.labels_read) & ~pools.source)
@@ -236,7 +240,8 @@ def _trial(
     """Validation accuracy of a copy of the predictor, trained on some samples."""
     start = memory.variables if plan.trial == "warm" else predictor.initial
     # One key for both copies: what they see differs, chance does not.
-    return predictor.accuracy(predictor.fit(start, only, keys.key(key, "trial")))
+    fitted = predictor.fit(start, only, keys.key(key, "trial"))
+    return predictor.accuracy(fitted.variables)
 
 
 def _predictor(lab: Lab) -> Predictor:
