@@ -5,11 +5,12 @@
 
 Presets that buy 50 labels: s_act (10 + 4 x 10 labels by core-set selection), s_rt (its
 random twin), d_act (which also keeps 4 x 500 of the 4000 printed digits, by predicted
-loss) and r_act (its twin, that keeps random ones), ada_clue and aada (5 x 10 labels
-after a round without any) with their twins rda_clue and rada. Given 5 labels of each
-class: mme. Without target labels: source_only, dann, adda, mada, jan, alda and
-alda_dsbn (on a LeNet with batch norm). The transductive s_act_star, s_rt_star and
-mme_star adapt to the very images that they are tested on.
+loss) and r_act (its twin, that keeps random ones), s_clue and d_clue (what README
+recommends), ada_clue and aada (5 x 10 labels after a round without any) with their
+twins rda_clue and rada. Given 5 labels of each class: mme. Without target labels:
+source_only, dann, adda, mada, jan, alda and alda_dsbn (on a LeNet with batch norm). The
+transductive s_act_star, s_rt_star and mme_star adapt to the very images that they are
+tested on.
 """
 
 from dact_jax import config as defaults, presets, recipes

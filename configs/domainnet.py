@@ -18,10 +18,11 @@ taken as those of one round. Published, R -> S: MME 61.7 %, S_AcT 62.4, R_AcT 61
 D_AcT 62.8; transductive MME* 62.6, S_AcT* 64.2. S -> P, P -> C, C -> S: MME 65.7, 70.9,
 61.7; S_AcT 66.5, 71.4, 62.3; MME* 66.4, 71.4, 63.1; S_AcT* 66.9, 72.8, 63.8.
 
-Presets: s_act, s_rt, d_act, r_act, mme (3 labels of each class), the transductive
-s_act_star, s_rt_star, mme_star; ada_clue, rda_clue, aada, rada; without target labels
-source_only, dann, adda, mada, jan, alda, alda_dsbn; and mme_3shot, MME's own protocol
-by its list files {labeled,validation,unlabeled}_target_images_sketch_3.txt.
+Presets: s_act, s_rt, d_act, r_act, s_clue, d_clue, mme (3 labels of each class), the
+transductive s_act_star, s_rt_star, mme_star; ada_clue, rda_clue, aada, rada; without
+target labels source_only, dann, adda, mada, jan, alda, alda_dsbn; and mme_3shot, MME's
+own protocol by its list files
+{labeled,validation,unlabeled}_target_images_sketch_3.txt.
 """
 
 from dact_jax import config as defaults, presets, recipes

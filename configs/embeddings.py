@@ -13,9 +13,10 @@ with batch norm is trained on the vectors: seconds on a CPU.
 scaled to a mean square of 1; --config.data.scale=raw leaves them as they are.
 
 Presets: s_act (10 + 4 x 10 labels by core-set selection), s_rt (its random twin), d_act
-(which also keeps half of the source, by predicted loss), r_act (a random half), mme
-(3 labels of each class, given) and these starred (transductive); ada_clue, rda_clue,
-aada, rada; without target labels source_only, dann, adda, mada, jan, alda, alda_dsbn.
+(which also keeps half of the source, by predicted loss), r_act (a random half), s_clue
+and d_clue (what README recommends), mme (3 labels of each class, given) and these
+starred (transductive); ada_clue, rda_clue, aada, rada; without target labels
+source_only, dann, adda, mada, jan, alda, alda_dsbn.
 """
 
 from dact_jax import config as defaults, presets, recipes

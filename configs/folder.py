@@ -11,10 +11,10 @@ Weights: torchvision's ImageNet ResNet-18,
 https://download.pytorch.org/models/resnet18-f37072fd.pth;
 `--config.model.weights=` (empty) trains from random weights, which needs far more data.
 
-Presets: s_act, s_rt, d_act and r_act (which keep half of the source), mme and these
-starred (transductive); ada_clue, rda_clue, aada, rada; without target labels
-source_only, dann, adda, mada, jan, alda, alda_dsbn. Dann and alda take 36 images a
-batch, as their reference: on eight devices set 40.
+Presets: s_act, s_rt, s_clue; d_act, r_act and d_clue (which keep half of the source);
+mme and these starred (transductive); ada_clue, rda_clue, aada, rada; without target
+labels source_only, dann, adda, mada, jan, alda, alda_dsbn. Dann and alda take 36 images
+a batch, as their reference: on eight devices set 40.
 """
 
 from dact_jax import config as defaults, presets, recipes

@@ -19,7 +19,8 @@ Published averages over the six tasks: ResNet-50 76.1 %, DANN 82.2, ADDA 82.9, J
 MADA 85.2, ALDA 88.7, ALDA + DSBN 89.4.
 
 Presets: alda_dsbn (default), alda, dann, adda, mada, jan, source_only; with target
-labels mme (3 of each class), s_act, s_rt, ada_clue, rda_clue, aada, rada.
+labels mme (3 of each class), s_act, s_rt, s_clue, d_act, r_act, d_clue, ada_clue,
+rda_clue, aada, rada.
 """
 
 from dact_jax import config as defaults, presets, recipes

@@ -14,7 +14,8 @@ Protocol and recipe are those of ALDA's authors' code, as in office31_uda.py, wi
 tasks: ResNet-50 46.1 %, DANN 57.6, JAN 58.3, ALDA 66.6, ALDA + DSBN 67.4.
 
 Presets: alda_dsbn (default), alda, dann, adda, mada, jan, source_only; with target
-labels mme (3 of each class), s_act, s_rt, ada_clue, rda_clue, aada, rada.
+labels mme (3 of each class), s_act, s_rt, s_clue, d_act, r_act, d_clue, ada_clue,
+rda_clue, aada, rada.
 """
 
 from dact_jax import config as defaults, presets, recipes

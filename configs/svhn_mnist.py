@@ -15,9 +15,9 @@ labels of all of them), RADA 81.0, AADA 90.0, RDA_CLUE 89.0, ADA_CLUE 93.3. Thos
 AADA and CLUE equal their authors' own runs, whose recipe the presets follow: 50 epochs
 on the source, 60 without target labels, then 60 updates a round.
 
-Presets: s_act, s_rt, d_act, r_act, mme (5 labels of each class) and the transductive
-s_act_star, s_rt_star, mme_star; ada_clue, rda_clue, aada, rada; without target labels
-source_only, dann, adda, mada, jan, alda and alda_dsbn.
+Presets: s_act, s_rt, d_act, r_act, s_clue, d_clue, mme (5 labels of each class) and the
+transductive s_act_star, s_rt_star, mme_star; ada_clue, rda_clue, aada, rada; without
+target labels source_only, dann, adda, mada, jan, alda and alda_dsbn.
 """
 
 from dact_jax import config as defaults, presets, recipes

@@ -1,5 +1,6 @@
 """The page of a table of `choices`: accuracies, paired differences, what was picked."""
 
+import collections
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ def write(table: choices.Table) -> None:
     """Writes <results>.md of the rows that there are."""
     rows = choices.read(table)
     tasks = [task for task in table.tasks if any(row["task"] == task for row in rows)]
+    rows = _whole(rows, len(tasks))
     found = {row["method"] for row in rows}
     methods = [name for name in choices.METHODS if name in found]
     labels = sorted({row["labels"][-1] for row in rows})
@@ -32,7 +34,7 @@ def write(table: choices.Table) -> None:
         f"network, with {' or '.join(map(str, labels))} target labels bought (those of "
         "the validation images, which R_AcT and D_AcT decide by, come on top): mean ± "
         "standard deviation over the seeds; `mean` is over the tasks, its deviation "
-        "over the seeds.",
+        "over the seeds." + _seeds(rows, methods),
         runs.by_task(rows, methods, tasks, lambda row: row["test_accuracy"][-1]),
         "## Paired differences\n\nPoints by which a row is above another with the same "
         "seeds, mean over the tasks ± standard deviation over the seeds; in brackets "
@@ -49,6 +51,23 @@ def write(table: choices.Table) -> None:
         parts.append(notes.read_text(encoding="utf-8").strip())
     text = "\n\n".join(parts) + "\n"
     table.results.with_suffix(".md").write_text(text, encoding="utf-8")
+
+
+def _whole(rows: Sequence[Row], num_tasks: int) -> list[Row]:
+    """The rows of seeds that a method ran with on all tasks."""
+    count = collections.Counter((row["method"], row["seed"]) for row in rows)
+    return [r for r in rows if count[r["method"], r["seed"]] == num_tasks]
+
+
+def _seeds(rows: Sequence[Row], methods: Sequence[str]) -> str:
+    """Which methods ran with fewer seeds than others."""
+    count = {
+        name: len({row["seed"] for row in rows if row["method"] == name})
+        for name in methods
+    }
+    most = max(count.values())
+    fewer = [f"`{name}` {n}" for name, n in count.items() if n < most]
+    return f" Seeds: {most}; but {', '.join(fewer)}." if fewer else ""
 
 
 def _differences(

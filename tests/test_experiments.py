@@ -118,13 +118,15 @@ CHOICES = [
     _choice("clue", "a", 1, 0.4),
     _choice("clue", "b", 1, 0.6),
     _choice("d_act, pair, brier", "a", 0, 0.6, branches={"source": 3, "target": 1}),
+    _choice("d_act, pair, brier", "b", 0, 0.6, branches={}),
+    _choice("badge", "a", 0, 0.6),  # and no other task
 ]
 
 
 def test_gaps_are_of_seeds_in_which_both_ran_on_all_tasks():
     gaps = choices.gaps(CHOICES, "clue", "s_act", ["a", "b"])
     assert gaps == {0: pytest.approx(15), 1: pytest.approx(-10)}
-    assert choices.gaps(CHOICES, "d_act, pair, brier", "s_act", ["a", "b"]) == {}
+    assert choices.gaps(CHOICES, "badge", "s_act", ["a", "b"]) == {}
 
 
 def test_the_page_of_choices(tmp_path):
@@ -140,6 +142,8 @@ def test_the_page_of_choices(tmp_path):
     assert "| `s_act` | 50.0 ± 0.0 | 60.0 ± 0.0 |" in text  # 7 and 14 labels
     assert "| `s_act` | 50 % | 0.30 | - |" in text  # of the runs that say so
     assert "| 75 % | 2.0 | 2.0 |" in text
+    assert "Seeds: 2; but `d_act, pair, brier` 1." in text
+    assert "badge" not in text  # its seed is not whole
     assert text.endswith("What it means.\n")
 
 
