@@ -99,6 +99,7 @@ def _choice(method, task, seed, last, **columns):
         "seed": seed,
         "labels": [7, 14],
         "test_accuracy": [last - 0.1, last],
+        "test_mean_class_accuracy": [last - 0.2, last - 0.05],
         "source_samples": 50,
         "source_pool": 100,
         "branches": {},
@@ -138,6 +139,7 @@ def test_the_page_of_choices(tmp_path):
     assert text.startswith("# Title\n\nMade by `cmd --seeds=2`.")
     assert "with 14 target labels bought" in text
     assert "| `clue` | 50.0 ± 14.1 | 75.0 ± 21.2 | 62.5 ± 17.7 |" in text
+    assert "| `clue` | 45.0 ± 14.1 | 70.0 ± 21.2 | 57.5 ± 17.7 |" in text
     assert "| `clue` | +2.5 ± 17.7 (1/2) |" in text
     assert "| `s_act` | 50.0 ± 0.0 | 60.0 ± 0.0 |" in text  # 7 and 14 labels
     assert "| `s_act` | 50 % | 0.30 | - |" in text  # of the runs that say so
