@@ -40,8 +40,8 @@ def write(table: choices.Table) -> None:
         "seeds, mean over the tasks ± standard deviation over the seeds; in brackets "
         "in how many seeds it is above.",
         _differences(rows, methods, tasks),
-        "## Each class counting the same\n\nMean over the classes of each one's accuracy, "
-        "of the last network.",
+        "## Each class counting the same\n\nMean over the classes of each one's "
+        "accuracy, of the last network.",
         runs.by_task(
             rows, methods, tasks, lambda row: row["test_mean_class_accuracy"][-1]
         ),
