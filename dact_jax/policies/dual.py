@@ -12,7 +12,7 @@ more training ends the run.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,6 @@ from dact_jax.types import (
     Variables,
 )
 
-Trial = Literal["warm", "scratch"]
 TRAINED = "train the predictor"  # what a row calls line 5
 TRAIN, CHOOSE, TRY_SOURCE, DECIDE, BUY = range(5)  # lines 5; 6-8; 9-10; 11-15; 16
 
@@ -53,7 +52,7 @@ class Plan(NamedTuple):
     purchases: int  # of B_t labels, in all
     source_per_round: int  # B_s; 0: so that half of the source is chosen in all
     source_rounds: int  # n
-    trial: Trial
+    trial: str  # "warm" or "scratch"
 
 
 def make(
@@ -95,7 +94,7 @@ def make(
             raise errors.InputError(
                 f"policies.dual.{name}={value} must be {least} or more."
             )
-    plan = Plan(per_round, purchases, source_per_round, source_rounds, trial)  # type: ignore[arg-type]
+    plan = Plan(per_round, purchases, source_per_round, source_rounds, trial)
     budget = single.Budget("policies.dual", initial, per_round, purchases)
     begin, buy = single.buying(acquire.target, labelled, budget)
 
