@@ -229,7 +229,7 @@ def test_the_ledger_of_d_act(tmp_path):
     fill_d_act(tmp_path, read=2000)
     text = report.write(tmp_path, "D_AcT").markdown.read_text()
     assert costs(text) == {
-        "target labels bought, to train on": "20",
+        "target labels bought or given, to train on": "20",
         "target labels for validation": "30",
         "**target labels in all**": "50",
         "source samples trained on, last round": "1000 of 2000",
@@ -239,7 +239,7 @@ def test_the_ledger_of_d_act(tmp_path):
         "seconds of selecting": "1.5",
     }
     assert "decide between source and target in Algorithm 2 (acc_s > acc_t)" in text
-    assert "reads the label of every source sample in order to score it" in text
+    assert "saves none of their labels, and choosing takes time of its own" in text
     assert (
         "20.0 s in the rounds, with the evaluations in it; 12.0 s on networks" in text
     )
@@ -255,7 +255,7 @@ def test_a_score_that_reads_no_label_saves_labels(tmp_path):
     fill_d_act(tmp_path, read=1000)
     text = report.write(tmp_path, "D_AcT").markdown.read_text()
     assert costs(text)["source labels read, to score or to train"] == "1000"
-    assert "saves training, not labelling" not in text
+    assert "saves none of their labels" not in text
 
 
 def test_pretraining_reads_all_of_the_source(tmp_path):
@@ -275,7 +275,7 @@ def test_pretraining_reads_all_of_the_source(tmp_path):
     assert costs(text)["seconds of training"] == "39.0"
     assert "Pre-training read the label of every source sample" in text
     assert "7.0 s before round 0" in text
-    assert "saves training, not labelling" not in text
+    assert "saves none of their labels" not in text
 
 
 def test_what_the_validation_labels_decide_is_told(tmp_path):
@@ -298,7 +298,7 @@ def test_labels_bought_after_the_last_training_count_too(tmp_path):
     row = {"event": "select", "round": 2, "step": 0, "labels_target": 30}
     workdir.append(tmp_path, [row])
     text = report.write(tmp_path, "x").markdown.read_text()
-    assert costs(text)["target labels bought, to train on"] == "30"
+    assert costs(text)["target labels bought or given, to train on"] == "30"
 
 
 def test_accuracy_is_drawn_against_the_source_where_it_changed(tmp_path):
@@ -311,7 +311,7 @@ def test_accuracy_is_drawn_against_the_source_where_it_changed(tmp_path):
     (axes,) = curves.by_source(rounds).axes
     assert list(axes.lines[0].get_xdata()) == [500, 1000]
     assert list(axes.lines[0].get_ydata()) == pytest.approx([60, 70])
-    assert axes.get_xlabel() == "source samples trained on"
+    assert axes.get_xlabel() == "source samples used"
 
 
 def test_trials_of_algorithm_2_are_drawn_where_every_round_had_all_of_n(tmp_path):
