@@ -8,7 +8,15 @@ import pytest
 
 from dact_jax import config as defaults
 from dact_jax.types import Domain, Examples
-from experiments import choices, choices_page, mnist_table, picked, runs, unsupervised
+from experiments import (
+    choices,
+    choices_page,
+    digits_choices,
+    mnist_table,
+    picked,
+    runs,
+    unsupervised,
+)
 
 
 def _row(method, task, seed, accuracy):
@@ -77,6 +85,26 @@ def test_every_row_of_a_table_is_a_config(config, method):
     defaults.check(made)
     assert made.policy == "fixed"
     assert not made.data.shots_per_class
+
+
+@pytest.mark.parametrize(
+    ("name", "methods", "seeds"),
+    [
+        ("choices", [*choices.BUYING, *choices.CHOOSING], 10),
+        ("digits_choices", digits_choices.METHODS, 3),
+    ],
+)
+def test_committed_choices_are_whole(name, methods, seeds):
+    path = pathlib.Path("experiments/results", f"{name}.json")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    cells = {(row["method"], row["task"], row["seed"]) for row in rows}
+    tasks = {row["task"] for row in rows}
+    assert len(cells) == len(rows)
+    for method in methods:
+        for seed in range(seeds):
+            assert {task for task in tasks if (method, task, seed) in cells} == tasks
+    bought = {(row["task"], row["labels"][-1]) for row in rows}
+    assert len(bought) == len(tasks)  # as many labels in every row of a task
 
 
 @pytest.mark.parametrize("name", ["embeddings", "mnist", "digits"])
