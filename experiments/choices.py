@@ -69,28 +69,17 @@ TENTH = {
     )
 }
 # Not the paper's: the lowest of each class, so that N has the classes of the source.
-BY_CLASS = {
-    f"d_act, {score}, {loss}, {classes}": (
+BY_CLASS: Mapping[str, tuple[str, Fields]] = {
+    "d_act, pair, brier, proportional": (
         "d_act",
-        {
-            "methods.loss_prediction.target_loss": loss,
-            "acquisitions.predicted_loss.score": score,
-            "acquisitions.predicted_loss.classes": classes,
-        },
-    )
-    for score, loss, classes in (
-        ("pair", "brier", "proportional"),
-        ("pair", "brier", "balanced"),
-        ("pred", "brier", "proportional"),
-        ("actual", "brier", "proportional"),
+        {"acquisitions.predicted_loss.classes": "proportional"},
     )
 }
 # The best buyer found, with a chosen source.
 WITH_CLUE = {
     f"{name}, clue": (preset, {**fields, "acquisition": "clue"})
     for name, (preset, fields) in {**CHOOSING, **BY_CLASS}.items()
-    if name
-    in ("r_act, brier", "d_act, pair, brier", "d_act, pair, brier, proportional")
+    if name in ("r_act, brier", "d_act, pair, brier, proportional")
 }
 METHODS: Mapping[str, tuple[str, Fields]] = {
     **BUYING,
