@@ -89,6 +89,16 @@ METHODS: Mapping[str, tuple[str, Fields]] = {
     **WITH_CLUE,
 }
 
+DIGITS = (  # rows of its table: the paper's, and what that of embeddings speaks for
+    "s_act",
+    "s_rt",
+    "r_act, brier",
+    "d_act, pair, brier",
+    "d_act, pair, brier, proportional",
+    "clue",
+    "d_act, pair, brier, proportional, clue",
+)
+
 
 class Table(NamedTuple):
     title: str  # of its page

@@ -31,15 +31,6 @@ _RESULTS = flags.DEFINE_string(
 )
 
 POOL = 10_000
-METHODS = (  # the paper's; and those that the table of embeddings speaks for
-    "s_act",
-    "s_rt",
-    "r_act, brier",
-    "d_act, pair, brier",
-    "d_act, pair, brier, proportional",
-    "clue",
-    "d_act, pair, brier, proportional, clue",
-)
 SHARED: choices.Fields = {
     "train.steps": 200,
     "train.save_every": 200,
@@ -84,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
             "printed → handwritten": ("configs/digits.py", SHARED),
             "MNIST-M → MNIST": ("configs/svhn_mnist.py", colour),
         },
-        methods=_METHODS.value.split(";") if _METHODS.value else METHODS,
+        methods=_METHODS.value.split(";") if _METHODS.value else choices.DIGITS,
         seeds=range(_FIRST.value, _FIRST.value + _SEEDS.value),
         results=pathlib.Path(_RESULTS.value),
     )

@@ -11,7 +11,6 @@ from dact_jax.types import Domain, Examples
 from experiments import (
     choices,
     choices_page,
-    digits_choices,
     mnist_table,
     picked,
     runs,
@@ -91,7 +90,7 @@ def test_every_row_of_a_table_is_a_config(config, method):
     ("name", "methods", "seeds"),
     [
         ("choices", [*choices.BUYING, *choices.CHOOSING], 10),
-        ("digits_choices", digits_choices.METHODS, 3),
+        ("digits_choices", choices.DIGITS, 3),
     ],
 )
 def test_committed_choices_are_whole(name, methods, seeds):
