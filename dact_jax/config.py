@@ -118,30 +118,28 @@ def _train() -> ml_collections.ConfigDict:
 
 
 def _pretrain() -> ml_collections.ConfigDict:
-    """A stage before round 0, on the source alone; what is not here is as in train."""
-    pretrain = ml_collections.ConfigDict()
-    pretrain.steps = 0  # iterations; 0: no such stage
-    pretrain.batch = 64
-    pretrain.optimizer = "sgd"
-    pretrain.learning_rate = 0.01
-    pretrain.schedule = "inverse"
-    pretrain.momentum = 0.9
-    pretrain.weight_decay = 5e-4
+    """A stage before round 0, on the source alone."""
+    pretrain = _stage(steps=0, batch=64)  # 0: no such stage
     pretrain.folder = ""  # where it is kept, for runs one after another; empty: own
     return pretrain
 
 
 def _predictor() -> ml_collections.ConfigDict:
-    """Training of D_AcT's loss predictor; rates and schedules not here are train's."""
-    predictor = ml_collections.ConfigDict()
-    predictor.steps = 500  # iterations, each time that it is trained
-    predictor.batch = 32
-    predictor.optimizer = "sgd"
-    predictor.learning_rate = 0.01
-    predictor.schedule = "inverse"
-    predictor.momentum = 0.9
-    predictor.weight_decay = 5e-4
-    return predictor
+    """Training of D_AcT's loss predictor, each time that it is trained."""
+    return _stage(steps=500, batch=32)
+
+
+def _stage(*, steps: int, batch: int) -> ml_collections.ConfigDict:
+    """A training on labels alone; rates and schedules not here are train's."""
+    stage = ml_collections.ConfigDict()
+    stage.steps = steps  # iterations
+    stage.batch = batch
+    stage.optimizer = "sgd"
+    stage.learning_rate = 0.01
+    stage.schedule = "inverse"
+    stage.momentum = 0.9
+    stage.weight_decay = 5e-4
+    return stage
 
 
 def _eval() -> ml_collections.ConfigDict:

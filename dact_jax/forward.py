@@ -49,6 +49,32 @@ def stream(
     )
 
 
+def labelled(
+    model: Model, variables: Variables, batch: Batch, key: Key
+) -> tuple[Features, jax.Array, Variables]:
+    """Source and labelled target in one pass, in training mode (MME's reference code).
+
+    Args:
+      model: the network.
+      variables: its variables.
+      batch: of one iteration.
+      key: of the loss; dropout's key is derived from it.
+
+    Returns:
+      Features of S = 1 or, with labelled target images, 2 streams; their labels
+      int32[S, B], UNLABELED in rows of padding; and the variables with new moments.
+    """
+    parts = [batch.source] + ([batch.target] if batch.target is not None else [])
+    features, variables = model.encode(
+        variables,
+        jnp.stack([part.image for part in parts]),  # [S, B, h, w, C]
+        (SOURCE, TARGET)[: len(parts)],
+        train=True,
+        key=keys.key(key, "encoder"),
+    )
+    return features, jnp.stack([part.label for part in parts]), variables
+
+
 def streams(
     model: Model, variables: Variables, batch: Batch, key: Key, *, joint: bool = False
 ) -> tuple[Passes, Variables]:

@@ -66,7 +66,7 @@ def _predictor_too(made: Run, trained: Variables) -> Run:
     if made.prediction is None:
         return made
     inner = made.prediction.run
-    encoder = {name: trained.params[name] for name in (ENCODER,)}
+    encoder = {ENCODER: trained.params[ENCODER]}
     variables = join(inner.train.variables, trained._replace(params=encoder))
     state = step.init_state(variables, inner.optimizer(lengths(inner)[0]))
     ready = inner._replace(train=engine.replicate(state))

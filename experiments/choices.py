@@ -5,8 +5,6 @@ labels. No checkpoints are kept: a run takes seconds.
 """
 
 import collections
-import contextlib
-import io
 import itertools
 import json
 import pathlib
@@ -163,8 +161,7 @@ def _finish(config: Any, folder: pathlib.Path) -> tuple[Experiment, Task]:
     nowhere = checkpoint.Store(lambda tree: None, lambda like: None, lambda: None)
     quiet = progress.Show(lambda *args: None, lambda row: None)
     act = engine.actions(made, nowhere, folder, quiet)
-    with contextlib.redirect_stdout(io.StringIO()):
-        done = rounds.run(engine.begin(made, act), act, made.policy, made.key)
+    done = rounds.run(engine.begin(made, act), act, made.policy, made.key)
     return done, made.task
 
 

@@ -37,10 +37,13 @@ def _rows(mask):
 
 
 class World:
-    """Answers as written down, and what was asked."""
+    """Answers as written down, and what was asked.
 
-    def __init__(self, accuracies, num_source=NUM_SOURCE):
-        self.asked, self.accuracies, self.num_source = [], dict(accuracies), num_source
+    `answer`: source and target rows that a network was trained on last -> accuracy.
+    """
+
+    def __init__(self, answer=None):
+        self.asked, self.answer = [], answer
 
     def lab(self, label=None):
         def fit(variables, pools, key):
@@ -52,14 +55,14 @@ class World:
 
         def accuracy(variables):
             _, source, target = self.asked[-1]
-            return self.accuracies[source, target]
+            return self.answer(source, target)
 
         def sweep(variables):
             self.asked.append(("score",))
             return Evidence(
-                np.zeros((self.num_source, 1), np.float32),
-                {"predicted_loss": np.resize(LOSS, self.num_source)},
-                np.zeros(self.num_source, np.int32),
+                np.zeros((NUM_SOURCE, 1), np.float32),
+                {"predicted_loss": np.resize(LOSS, NUM_SOURCE)},
+                np.zeros(NUM_SOURCE, np.int32),
             )
 
         def look(variables, domain):
@@ -106,7 +109,7 @@ def make(acquire=None, labelled=FREE, **options):
 def trace(world, policy, key):
     """What happens, one word a call of `select` or round of training."""
     label = np.where(FREE, 0, UNLABELED).astype(np.int32)
-    now = policy.init(world.lab(label), world.num_source, NUM_TARGET, key)
+    now = policy.init(world.lab(label), NUM_SOURCE, NUM_TARGET, key)
     pools, told = now.pools, []
     for number in range(policy.num_rounds + 1):
         while now.again:
@@ -127,32 +130,14 @@ T1, T2, T3 = (0, 1), (0, 1, 10, 11), (0, 1, 8, 9, 10, 11)
 
 
 def test_both_branches_and_a_tie_by_hand(key):
-    accuracies = {
-        # i = 1: the source is better. U = T1 + N1.
-        (N1, ()): 0.6,
-        ((), T1): 0.5,
-        # i = 2: a tie goes to the target: S_AcT buys two, U = T2 + N1.
-        (N2, ()): 0.7,
-        # i = 3: the target is better: two more; U = T3 + N1.
-        (N3, ()): 0.1,
-        ((), T2): 0.2,
-    }
-    world = World(accuracies)
-    world.accuracies[(), T1] = 0.5
-    first = dict(world.accuracies)
-
-    def lab(label, world=world):
-        found = World.lab(world, label)
-
-        def accuracy(variables):
-            _, source, target = world.asked[-1]
-            if (source, target) == ((), T1):  # asked twice, with another P each time
-                return [0.5, 0.7][sum(a == ("fit", (), T1) for a in world.asked) - 2]
-            return first[source, target]
-
-        return found._replace(predictor=found.predictor._replace(accuracy=accuracy))
-
-    world.lab = lab
+    answers = iter(
+        [
+            *(0.6, 0.5),  # i = 1: the source is better. U = T1 + N1.
+            *(0.7, 0.7),  # i = 2: a tie: S_AcT buys two. U = T2 + N1.
+            *(0.1, 0.2),  # i = 3: the target is better: two more. U = T3 + N1.
+        ]
+    )
+    world = World(lambda source, target: next(answers))
     told, pools, memory = trace(world, make(), key)
     assert world.asked == [
         ("fit", (), T1),  # 5: P on U = T_l
@@ -198,17 +183,11 @@ def test_both_branches_and_a_tie_by_hand(key):
 def _always(better):
     """A world in which the source, or the target, is always better."""
 
-    class Always(dict):
-        def __getitem__(self, place):
-            source, _ = place
-            return 0.9 if bool(source) == (better == "source") else 0.1
-
-    return Always()
+    return lambda source, target: 0.9 if bool(source) == (better == "source") else 0.1
 
 
 def test_where_the_source_always_wins_the_labels_are_bought_at_the_end(key):
-    world = World({})
-    world.accuracies = _always("source")
+    world = World(_always("source"))
     _, pools, memory = trace(world, make(), key)
     done = [ask[0] for ask in world.asked]
     one = ["fit", "score", "fit", "fit"]
@@ -225,8 +204,7 @@ def test_where_the_source_always_wins_the_labels_are_bought_at_the_end(key):
 
 def test_spent_labels_end_the_buying_and_not_the_choosing(key):
     """Exhausted target budget: U and T_l stay, N grows on."""
-    world = World({})
-    world.accuracies = _always("target")
+    world = World(_always("target"))
     told, pools, _ = trace(world, make(purchases=1), key)
     branches = [now.found["branch"] for now in told if "branch" in now.found]
     assert branches == ["target", "spent", "spent"]
@@ -240,8 +218,7 @@ def test_spent_labels_end_the_buying_and_not_the_choosing(key):
 
 
 def test_no_purchase_at_all(key):
-    world = World({})
-    world.accuracies = _always("target")
+    world = World(_always("target"))
     told, _, _ = trace(world, make(purchases=0), key)
     branches = [now.found["branch"] for now in told if "branch" in now.found]
     assert branches == ["spent"] * 3
@@ -249,8 +226,7 @@ def test_no_purchase_at_all(key):
 
 
 def test_a_source_used_up_to_the_last_sample(key):
-    world = World({})
-    world.accuracies = _always("target")
+    world = World(_always("target"))
     policy = make(source_per_round=4, source_rounds=2)
     _, pools, _ = trace(world, policy, key)
     assert pools.source.all()
@@ -259,8 +235,7 @@ def test_a_source_used_up_to_the_last_sample(key):
 
 
 def test_a_target_bought_up_to_its_last_but_one(key):
-    world = World({})
-    world.accuracies = _always("target")
+    world = World(_always("target"))
     # 9 are for sale, besides the two that are free; row 5 stays unlabelled.
     _, pools, _ = trace(world, make(per_round=3, purchases=3), key)
     assert _rows(~pools.target) == (5,)
@@ -271,13 +246,12 @@ def test_a_target_bought_up_to_its_last_but_one(key):
 def test_a_beginning_without_any_target_label_is_refused(key):
     with pytest.raises(errors.InputError, match=r"set policies\.dual\.initial"):
         make(labelled=np.zeros(NUM_TARGET, bool)).init(
-            World({}).lab(), NUM_SOURCE, NUM_TARGET, key
+            World().lab(), NUM_SOURCE, NUM_TARGET, key
         )
 
 
 def test_half_of_the_source_is_chosen_where_nothing_else_is_said(key):
-    world = World({})
-    world.accuracies = _always("target")
+    world = World(_always("target"))
     policy = make(source_per_round=0, source_rounds=2)
     _, pools, _ = trace(world, policy, key)
     assert _rows(pools.source) == N2  # of eight
@@ -300,8 +274,7 @@ def test_numbers_that_are_too_small_are_refused():
 
 @pytest.mark.parametrize("trial", ["warm", "scratch"])
 def test_trials_start_from_the_current_network_or_from_its_first_weights(trial, key):
-    world, seen = World({}), []
-    world.accuracies = _always("source")
+    world, seen = World(_always("source")), []
 
     def lab(label=None):
         found = World.lab(world, label)
@@ -324,8 +297,7 @@ def test_trials_start_from_the_current_network_or_from_its_first_weights(trial, 
 
 def test_trials_leave_the_predictor_as_it_was(key):
     """Only their accuracies are used: P of line 5 goes on from P of line 5."""
-    world, starts = World({}), []
-    world.accuracies = _always("source")
+    world, starts = World(_always("source")), []
 
     def lab(label=None):
         found = World.lab(world, label)
@@ -345,8 +317,7 @@ def test_trials_leave_the_predictor_as_it_was(key):
 
 
 def test_r_act_draws_without_scoring(key):
-    world = World({})
-    world.accuracies = _always("source")
+    world = World(_always("source"))
     random = plugins.load("acquisitions", "random")
     acquire = Acquisitions(target=last, source=random, blind=True)
     _, pools, memory = trace(world, make(acquire), key)
@@ -362,8 +333,7 @@ def test_a_score_without_labels_reads_those_of_n_only(key):
     def blindly(evidence, taken, budget, key):
         return lowest(evidence, taken, budget, key)._replace(labels_read=0)
 
-    world = World({})
-    world.accuracies = _always("source")
+    world = World(_always("source"))
     acquire = Acquisitions(target=last, source=blindly)
     _, pools, memory = trace(world, make(acquire), key)
     np.testing.assert_array_equal(memory.read, pools.source)
@@ -467,27 +437,19 @@ def _zeros(row):
 def _mixed():
     """Target, source, target: every line is passed, in every order there is."""
 
-    class Mixed(dict):
-        def __getitem__(self, place):
-            source, target = place
-            if target:
-                return 0.5
-            return {2: 0.4, 4: 0.6, 6: 0.3}[len(source)]
-
-    return Mixed()
+    trials = {2: 0.4, 4: 0.6, 6: 0.3}
+    return lambda source, target: trials.get(len(source), 0.5)
 
 
 def test_killed_between_any_two_lines_and_resumed_it_is_the_same_run(key, tmp_path):
     policy = make()
-    whole = World({})
-    whole.accuracies = _mixed()
+    whole = World(_mixed())
     done, rows, calls = _go(whole, policy, key, tmp_path / "whole")
     assert done.round == policy.num_rounds
     for die_at in range(1, calls + 1):
         place = tmp_path / str(die_at)
         place.mkdir()
-        world = World({})
-        world.accuracies = _mixed()
+        world = World(_mixed())
         with pytest.raises(Killed):
             _go(world, policy, key, place, die_at)
         again, told, _ = _go(world, policy, key, place)
@@ -503,12 +465,10 @@ def test_killed_between_any_two_lines_and_resumed_it_is_the_same_run(key, tmp_pa
 def test_a_line_that_was_saved_is_not_done_again(key, tmp_path):
     """A kill in a line costs that line alone."""
     policy = make()
-    whole = World({})
-    whole.accuracies = _mixed()
+    whole = World(_mixed())
     _, _, calls = _go(whole, policy, key, tmp_path / "whole")
     fits = sum(ask[0] == "fit" for ask in whole.asked)
-    world = World({})
-    world.accuracies = _mixed()
+    world = World(_mixed())
     with pytest.raises(Killed):
         _go(world, policy, key, tmp_path / "killed", calls - 3)
     _go(world, policy, key, tmp_path / "killed")
@@ -516,7 +476,7 @@ def test_a_line_that_was_saved_is_not_done_again(key, tmp_path):
 
 
 def test_memory_holds_what_algorithm_2_needs(key):
-    now = make().init(World({}).lab(), NUM_SOURCE, NUM_TARGET, key)
+    now = make().init(World().lab(), NUM_SOURCE, NUM_TARGET, key)
     assert isinstance(now.memory, dual.Memory)
     assert now.memory.line == dual.TRAIN
     assert now.again

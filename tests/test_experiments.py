@@ -185,7 +185,7 @@ def test_total_variation_and_outliers():
     assert picked.apart(domain).tolist() == [0, 0, 0, 0, 0.8]
 
 
-def test_every_row_of_choices_is_a_run(tmp_path):
+def test_every_row_of_choices_is_of_fields_that_there_are():
     for preset, fields in choices.METHODS.values():
         config = defaults.load(f"configs/embeddings.py:preset={preset}")
         for field in fields:

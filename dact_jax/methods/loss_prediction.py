@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from dact_jax import errors, keys
+from dact_jax import errors, forward, keys
 from dact_jax.models import heads
 from dact_jax.types import (
-    SOURCE,
-    TARGET,
     UNLABELED,
     Array,
     Batch,
@@ -100,18 +98,8 @@ def make(
     def predict_loss(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
-        parts = [batch.source] + ([batch.target] if batch.target is not None else [])
-        labels = jnp.stack([part.label for part in parts])  # [S, B]
-        features, variables = model.encode(
-            variables,
-            jnp.stack([part.image for part in parts]),  # [S, B, h, w, C]
-            (SOURCE, TARGET)[: len(parts)],
-            train=True,
-            key=keys.key(key, "encoder"),
-        )
-        logits = model.head(
-            variables, "classifier", features, key=keys.key(key, "classifier")
-        )  # [S, B, K]
+        features, labels, variables = forward.labelled(model, variables, batch, key)
+        logits = forward.classify(model, variables, features, key)  # [S, B, K]
         # Reversed by minus the gate: the gradient times 1, then times 0.
         gate = jnp.where(progress > detach_after, 0.0, 1.0)
         predicted = model.head(

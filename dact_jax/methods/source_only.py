@@ -1,20 +1,10 @@
 """No adaptation: cross entropy on every label there is (S+T in the MME paper)."""
 
 import jax
-import jax.numpy as jnp
 
-from dact_jax import keys, ops
+from dact_jax import forward, ops
 from dact_jax.models import heads
-from dact_jax.types import (
-    SOURCE,
-    TARGET,
-    Batch,
-    Key,
-    Method,
-    Metrics,
-    Model,
-    Variables,
-)
+from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
 
 def supervised(
@@ -27,19 +17,8 @@ def supervised(
     as much as the reference's smaller batch.
     """
     del progress
-    labelled = [batch.source] + ([batch.target] if batch.target is not None else [])
-    images = jnp.stack([part.image for part in labelled])  # [S, B, h, w, C]
-    labels = jnp.stack([part.label for part in labelled])  # [S, B]
-    features, variables = model.encode(
-        variables,
-        images,
-        (SOURCE, TARGET)[: len(labelled)],
-        train=True,
-        key=keys.key(key, "encoder"),
-    )
-    logits = model.head(
-        variables, "classifier", features, key=keys.key(key, "classifier")
-    )  # [S, B, K]
+    features, labels, variables = forward.labelled(model, variables, batch, key)
+    logits = forward.classify(model, variables, features, key)  # [S, B, K]
     loss = ops.cross_entropy(logits, labels)
     return loss, (variables, {"cross_entropy": loss})
 
