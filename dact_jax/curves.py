@@ -44,8 +44,8 @@ def by_labels(rounds: Sequence[Row], published: Reference) -> figure.Figure:
 def by_source(rounds: Sequence[Row], decisions: Sequence[Row] = ()) -> figure.Figure:
     """Accuracy in % against the number of source samples in use.
 
-    A marker a round, and a line of the trial networks of D_AcT: of those trained on the
-    source samples alone, and of those on the target labels that there were then.
+    A marker a round, and lines of the trial networks of D_AcT: of those trained further
+    on the source samples, and of those on the target labels that there were then.
 
     Args:
       rounds: rows with source_samples, test_accuracy and val_accuracy.

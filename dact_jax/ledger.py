@@ -82,7 +82,7 @@ def decisions(rows: Sequence[Row]) -> str:
         "U is what the scoring network was trained on, N the source samples chosen by "
         "then, T_l the target labels bought before this decision. acc_s and acc_t are "
         "the validation accuracies of copies of the scoring network, one trained on N "
-        "and one on T_l; only acc_s > acc_t favours the source."
+        "next and one on T_l; only acc_s > acc_t favours the source."
     )
 
 

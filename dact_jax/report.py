@@ -137,7 +137,7 @@ def _source_curve(
     if len(sizes) > 1 or decisions:
         path = folder / "source_curve.png"
         curves.by_source(rounds, decisions).savefig(path, dpi=150)
-        shown = f"![Accuracy against source samples trained on]({path.name})"
+        shown = f"![Accuracy against source samples]({path.name})"
         if decisions:
             shown += (
                 "\n\nTrials are the copies of the scoring network that Algorithm 2 "

@@ -304,7 +304,7 @@ def test_labels_bought_after_the_last_training_count_too(tmp_path):
 def test_accuracy_is_drawn_against_the_source_where_it_changed(tmp_path):
     fill_d_act(tmp_path, read=2000)
     text = report.write(tmp_path, "x").markdown.read_text()
-    assert "![Accuracy against source samples trained on](source_curve.png)" in text
+    assert "![Accuracy against source samples](source_curve.png)" in text
     assert "not the effect of the source alone" in text
     assert image.imread(tmp_path / "source_curve.png").std() > 0.01
     rounds = [row for row in workdir.read(tmp_path) if row["event"] == "round"]
