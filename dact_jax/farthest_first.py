@@ -1,0 +1,213 @@
+"""Farthest-first traversal with bounds that may be stale: the loop of k-center.
+
+`acquisitions.k_center` says why it is exact and ends.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dact_jax import bounds, candidates, devices, errors, nearest, points
+from dact_jax.bounds import Bounds
+from dact_jax.candidates import Known
+from dact_jax.nearest import Centers, Frame
+from dact_jax.points import Points
+
+Told = Callable[[int, int], None]  # picks made, budget
+
+_BLOCK = 4096  # points brought up to date at once
+_CANDIDATES = 256
+_SAMPLE = 512  # points that decide the frame
+_BLURRED = 1 / 50  # share of the radius squared that an error may have
+_ROOM = 1024  # fewest centres that there is room for
+_FEW = 8  # centres, for which a tile of its own pays
+_STEP = 128  # rows of a block are a multiple of it
+_SMALL = 2**17  # numbers in a pool that a plain scan passes sooner than blocks form
+
+
+def traverse(
+    pool: Points, chosen: np.ndarray, budget: int, told: Told
+) -> tuple[np.ndarray, np.ndarray]:
+    """The farthest point from all that are chosen, `budget` times.
+
+    Args:
+      pool: the points.
+      chosen: int[L], rows that are chosen already, at least one.
+      budget: at most N - L.
+      told: called with (picks so far, budget) after each block.
+
+    Returns:
+      int32[budget], the rows; float64[budget], the distance of each at its time.
+
+    Raises:
+      InputError: a point is not finite, or too long.
+    """
+    if pool.num * pool.width <= _SMALL:
+        return _scan(pool, chosen, budget, told)
+    search = _begin(pool, chosen, budget)
+    picks = [(np.zeros(0, np.int32), np.zeros(0))]
+    done = 0
+    while done < budget:
+        search, row, squared, blurred, least = _settle(search, budget - done)
+        picks.append((row, squared))
+        done += len(row)
+        told(done, budget)
+        if done < budget:
+            search = _sharpen(search) if blurred else _refresh(search, least)
+    row, squared = map(np.concatenate, zip(*picks, strict=True))
+    return row, np.sqrt(squared) / np.float64(search.frame.scale)
+
+
+def _scan(
+    pool: Points, chosen: np.ndarray, budget: int, told: Told
+) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.arange(pool.num)
+    held = pool.shared(rows)
+    _check_finite(rows, np.isfinite(np.asarray(held)).all(-1))
+    taken = np.isin(rows, chosen)
+    row, squared = candidates.scan(held, taken, np.int32(budget), over=pool.mesh)
+    told(budget, budget)
+    return np.asarray(row)[:budget], np.sqrt(np.asarray(squared)[:budget])
+
+
+class _Search(NamedTuple):
+    """A selection under way."""
+
+    pool: Points
+    frame: Frame
+    mode: str  # of the products
+    centers: Centers
+    count: int  # centres
+    known: Bounds  # written to
+
+
+def _begin(pool: Points, chosen: np.ndarray, budget: int) -> _Search:
+    at, some = points.sample(pool, _SAMPLE)
+    _check_finite(at, np.isfinite(some).all(-1))
+    everywhere = devices.replicated(pool.mesh)
+    frame = jax.device_put(nearest.frame(some), everywhere)
+    # Powers of two: few shapes, so few compilations over a run's rounds.
+    room = max(_ROOM, 2 ** math.ceil(math.log2(len(chosen) + budget + _CANDIDATES)))
+    rows = np.resize(chosen, room)  # what is beyond them becomes padding
+    given = pool.shared(rows)
+    centers = _prepare(given, np.int32(len(chosen)), frame, "float32")
+    known = bounds.unknown(pool.rows, np.append(chosen, np.arange(pool.num, pool.rows)))
+    return _sweep(_Search(pool, frame, "float32", centers, len(chosen), known))
+
+
+@functools.partial(jax.jit, static_argnames="mode")
+def _prepare(given: jax.Array, count: jax.Array, frame: Frame, mode: str) -> Centers:
+    empty = Centers(*(jnp.zeros_like(x) for x in (given, given, given[:, 0])))
+    if mode != "float32":
+        empty = empty._replace(
+            factor=empty.factor.astype(jnp.float64),
+            weight=empty.weight.astype(jnp.float64),
+        )
+    return candidates.append(empty, given, jnp.int32(0), count, frame)
+
+
+def _sharpen(search: _Search) -> _Search:
+    """Goes on with more precise distances; all that was found with others is void."""
+    mode = nearest.MODES[nearest.MODES.index(search.mode) + 1]
+    given, count = search.centers.point, np.int32(search.count)
+    centers = _prepare(given, count, search.frame, mode)
+    bounds.forget(search.known)
+    return _sweep(search._replace(mode=mode, centers=centers))
+
+
+def _sweep(search: _Search) -> _Search:
+    """Compares all points with all centres."""
+    for rows, block in points.blocks(search.pool, _size(search.pool)):
+        finite = _compare(search, rows, block)
+        _check_finite(rows, finite)
+    return search
+
+
+def _refresh(search: _Search, least: float) -> _Search:
+    """Brings those up to date that may be the farthest; one is at least so far."""
+    pool, size = search.pool, _size(search.pool)
+    rows = bounds.promising(search.known, size, pool.part, least, search.count)
+    for start in range(0, rows.shape[1], size):
+        block = rows[:, start : start + size].reshape(-1)
+        _compare(search, block, pool.split(block))
+    return search
+
+
+def _size(pool: Points) -> int:
+    """Rows of each part in a block: a multiple of what is compared at once."""
+    each = -(-_BLOCK // pool.mesh.size)
+    wanted = min(each, -(-pool.rows // pool.mesh.size))
+    step = nearest.GROUP if wanted >= nearest.GROUP else _STEP
+    return -(-wanted // step) * step * (pool.mesh.size // pool.parts)
+
+
+def _compare(search: _Search, rows: np.ndarray, block: jax.Array) -> np.ndarray:
+    """Compares rows with the centres that they have not seen; bool[S]: finite."""
+    pool, known, count = search.pool, search.known, search.count
+    group = min(nearest.GROUP, len(rows) // pool.mesh.size)
+    seen = np.where(known.bound[rows] >= 0, known.seen[rows], count)
+    first = seen.reshape(-1, group).min(-1).astype(np.int32)
+    found = nearest.two_nearest(
+        block,
+        points.put(first, pool.mesh),
+        search.centers,
+        np.int32(count),
+        search.frame,
+        over=pool.mesh,
+        mode=search.mode,
+        tile=_FEW if count <= _FEW else nearest.TILE,
+        group=group,
+    )
+    found = jax.device_get(found)
+    bounds.learn(known, rows, found, count, nearest.slack(pool.width, search.mode))
+    return found.finite
+
+
+def _settle(search: _Search, budget: int) -> tuple:
+    """Picks among the candidates.
+
+    Returns:
+      The search, with the picks as centres; int32[n], their rows; float64[n], their
+      squared distances in the frame; whether distances are too blurred to go on; the
+      largest distance that is left among the candidates, squared.
+    """
+    pool, known, count = search.pool, search.known, search.count
+    rows, outside = bounds.shortlist(known, _CANDIDATES, count)
+    num = len(rows)
+    padded = np.resize(rows, _CANDIDATES).astype(np.int32)
+    of = Known(*(x[padded] for x in known[:3]))
+    of.bound[num:] = -1
+    settled = candidates.settle(
+        padded,
+        pool.shared(padded),
+        of,
+        search.centers,
+        np.int32(count),
+        search.frame,
+        *outside,
+        np.int32(budget),
+        over=pool.mesh,
+    )
+    centers, settled = settled.centers, jax.device_get(settled._replace(centers=None))
+    picks = int(settled.num)
+    now = Known(*(x[:num] for x in settled.known))
+    bounds.settle(known, rows, now, count + picks)
+    least = float(now.bound.max(initial=0.0))
+    error = 2 * nearest.slack(pool.width, search.mode) * settled.length
+    blurred = error > _BLURRED * least and search.mode != nearest.MODES[-1]
+    order = settled.order[:picks]
+    search = search._replace(centers=centers, count=count + picks)
+    return search, padded[order], settled.squared[:picks], blurred, least
+
+
+def _check_finite(rows: np.ndarray, finite: np.ndarray) -> None:
+    if not finite.all():
+        raise errors.InputError(
+            f"features must be finite, and short enough for float32 to hold their "
+            f"squared length; row {rows[~finite].min()} is not."
+        )
