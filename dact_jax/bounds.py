@@ -104,7 +104,7 @@ def promising(
     """
     starts = range(0, len(bounds.bound), part)
     parts = [Bounds(*(x[s : s + part] for x in bounds)) for s in starts]
-    stale = [np.count_nonzero((p.bound > least) & (p.seen < count)) for p in parts]
+    stale = [int(np.sum((p.bound > least) & (p.seen < count))) for p in parts]
     length = max(1, -(-max(stale) // size)) * size
     return np.array(
         [s + _largest(p, length) for s, p in zip(starts, parts, strict=True)]
@@ -150,5 +150,5 @@ def shortlist(bounds: Bounds, size: int, count: int) -> tuple[np.ndarray, Outsid
 
 
 def _lowest(bound: np.ndarray) -> int:
-    most = bound.max()
+    most = float(bound.max())
     return int(np.argmax(bound >= (most * (1 - TIE) if most > 0 else most)))

@@ -11,22 +11,22 @@ from jax.sharding import Mesh, PartitionSpec
 
 from dact_jax import nearest
 from dact_jax.nearest import Centers, Frame
+from dact_jax.types import Array
 
 # Squared distances that agree to this share are equal (float64 rounds their sums of
 # thousands of terms to 1e-13 or so), and the lowest row wins.
 TIE = 2.0**-36
 
-_HIGHEST = jax.lax.Precision.HIGHEST
 _CHECKED = 128  # centres measured at once when a candidate is looked at again
 
 
 class Known(NamedTuple):
     """What is known of points and the centres that they were compared with."""
 
-    bound: jax.Array  # float64[n], squared distance to the nearest is at most this; -1:
+    bound: Array  # float64[n], squared distance to the nearest is at most this; -1:
     # never to be picked
-    near: jax.Array  # int32[n], number of a centre that is no farther; -1: none yet
-    rest: jax.Array  # float64[n], all other centres are at least as far
+    near: Array  # int32[n], number of a centre that is no farther; -1: none yet
+    rest: Array  # float64[n], all other centres are at least as far
 
 
 class Settled(NamedTuple):
@@ -120,8 +120,7 @@ def _settle(
         smooth, lambda: _products(placed, length), lambda: jnp.zeros((num, num))
     )
     own = away(raw, centers.point[jnp.maximum(known.near, 0)].astype(jnp.float64))
-    value = jnp.where(known.near >= 0, jnp.minimum(own, known.bound), known.bound)
-    value = jnp.where(known.bound < 0, -1.0, value)
+    value = jnp.where(known.bound < 0, -1.0, own)
 
     def check(candidate: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The nearest of all centres, by differences."""
@@ -170,12 +169,14 @@ def _settle(
         return value, near, rest, order, squared, picks, checks, on
 
     none = jnp.int32(0)
-    begin = (value, known.near, known.rest, jnp.zeros(num, jnp.int32))
-    begin = (*begin, jnp.zeros(num), none, none, jnp.bool_(True))
+    counts = (none, none, jnp.bool_(True))
+    picked = (jnp.zeros(num, jnp.int32), jnp.zeros(num))
+    begin = (value, known.near, known.rest, *picked, *counts)
     state = jax.lax.while_loop(lambda s: s[-1] & (s[5] < budget), turn, begin)
     value, near, rest, order, squared, picks, checks, _ = state
     centers = append(centers, points[order], count, picks, frame)
-    known = Known(value, near, rest)
+    blur = jnp.where(smooth, error, 0.0)  # what is small beside `outside` may be large
+    known = Known(jnp.where(value < 0, value, value + blur), near, rest - blur)
     length = jnp.max(jnp.where(value >= 0, length, 0.0))
     return Settled(known, centers, order, squared, picks, checks, length)
 
@@ -207,7 +208,7 @@ def append(
 
 def _products(placed: jax.Array, length: jax.Array) -> jax.Array:
     """float64[n, n], squared distances."""
-    product = jnp.matmul(placed, placed.T, precision=_HIGHEST)
+    product = nearest.product(placed, placed.T)
     return jnp.maximum(length[:, None] + length[None] - 2 * product, 0.0)
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import bounds, candidates, devices, errors, nearest, points
+from dact_jax import bounds, candidates, errors, nearest, points
 from dact_jax.bounds import Bounds
 from dact_jax.candidates import Known
 from dact_jax.nearest import Centers, Frame
@@ -68,7 +68,8 @@ def _scan(
 ) -> tuple[np.ndarray, np.ndarray]:
     rows = np.arange(pool.num)
     held = pool.shared(rows)
-    _check_finite(rows, np.isfinite(np.asarray(held)).all(-1))
+    with np.errstate(over="ignore"):
+        _check_finite(rows, np.isfinite(np.square(np.asarray(held)).sum(-1)))
     taken = np.isin(rows, chosen)
     row, squared = candidates.scan(held, taken, np.int32(budget), over=pool.mesh)
     told(budget, budget)
@@ -82,15 +83,15 @@ class _Search(NamedTuple):
     frame: Frame
     mode: str  # of the products
     centers: Centers
-    count: int  # centres
+    num: int  # centres
     known: Bounds  # written to
 
 
 def _begin(pool: Points, chosen: np.ndarray, budget: int) -> _Search:
     at, some = points.sample(pool, _SAMPLE)
-    _check_finite(at, np.isfinite(some).all(-1))
-    everywhere = devices.replicated(pool.mesh)
-    frame = jax.device_put(nearest.frame(some), everywhere)
+    with np.errstate(over="ignore"):
+        _check_finite(at, np.isfinite(np.square(some).sum(-1)))
+    frame = Frame(*(points.put(x, pool.mesh, split=False) for x in nearest.frame(some)))
     # Powers of two: few shapes, so few compilations over a run's rounds.
     room = max(_ROOM, 2 ** math.ceil(math.log2(len(chosen) + budget + _CANDIDATES)))
     rows = np.resize(chosen, room)  # what is beyond them becomes padding
@@ -114,7 +115,7 @@ def _prepare(given: jax.Array, count: jax.Array, frame: Frame, mode: str) -> Cen
 def _sharpen(search: _Search) -> _Search:
     """Goes on with more precise distances; all that was found with others is void."""
     mode = nearest.MODES[nearest.MODES.index(search.mode) + 1]
-    given, count = search.centers.point, np.int32(search.count)
+    given, count = search.centers.point, np.int32(search.num)
     centers = _prepare(given, count, search.frame, mode)
     bounds.forget(search.known)
     return _sweep(search._replace(mode=mode, centers=centers))
@@ -123,15 +124,14 @@ def _sharpen(search: _Search) -> _Search:
 def _sweep(search: _Search) -> _Search:
     """Compares all points with all centres."""
     for rows, block in points.blocks(search.pool, _size(search.pool)):
-        finite = _compare(search, rows, block)
-        _check_finite(rows, finite)
+        _compare(search, rows, block)
     return search
 
 
 def _refresh(search: _Search, least: float) -> _Search:
     """Brings those up to date that may be the farthest; one is at least so far."""
     pool, size = search.pool, _size(search.pool)
-    rows = bounds.promising(search.known, size, pool.part, least, search.count)
+    rows = bounds.promising(search.known, size, pool.part, least, search.num)
     for start in range(0, rows.shape[1], size):
         block = rows[:, start : start + size].reshape(-1)
         _compare(search, block, pool.split(block))
@@ -146,9 +146,9 @@ def _size(pool: Points) -> int:
     return -(-wanted // step) * step * (pool.mesh.size // pool.parts)
 
 
-def _compare(search: _Search, rows: np.ndarray, block: jax.Array) -> np.ndarray:
-    """Compares rows with the centres that they have not seen; bool[S]: finite."""
-    pool, known, count = search.pool, search.known, search.count
+def _compare(search: _Search, rows: np.ndarray, block: jax.Array) -> None:
+    """Compares rows with the centres that they have not seen."""
+    pool, known, count = search.pool, search.known, search.num
     group = min(nearest.GROUP, len(rows) // pool.mesh.size)
     seen = np.where(known.bound[rows] >= 0, known.seen[rows], count)
     first = seen.reshape(-1, group).min(-1).astype(np.int32)
@@ -164,8 +164,8 @@ def _compare(search: _Search, rows: np.ndarray, block: jax.Array) -> np.ndarray:
         group=group,
     )
     found = jax.device_get(found)
+    _check_finite(rows, found.finite)
     bounds.learn(known, rows, found, count, nearest.slack(pool.width, search.mode))
-    return found.finite
 
 
 def _settle(search: _Search, budget: int) -> tuple:
@@ -174,14 +174,14 @@ def _settle(search: _Search, budget: int) -> tuple:
     Returns:
       The search, with the picks as centres; int32[n], their rows; float64[n], their
       squared distances in the frame; whether distances are too blurred to go on; the
-      largest distance that is left among the candidates, squared.
+      largest distance that is left among the candidates, squared (inf: none is left).
     """
-    pool, known, count = search.pool, search.known, search.count
+    pool, known, count = search.pool, search.known, search.num
     rows, outside = bounds.shortlist(known, _CANDIDATES, count)
     num = len(rows)
     padded = np.resize(rows, _CANDIDATES).astype(np.int32)
-    of = Known(*(x[padded] for x in known[:3]))
-    of.bound[num:] = -1
+    bound = np.where(np.arange(_CANDIDATES) < num, known.bound[padded], -1)
+    of = Known(bound, known.near[padded], known.rest[padded])
     settled = candidates.settle(
         padded,
         pool.shared(padded),
@@ -195,13 +195,14 @@ def _settle(search: _Search, budget: int) -> tuple:
     )
     centers, settled = settled.centers, jax.device_get(settled._replace(centers=None))
     picks = int(settled.num)
-    now = Known(*(x[:num] for x in settled.known))
+    now = jax.tree.map(lambda x: x[:num], settled.known)
     bounds.settle(known, rows, now, count + picks)
-    least = float(now.bound.max(initial=0.0))
+    left = now.bound[now.bound >= 0]
+    least = float(left.max()) if len(left) else math.inf
     error = 2 * nearest.slack(pool.width, search.mode) * settled.length
     blurred = error > _BLURRED * least and search.mode != nearest.MODES[-1]
     order = settled.order[:picks]
-    search = search._replace(centers=centers, count=count + picks)
+    search = search._replace(centers=centers, num=count + picks)
     return search, padded[order], settled.squared[:picks], blurred, least
 
 

@@ -19,7 +19,6 @@ from dact_jax.types import Array
 GROUP = 1024  # points compared with one tile of centres after another
 TILE = 64  # centres in a tile
 
-_HIGHEST = jax.lax.Precision.HIGHEST  # TF32 and bfloat16 would break the bound
 _ROWS, _ALL = PartitionSpec("data"), PartitionSpec()
 # How distances are computed, in the order of precision (and of cost).
 MODES = ("float32", "float64", "differences")
@@ -43,11 +42,11 @@ class Centers(NamedTuple):
 class Found(NamedTuple):
     """What a block of points found among the centres it was compared with."""
 
-    least: jax.Array  # float64[S], upper bound of the squared distance to `at`
-    at: jax.Array  # int32[S], the nearest of them; -1: compared with none
-    second: jax.Array  # float64[S], the same bound for the nearest of the others
-    length: jax.Array  # float64[S], |x|^2 in the frame; 0 where it causes no error
-    finite: jax.Array  # bool[S], false for a point that is not, or is too long
+    least: Array  # float64[S], upper bound of the squared distance to `at`
+    at: Array  # int32[S], the nearest of them; -1: compared with none
+    second: Array  # float64[S], the same bound for the nearest of the others
+    length: Array  # float64[S], |x|^2 in the frame; 0 where it causes no error
+    finite: Array  # bool[S], false for a point that is not, or is too long
 
 
 def frame(some: np.ndarray) -> Frame:
@@ -62,10 +61,10 @@ def frame(some: np.ndarray) -> Frame:
     origin = np.median(some, axis=0).astype(np.float32)
     spread = np.abs(some.astype(np.float64) - origin).max()
     scale = 2.0 ** -np.ceil(np.log2(spread)) if spread > 0 else 1.0
-    return Frame(origin, np.float32(np.clip(scale, 2.0**-120, 2.0**120)))
+    return Frame(origin, np.asarray(np.clip(scale, 2.0**-120, 2.0**120), np.float32))
 
 
-def lower(upper: np.ndarray, length: np.ndarray, slack: float) -> np.ndarray:
+def lower(upper: Array, length: Array, slack: float) -> Array:
     """float64[n], lower bounds of the squared distances d^2 that have these upper ones.
 
     They differ by twice the slack times |x|^2 + |c|^2, where |c|^2 is at most
@@ -126,8 +125,17 @@ def place(points: jax.Array, frame: Frame, dtype: jnp.dtype) -> jax.Array:
 
 def squared_length(points: jax.Array) -> jax.Array:
     """[n], of [n, F]: as a product, since XLA's sums of short rows are slow on CPUs."""
-    ones = jnp.ones(points.shape[-1], points.dtype)
-    return jnp.matmul(points * points, ones, precision=_HIGHEST)
+    return product(points * points, jnp.ones(points.shape[-1], points.dtype))
+
+
+def product(left: jax.Array, right: jax.Array) -> jax.Array:
+    """The matrix product in the full precision of its dtype, which `slack` counts on.
+
+    Args:
+      left: [n, F].
+      right: [F, m] or [F].
+    """
+    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
 
 
 @functools.partial(jax.jit, static_argnames=("over", "mode", "tile", "group"))
@@ -198,7 +206,7 @@ def _group(
         if mode == "differences":
             away = jnp.sum((placed[None] + factor[:, None] / 2) ** 2, -1)
             return jnp.where(weight < infinite, (1 + up) * away, infinite)
-        return weight + jnp.matmul(placed, factor.T, precision=_HIGHEST).T
+        return weight + product(placed, factor.T).T
 
     def compare(state: tuple) -> tuple:
         start, least, at, second = state

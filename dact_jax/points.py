@@ -9,7 +9,7 @@ import concurrent.futures
 import functools
 import os
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -97,11 +97,11 @@ def sample(points: Points, size: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.asarray(points.shared(rows))
 
 
-def put(values: np.ndarray, over: Mesh, *, split: bool = True) -> jax.Array:
+def put(values: Array, over: Mesh, *, split: bool = True) -> jax.Array:
     """An array that every process has, on the devices.
 
     Args:
-      values: [n, ...].
+      values: a NumPy array.
       over: the devices.
       split: by rows; else whole on every device.
     """
@@ -137,9 +137,10 @@ def _hosted(features: Array, over: Mesh) -> Points:
 
     def rows_on(sharding: jax.sharding.Sharding) -> Callable[[np.ndarray], jax.Array]:
         def read(rows: np.ndarray) -> jax.Array:
-            return jax.make_array_from_callback(
-                (len(rows), width), sharding, lambda at: _take(features, rows[at[0]])
-            )
+            def some(at: Any) -> np.ndarray:
+                return _take(features, rows[at[0]])
+
+            return jax.make_array_from_callback((len(rows), width), sharding, some)
 
         return read
 
@@ -181,7 +182,7 @@ def _resident(features: Array, over: Mesh) -> Points:
     num, width = features.shape
     part = -(-num // over.size)
 
-    def rows_of(at: tuple[slice, ...]) -> np.ndarray:
+    def rows_of(at: Any) -> np.ndarray:
         rows = np.arange(part * over.size)[at[0]]
         return np.asarray(features[np.minimum(rows, num - 1)], np.float32)
 

@@ -29,9 +29,9 @@ LAYERS = {
     "pool": "types errors",
     "points": "types errors devices",
     "nearest": "types",
-    "candidates": "nearest",
+    "candidates": "types nearest",
     "bounds": "nearest candidates",
-    "farthest_first": "errors devices points nearest candidates bounds",
+    "farthest_first": "errors points nearest candidates bounds",
     "k_means": "types keys errors",
     "acquisitions": "types keys errors ops pool k_means points farthest_first",
     "policies": "types keys errors policies.single",
@@ -72,6 +72,7 @@ LAYERS = {
     "gallery": "types run inference devices captions figures projections data.files",
     "main": "errors workdir report progress tensorboard run engine session pretraining "
     "config build build_data gallery",
+    "select": "types errors plugins progress acquisitions.k_center data.selections",
 }
 # Library -> the only modules that may import it.
 OUTSIDE = {
@@ -81,7 +82,7 @@ OUTSIDE = {
     "tensorflow": "",  # slow to import, and never required
     "torch": "",
 }
-PRINTS = "main progress"
+PRINTS = "main progress select"
 VAGUE = ("utils", "util", "common", "base", "helpers", "helper", "misc")
 FILE_LINES, FUNCTION_LINES = 300, 60
 
