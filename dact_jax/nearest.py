@@ -17,7 +17,7 @@ from jax.sharding import Mesh, PartitionSpec
 from dact_jax.types import Array
 
 GROUP = 1024  # points compared with one tile of centres after another
-TILE = 64  # centres in a tile
+TILE = 128  # centres in a tile
 
 _ROWS, _ALL = PartitionSpec("data"), PartitionSpec()
 # How distances are computed, in the order of precision (and of cost).

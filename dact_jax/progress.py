@@ -12,6 +12,10 @@ import rich.table
 
 Row = Mapping[str, Any]
 
+# Seconds go up as this power of the centres. Measured for k-center on pools of 200 000
+# rows and budgets of 20 000: 1.1 to 1.5 by how the rows lie.
+_DEARER = 1.3
+
 
 def _quiet(row: Row) -> None:
     del row
@@ -44,21 +48,7 @@ def make(
       console: where to write; stdout by default.
     """
     console = console or rich.console.Console()
-    bar = rich.progress.Progress(
-        rich.progress.BarColumn(bar_width=20),
-        rich.progress.TaskProgressColumn(table_column=_whole()),
-        rich.progress.TimeRemainingColumn(table_column=_whole()),
-        rich.progress.TextColumn(
-            "{task.description}",
-            markup=False,
-            table_column=rich.table.Column(no_wrap=True, overflow="ellipsis", ratio=1),
-        ),
-        expand=True,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal or console.is_dumb_terminal,
-        speed_estimate_period=math.inf,  # a window of seconds would miss selection
-    )
+    bar = _bar(console)
 
     def place(number: int, step: int) -> int:
         return sum(lengths[:number]) + step
@@ -83,6 +73,60 @@ def make(
 
     with bar:
         yield Show(show_step, show_round, show_select)
+
+
+@contextlib.contextmanager
+def picks(
+    total: int, *, chosen: int = 0, console: rich.console.Console | None = None
+) -> Iterator[Callable[[int, int], None]]:
+    """Shows a selection: a bar with the time left on a terminal, nothing elsewhere.
+
+    Each pick is one more centre that the pool is compared with, so the next picks are
+    dearer. The bar goes by work, centres to the power of 1.3, and not by picks: those
+    that are left then count for what they will take. Before the first report, while the
+    pool is compared with what is chosen already, it says no time.
+
+    Args:
+      total: picks to make.
+      chosen: rows that were chosen before, which are centres too.
+      console: where to write; stdout by default.
+
+    Yields:
+      What `k_center` calls: (picks so far, total).
+    """
+    bar = _bar(console or rich.console.Console())
+
+    def work(done: int) -> float:
+        return (chosen + done) ** _DEARER - chosen**_DEARER
+
+    task = bar.add_task("left; reading the pool", total=work(total), start=False)
+
+    def told(done: int, total: int) -> None:
+        bar.start_task(task)
+        description = f"left; {done} of {total} picks"
+        bar.update(task, completed=work(done), description=description)
+
+    with bar:
+        yield told
+
+
+def _bar(console: rich.console.Console) -> rich.progress.Progress:
+    """A bar, share done and time left, on one line that goes away in the end."""
+    return rich.progress.Progress(
+        rich.progress.BarColumn(bar_width=20),
+        rich.progress.TaskProgressColumn(table_column=_whole()),
+        rich.progress.TimeRemainingColumn(table_column=_whole()),
+        rich.progress.TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=rich.table.Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
+        expand=True,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal or console.is_dumb_terminal,
+        speed_estimate_period=math.inf,  # a window of seconds would miss selection
+    )
 
 
 def _whole() -> rich.table.Column:

@@ -208,3 +208,41 @@ def test_all_are_told_of_a_selection():
     ]
     progress.join(*shows, progress.Show(None, None)).select({"a": 1})
     assert heard == [{"a": 1}] * 2
+
+
+def test_a_selection_shows_nothing_where_there_is_no_terminal():
+    out, _ = console(terminal=False)
+    with progress.picks(10, console=out) as told:
+        told(3, 10)
+        told(10, 10)
+    assert out.file.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("chosen", "left"),
+    [(0, "0:00:44"), (10**6, "0:00:30")],  # 30 (1.99^1.3 - 1), and 30 * 0.99
+)
+def test_time_left_of_a_selection_counts_that_picks_get_dearer(chosen, left):
+    out, clock = console(terminal=True)
+    with progress.picks(1990, chosen=chosen, console=out) as told:
+        clock.now = 500.0  # comparing the pool with what is chosen, and compilation
+        told(1, 1990)
+        clock.now = 530.0
+        told(1000, 1990)
+    text = out.file.getvalue()
+    assert "left; reading the pool" in text
+    assert "left; 1000 of 1990 picks" in text
+    assert left in text
+    assert "0:00:00" not in text
+
+
+def test_the_bar_of_a_selection_goes_away_when_it_is_stopped():
+    out, _ = console(terminal=True)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        progress.picks(10, console=out) as told,
+    ):
+        told(5, 10)
+        raise KeyboardInterrupt
+    assert out.file.getvalue().rstrip().endswith("\x1b[2K")
+    assert "\x1b[?25h" in out.file.getvalue()

@@ -1,0 +1,353 @@
+"""The command that picks rows of a pool: what it reads, writes and refuses."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from dact_jax import errors, select
+from dact_jax.acquisitions import k_center
+from dact_jax.data import selections
+
+N, F, K = 40, 5, 3
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(N, F)).astype(np.float32)
+LOGITS = RNG.normal(size=(N, K))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where a user works: a pool, as .npy and .npz, and predictions of it."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", X)
+    np.save("logits.npy", LOGITS)
+    label = np.where(np.arange(N) < 4, 1, -1)
+    path = np.array([f"é/{row}, really.png" for row in range(N)])
+    np.savez("pool.npz", features=X, label=label, path=path)
+    return tmp_path
+
+
+def _select(*args):
+    select.main(["select", *args])
+
+
+def _table(path="picks.csv"):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _rows(path="picks.csv"):
+    return [int(record["row"]) for record in _table(path)]
+
+
+def _command(*args):
+    return [sys.executable, "-m", "dact_jax.select", *args]
+
+
+def test_the_command_for_real(folder):
+    command = _command("--features=x.npy", "--budget=6", "--output=some.csv")
+    environment = os.environ | {"PYTHONPATH": _root()}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = k_center.select(X, 6)
+    assert done.stdout.count("\n") == 1  # no bar
+    assert done.stdout.startswith(f"Picked 6 of {N} rows by k_center in ")
+    reach = f"cover radius at most {expected.score[-1]:.4g}"
+    assert done.stdout.endswith(f"s; {reach}. Written: some.csv\n")
+    table = _table("some.csv")
+    assert list(table[0]) == ["order", "row", "score"]
+    assert [record["order"] for record in table] == list("012345")
+    assert _rows("some.csv") == expected.row.tolist()
+    scores = np.array([record["score"] for record in table], np.float32)
+    np.testing.assert_array_equal(scores, expected.score)  # every digit
+    assert sorted(os.listdir()) == ["logits.npy", "pool.npz", "some.csv", "x.npy"]
+
+
+def _root():
+    return os.path.dirname(os.path.dirname(select.__file__))
+
+
+def test_ctrl_c_leaves_nothing(folder):
+    # Badge makes all of its picks in one program, which hears no signal.
+    rng = np.random.default_rng(0)
+    np.save("large.npy", rng.normal(size=(40_000, 64)).astype(np.float32))
+    np.save("of_large.npy", rng.normal(size=(40_000, K)).astype(np.float32))
+    slow = ("--features=large.npy", "--logits=of_large.npy", "--method=badge")
+    before = sorted(os.listdir())
+    # The process says when it begins to pick: no pause is a guess.
+    told = (
+        "import sys; from dact_jax import select\n"
+        "beside = select._beside\n"
+        "select._beside = lambda work: print('begun', flush=True) or beside(work)\n"
+        "select.main(sys.argv)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", told, *slow, "--budget=30000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": _root()},
+    ) as process:
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        began = time.perf_counter()
+        _, said = process.communicate(timeout=60)
+    assert time.perf_counter() - began < 10
+    assert process.returncode == 130
+    assert said == "\nStopped; nothing is written.\n"
+    assert sorted(os.listdir()) == before
+
+
+def test_a_pool_on_the_disk_is_mapped(folder):
+    pool = selections.read_pool(folder / "x.npy")
+    assert isinstance(pool.features, np.memmap)
+    assert pool.path is None
+    assert not pool.labelled.any()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, ">f4", np.int8])
+def test_any_real_numbers(folder, dtype):
+    x = (10 * X).astype(dtype)
+    np.save("other.npy", np.asfortranarray(x))
+    _select("--features=other.npy", "--budget=5")
+    assert _rows() == k_center.k_center(x.astype(np.float32), 5).tolist()
+
+
+def test_rows_as_an_array(folder):
+    _select("--features=x.npy", "--budget=6", "--output=picks.npy")
+    row = np.load("picks.npy")
+    assert row.dtype == np.int32
+    np.testing.assert_array_equal(row, k_center.k_center(X, 6))
+
+
+def test_a_pool_with_names_and_labels(folder, capsys):
+    _select("--features=pool.npz", "--budget=3")
+    assert _rows() == k_center.k_center(X, 3, labelled=[0, 1, 2, 3]).tolist()
+    assert [r["path"] for r in _table()] == [f"é/{r}, really.png" for r in _rows()]
+    assert "(4 labelled already, by label of pool.npz)" in capsys.readouterr().out
+    (folder / "no.txt").write_text("\n")
+    _select("--features=pool.npz", "--budget=3", "--labelled=no.txt", "--overwrite")
+    assert _rows() == k_center.k_center(X, 3).tolist()
+    assert "labelled already" not in capsys.readouterr().out
+
+
+def test_a_pool_without_names(folder):
+    np.savez("bare.npz", features=X)
+    _select("--features=bare.npz", "--budget=2")
+    assert list(_table()[0]) == ["order", "row", "score"]
+
+
+@pytest.mark.parametrize("form", ["rows", "mask", "text", "csv", "several", "none"])
+def test_rows_that_are_labelled_already(folder, form, capsys):
+    taken = [] if form == "none" else [7, 2]
+    names = ["labelled.npy"]
+    if form == "mask":
+        np.save("labelled.npy", np.isin(np.arange(N), taken))
+    elif form in ("rows", "none"):
+        np.save("labelled.npy", np.array(taken + taken))
+    elif form == "text":
+        names = ["labelled.txt"]
+        (folder / names[0]).write_text("\ufeff7\r\n\r\n 2 \r\n", encoding="utf-8")
+    elif form == "csv":
+        names = ["before.csv"]
+        (folder / names[0]).write_text('order,path,row\n0,"a,\nb",7\n1,c,2\n')
+    else:
+        names = ["a.txt", "b.txt"]
+        (folder / "a.txt").write_text("7")
+        (folder / "b.txt").write_text("2\n7\n")
+    flags = [f"--labelled={name}" for name in names]
+    _select("--features=x.npy", "--budget=5", *flags)
+    assert _rows() == k_center.k_center(X, 5, labelled=taken).tolist()
+    said = f"({len(taken)} labelled already, by {', '.join(names)})"
+    assert (said in capsys.readouterr().out) == bool(taken)
+
+
+def test_a_selection_goes_on_from_another(folder):
+    _select("--features=x.npy", "--budget=4", "--output=first.csv")
+    _select("--features=x.npy", "--budget=3", "--labelled=first.csv")
+    both = _rows("first.csv") + _rows()
+    assert both == k_center.k_center(X, 7).tolist()
+
+
+@pytest.mark.parametrize("method", select.methods())
+def test_every_method(folder, method, capsys):
+    common = ["--features=x.npy", "--budget=4", f"--method={method}"]
+    given = [*common, "--logits=logits.npy", "--labelled=taken.txt"]
+    (folder / "taken.txt").write_text("0\n1\n2\n")
+    for seed in "001":
+        _select(*given, f"--seed={seed}", f"--output={seed}.csv", "--overwrite")
+        assert len({*_rows(f"{seed}.csv")} - {0, 1, 2}) == 4
+    draws = method in ("random", "badge")
+    assert (_rows("0.csv") != _rows("1.csv")) == draws or method == "clue"
+    assert f"by {method} in" in capsys.readouterr().out
+    if method not in ("k_center", "random"):
+        message = _refused(capsys, *common)
+        assert f"--method={method} ranks by predictions: add --logits=" in message
+
+
+def test_entropy_is_of_the_logits(folder):
+    _select("--features=x.npy", "--budget=3", "--method=entropy", "--logits=logits.npy")
+    p = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
+    assert _rows() == np.argsort((p * np.log(p)).sum(-1))[:3].tolist()
+
+
+def test_options_of_a_method(folder):
+    _select("--features=x.npy", "--budget=4", "--option=features=normalized")
+    unit = X / np.linalg.norm(X, axis=-1, keepdims=True)
+    assert _rows() == k_center.k_center(unit, 4).tolist()
+    assert select.read_options("clue", ["restarts=3", "temperature=2"]) == {
+        "restarts": 3,
+        "temperature": 2,
+    }
+
+
+def test_help(capsys):
+    _select("--help")
+    said = capsys.readouterr().out
+    assert all(f"--{name}" in said for name in ("features", "budget", "labelled"))
+    assert ", ".join(select.methods()) in said
+    assert {"aada", "predicted_loss"}.isdisjoint(select.methods())
+
+
+def _refused(capsys, *args):
+    """The sentence that the command ends with; it leaves the folder as it was."""
+    before = {name: os.stat(name).st_mtime_ns for name in os.listdir()}
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        _select(*args)
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("dact_jax: ")
+    assert said.err.count("\n") == 1
+    assert {name: os.stat(name).st_mtime_ns for name in os.listdir()} == before
+    return said.err
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        ("--features=", ("give --features= and --budget=",)),
+        ("--features=no.npy", ("there is no file no.npy (--features)",)),
+        ("--features=no.npz", ("there is no file no.npz",)),
+        ("--features=.", (".: Is a directory",)),
+        ("--features=line.npy", ("--features=line.npy must be [N, F]", "float32[40]")),
+        ("--features=words.npy", ("--features=words.npy", "real numbers", "<U1[2, 2]")),
+        ("--features=objects.npy", ("--features=objects.npy", "holds no objects")),
+        ("--features=cut.npy", ("--features=cut.npy", "no whole .npy file")),
+        ("--features=zip.npy", ("--features=zip.npy", "no whole .npy file")),
+        ("--features=text.txt", ("--features=text.txt", "no whole .npy file")),
+        ("--features=empty.npy", ("--features=empty.npy", "float32[0, 3]")),
+        ("--features=nan.npy", ("finite", "row 7 is not")),
+        ("--features=nan.npy --method=badge --logits=logits.npy", ("row 7 is not",)),
+        ("--features=bare.npz", ("bare.npz lacks the array features",)),
+        ("--budget=0", ("--budget=0 must be a whole number, 1 or more",)),
+        ("--budget=-3", ("--budget=-3 must be a whole number",)),
+        ("--budget=1e3", ("--budget=1e3 must be a whole number",)),
+        ("--budget=41", ("--budget=41", "the 40 rows of x.npy", "not labelled")),
+        ("--budget=39 --labelled=1.txt --labelled=2.txt", ("the 38 rows of x.npy",)),
+        ("--seed=-1", ("--seed=-1 must be a whole number, 0 or more",)),
+        ("--seed=a", ("--seed=a must be a whole number",)),
+        ("--method=kcenter", ("no --method=kcenter; did you mean 'k_center'?",)),
+        ("--method=zzz", ("--method=zzz", "valid: 'badge', 'clue', 'entropy'")),
+        ("--method=aada", ("--method=aada", "a head that a run trains", "'k_center'")),
+        ("--option=form=a", ("k_center has no --option=form", "'features'")),
+        ("--option=features=unit", ("k_center.features='unit'", "'normalized'")),
+        ("--option=features=head", ("k_center.features='head'",)),
+        (
+            "--method=clue --logits=logits.npy --option=restarts=1.5",
+            ("--option=restarts=1.5 must be of type int, such as 10",),
+        ),
+        (
+            "--method=clue --logits=logits.npy --option=restarts=0",
+            ("clue.restarts=0 must be at least 1",),
+        ),
+        ("--logits=no.npy", ("there is no file no.npy (--logits)",)),
+        ("--logits=line.npy", ("--logits=line.npy must be [N, K]",)),
+        ("--logits=short.npy", ("--logits=short.npy", "40 rows of the pool", "has 39")),
+        ("--logits=nan.npy", ("--logits=nan.npy", "row 7 is not")),
+        ("--labelled=no.txt", ("there is no file no.txt (--labelled)",)),
+        ("--labelled=no.npy", ("there is no file no.npy (--labelled)",)),
+        ("--labelled=x.npy", ("--labelled=x.npy must be row numbers", "bool[40]")),
+        ("--labelled=mask.npy", ("--labelled=mask.npy", "bool[40], not bool[39]")),
+        ("--labelled=far.npy", ("far.npy: 40 is no row of the pool", "0 .. 39")),
+        ("--labelled=far.txt", ("far.txt, line 3: -1 is no row", "0 .. 39")),
+        ("--labelled=huge.txt", ("huge.txt, line 1: 1" + "0" * 30 + " is no row",)),
+        ("--labelled=text.txt", ("text.txt, line 2: 'two' is not one row number",)),
+        ("--labelled=one_line.txt", ("line 1: '3,4' is not one row number",)),
+        ("--labelled=short.csv", ("short.csv, line 3: '' is not one row number",)),
+        ("--labelled=pool.npz", ("--labelled=pool.npz is no text",)),
+        ("--output=there.csv", ("--output=there.csv exists", "--overwrite")),
+        ("--output=a/b.csv", ("there is no folder a; make it first",)),
+        ("--output=dir.csv --overwrite", ("--output=dir.csv is a folder",)),
+        ("--output=picks.txt", ("--output=picks.txt must end in .csv or .npy",)),
+        ("--output=x.npy --overwrite", ("--output=x.npy is read too",)),
+        ("--buget=3", ("'buget'", "Did you mean: budget")),
+        ("--features", ("--features",)),
+        ("more.npy", ("'more.npy' is no flag",)),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_sentence(folder, capsys, args, parts):
+    _spoil(folder)
+    # Absl takes the last of a flag that is given twice.
+    message = _refused(capsys, "--features=x.npy", "--budget=5", *args.split(" "))
+    for part in parts:
+        assert part in message, message
+
+
+def _spoil(folder):
+    """Files with which something is wrong."""
+    np.save("line.npy", X[:, 0])
+    np.save("words.npy", np.array([["a", "b"], ["c", "d"]]))
+    np.save("objects.npy", np.array([[1, {}]], object), allow_pickle=True)
+    (folder / "cut.npy").write_bytes((folder / "x.npy").read_bytes()[:-8])
+    (folder / "zip.npy").write_bytes((folder / "pool.npz").read_bytes())
+    np.save("empty.npy", np.zeros((0, 3), np.float32))
+    np.save("nan.npy", np.where(np.arange(N)[:, None] == 7, np.nan, X))
+    np.savez("bare.npz", x=X)
+    np.save("short.npy", LOGITS[1:])
+    np.save("mask.npy", np.zeros(N - 1, bool))
+    np.save("far.npy", np.array([3, N]))
+    texts = {
+        "1.txt": "1\n",
+        "2.txt": "1\n2\n",
+        "far.txt": "3\n\n-1\n",
+        "huge.txt": f"{10**30}\n",
+        "text.txt": "1\ntwo\n",
+        "one_line.txt": "3,4\n",
+        "short.csv": "order,row\n0,5\n1\n",
+        "there.csv": "mine\n",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    (folder / "dir.csv").mkdir()
+
+
+def test_a_folder_that_nobody_may_write_into(folder, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(errors.InputError, match="nothing may be written into"):
+        selections.check_output(folder / "a.csv", [], overwrite=False)
+
+
+def test_what_was_there_stays_until_all_is_written(folder, monkeypatch):
+    (folder / "picks.csv").write_text("mine\n")
+
+    def fail(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    before = sorted(os.listdir())
+    with pytest.raises(OSError, match="No space left"):
+        _select("--features=x.npy", "--budget=2", "--overwrite")
+    assert (folder / "picks.csv").read_text() == "mine\n"
+    assert sorted(os.listdir()) == before
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    _select("--features=x.npy", "--budget=2", "--overwrite")
+    assert len(_rows()) == 2
