@@ -15,7 +15,8 @@ from dact_jax.types import Array
 
 # Squared distances that agree to this share are equal (float64 rounds their sums of
 # thousands of terms to 1e-13 or so), and the lowest row wins.
-TIE = 2.0**-36
+TIE = 2.0**-40
+_SMOOTH = 2.0**-24  # share of the radius squared that the error of a product may have
 
 _CHECKED = 128  # centres measured at once when a candidate is looked at again
 
@@ -34,11 +35,21 @@ class Settled(NamedTuple):
 
     known: Known
     centers: Centers
-    order: jax.Array  # int32[n], the picked candidates, then padding
-    squared: jax.Array  # float64[n], squared distance of each at its time
-    num: jax.Array  # int32[], picks
-    checks: jax.Array  # int32[], candidates measured against every centre
-    length: jax.Array  # float64[], largest squared length of those that are left
+    order: Array  # int32[n], the picked candidates, then the others
+    squared: Array  # float64[n], squared distance of each at its time
+    num: Array  # int32[], picks
+    length: Array  # float64[], largest squared length of those that are left
+
+
+class _State(NamedTuple):
+    value: jax.Array  # float64[n], squared distance as far as known; -1: not to be had
+    near: jax.Array  # int32[n], the centre that it is measured from
+    rest: jax.Array  # float64[n], all other centres are at least as far
+    exact: jax.Array  # bool[n], by differences
+    turn: jax.Array  # int32[n], its number among the picks; -1: not picked
+    squared: jax.Array  # float64[n], its distance when it was picked
+    picks: jax.Array  # int32[]
+    more: jax.Array  # bool[]
 
 
 def lowest(value: jax.Array) -> jax.Array:
@@ -68,10 +79,11 @@ def settle(
 ) -> Settled:
     """Picks candidates for as long as no other point of the pool can be farther.
 
-    A candidate's distance is that to `near`, by differences. Where another centre may
-    be nearer (`rest`), and only when it is its turn, all centres are measured. A pick
-    brings the other candidates up to date, by products in float64 where these tell
-    distances apart better than TIE, and else by differences.
+    A candidate's distance is that to `near`, by differences. A pick brings the others
+    up to date by one row of the table of their products in float64, where its error is
+    small beside the distances outside, and else by differences. Before a pick all that
+    may be the farthest within that error, or have a nearer centre (`rest`), are
+    measured against every centre by differences.
 
     Args:
       rows: int32[n], row of each candidate in the pool, ascending.
@@ -115,70 +127,97 @@ def _settle(
         return unit * nearest.squared_length(others - point)
 
     error = 2 * nearest.slack(points.shape[-1], "float64") * jnp.max(length)
-    smooth = error <= TIE / 8 * outside  # then products are as good as differences
+    smooth = error <= _SMOOTH * outside
     table = jax.lax.cond(
         smooth, lambda: _products(placed, length), lambda: jnp.zeros((num, num))
     )
+    margin = jnp.where(smooth, 4 * error, 0.0)
     own = away(raw, centers.point[jnp.maximum(known.near, 0)].astype(jnp.float64))
-    value = jnp.where(known.bound < 0, -1.0, own)
 
-    def check(candidate: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The nearest of all centres, by differences."""
+    def check(candidate: jax.Array, turn: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(squared distance, number) of the nearest of all centres, by differences."""
+        point = raw[candidate][None]
+        here = jnp.where(turn >= 0, away(raw, point), jnp.inf)
+        best = jnp.argmin(here)
 
         def some(state: tuple) -> tuple:
             start, least, at = state
             size = (_CHECKED, points.shape[-1])
             part = jax.lax.dynamic_slice(centers.point, (start, jnp.int32(0)), size)
-            far = away(part.astype(jnp.float64), raw[candidate][None])
             number = start + jnp.arange(_CHECKED, dtype=jnp.int32)
+            far = away(part.astype(jnp.float64), point)
             far = jnp.where(number < count, far, jnp.inf)
-            here = jnp.argmin(far).astype(jnp.int32)
-            at = jnp.where(far[here] < least, number[here], at)
-            return start + _CHECKED, jnp.minimum(least, far[here]), at
+            nearer = jnp.argmin(far)
+            at = jnp.where(far[nearer] < least, number[nearer], at)
+            return start + _CHECKED, jnp.minimum(least, far[nearer]), at
 
-        begin = (jnp.int32(0), jnp.float64(jnp.inf), jnp.int32(-1))
+        begin = (jnp.int32(0), here[best], count + turn[best])
         _, least, at = jax.lax.while_loop(lambda s: s[0] < count, some, begin)
         return least, at
 
-    def turn(state: tuple) -> tuple:
-        value, near, rest, order, squared, picks, checks, _ = state
-        top = lowest(value)
-        far = value[top]
+    def turn(s: _State) -> _State:
+        edge = jnp.maximum(jnp.max(s.value), outside) * (1 - TIE) - margin
+        first = (s.value >= edge) & (s.value >= 0)
+        crowd = (jnp.sum(first) > 1) | (outside >= edge)
+        loose = ((s.rest < s.value) & (s.value > 0)) | (crowd & ~s.exact)
+        doubt = jnp.any(first & loose)
+        top = jnp.argmax(first & loose).astype(jnp.int32)
+        top = jnp.where(doubt, top, lowest(s.value))
+        far, at_top = s.value[top], jnp.arange(num, dtype=jnp.int32) == top
         tied = (far >= outside * (1 - TIE)) & (rows[top] < outside_row)
-        on = (far >= 0) & ((far > outside * (1 + TIE)) | tied)
-        sure = (rest[top] >= far) | (far == 0)
-        pick, doubt = on & sure, on & ~sure
-        # The doubtful one: its distance to all centres; those picked here are in `far`.
-        least, at = jax.lax.cond(doubt, check, lambda _: (far, near[top]), top)
-        near = near.at[top].set(jnp.where(least < far, at, near[top]))
-        value = value.at[top].min(least)
-        rest = rest.at[top].set(jnp.where(doubt, value[top], rest[top]))
-        # The pick: what it means for the others.
+        pick = ~doubt & (far >= 0) & ((far > outside * (1 + TIE)) | tied)
+
+        least, at = jax.lax.cond(
+            doubt, check, lambda top, _: (far, s.near[top]), top, s.turn
+        )
+        checked = at_top & doubt
+        value = jnp.where(checked, least, s.value)
+        near = jnp.where(checked, at, s.near)
+        rest = jnp.where(checked, least, s.rest)
+
         reach = jax.lax.cond(
             smooth, lambda: table[top], lambda: away(raw, raw[top][None])
         )
         reach = jnp.where(pick, reach, jnp.inf)
-        rest = jnp.minimum(rest, jnp.maximum(reach, value))
-        near = jnp.where(reach < value, count + picks, near)
-        value = jnp.minimum(value, reach)
-        value = value.at[top].set(jnp.where(pick, -1.0, value[top]))
-        order = order.at[picks].set(jnp.where(pick, top, order[picks]))
-        squared = squared.at[picks].set(jnp.where(pick, far, squared[picks]))
-        picks = picks + pick.astype(jnp.int32)
-        checks = checks + doubt.astype(jnp.int32)
-        return value, near, rest, order, squared, picks, checks, on
+        closer = reach < value
+        gone = at_top & pick
+        return _State(
+            value=jnp.where(gone, -1.0, jnp.minimum(value, reach)),
+            near=jnp.where(closer, count + s.picks, near),
+            rest=jnp.minimum(rest, jnp.maximum(reach, value)),
+            exact=(s.exact | checked) & ~(closer & smooth),
+            turn=jnp.where(gone, s.picks, s.turn),
+            squared=jnp.where(gone, far, s.squared),
+            picks=s.picks + pick.astype(jnp.int32),
+            more=pick | doubt,
+        )
 
-    none = jnp.int32(0)
-    counts = (none, none, jnp.bool_(True))
-    picked = (jnp.zeros(num, jnp.int32), jnp.zeros(num))
-    begin = (value, known.near, known.rest, *picked, *counts)
-    state = jax.lax.while_loop(lambda s: s[-1] & (s[5] < budget), turn, begin)
-    value, near, rest, order, squared, picks, checks, _ = state
-    centers = append(centers, points[order], count, picks, frame)
+    begin = _State(
+        value=jnp.where(known.bound < 0, -1.0, own),
+        near=jnp.asarray(known.near),
+        rest=jnp.asarray(known.rest),
+        exact=jnp.ones(num, bool),
+        turn=jnp.full(num, -1, jnp.int32),
+        squared=jnp.zeros(num),
+        picks=jnp.int32(0),
+        more=jnp.bool_(True),
+    )
+    end = jax.lax.while_loop(lambda s: s.more & (s.picks < budget), turn, begin)
+    last = jnp.where(end.turn < 0, jnp.int32(num), end.turn)
+    order = jnp.argsort(last).astype(jnp.int32)
     blur = jnp.where(smooth, error, 0.0)  # what is small beside `outside` may be large
-    known = Known(jnp.where(value < 0, value, value + blur), near, rest - blur)
-    length = jnp.max(jnp.where(value >= 0, length, 0.0))
-    return Settled(known, centers, order, squared, picks, checks, length)
+    return Settled(
+        Known(
+            jnp.where(end.value < 0, end.value, end.value + blur),
+            end.near,
+            end.rest - blur,
+        ),
+        append(centers, points[order], count, end.picks, frame),
+        order,
+        end.squared[order],
+        end.picks,
+        jnp.max(jnp.where(end.value >= 0, length, 0.0)),
+    )
 
 
 def append(

@@ -140,10 +140,10 @@ def _refresh(search: _Search, least: float) -> _Search:
 
 def _size(pool: Points) -> int:
     """Rows of each part in a block: a multiple of what is compared at once."""
-    each = -(-_BLOCK // pool.mesh.size)
-    wanted = min(each, -(-pool.rows // pool.mesh.size))
-    step = nearest.GROUP if wanted >= nearest.GROUP else _STEP
-    return -(-wanted // step) * step * (pool.mesh.size // pool.parts)
+    wanted = min(_BLOCK, pool.rows // 4)  # of a small pool not all, or nothing is saved
+    each = -(-max(wanted, min(pool.rows, nearest.GROUP)) // pool.mesh.size)
+    step = nearest.GROUP if each >= nearest.GROUP else _STEP
+    return max(step, each // step * step) * (pool.mesh.size // pool.parts)
 
 
 def _compare(search: _Search, rows: np.ndarray, block: jax.Array) -> None:

@@ -1,23 +1,24 @@
-"""Weighted k-means, and the sampling that k-means++ and BADGE share.
+"""Weighted k-means, and the sampling that BADGE takes from k-means++.
 
-Lloyd's iterations from greedy k-means++ seeds (Arthur & Vassilvitskii, SODA 2007), by
-the rules of scikit-learn 1.3 and later: weights count in the seeding too, the best of
-2 + log k candidates becomes the next seed. Arrays in, centroids out.
+Lloyd's iterations from greedy k-means++ seeds (`seeding`). Arrays in, centroids out.
 """
 
 import functools
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
-from dact_jax import errors, keys
+from dact_jax import errors, keys, nearest, points, seeding, weighted
 from dact_jax.types import Array, Key
+from dact_jax.weighted import Weighted
 
 _HIGHEST = jax.lax.Precision.HIGHEST  # differences of large numbers follow
 _NOISE = 1e-10  # squared distances below this share of the spread may be rounding
+_ROWS, _ALL = PartitionSpec("data"), PartitionSpec()
+_GROUPS = PartitionSpec(None, "data")
 
 
 class KMeans(NamedTuple):
@@ -27,7 +28,7 @@ class KMeans(NamedTuple):
 
 
 def k_means(
-    points: Array,
+    features: Array,
     weight: Array,
     num_clusters: int,
     *,
@@ -35,56 +36,89 @@ def k_means(
     max_iterations: int = 300,
     tolerance: float = 1e-4,
     max_pairs: int = 2**22,
+    over: Mesh | None = None,
+    resident: bool | None = None,
     key: Key,
 ) -> KMeans:
     """The best of several runs of weighted k-means.
 
-    Restarts run one after another; distances are held for a block of rows at a time.
-    Rows of weight 0 have no influence: masking by weight keeps the shapes, and so the
-    compiled program, of one selection round for the next.
+    Restarts run one after another. Rows of weight 0 have no influence: masking by
+    weight keeps the shapes, and so the compiled program, of one selection round for
+    the next. The seeds of a key do not depend on the number of devices, nor does the
+    inertia but for rounding.
+
+    *Memory*, in bytes: on the host 40 N; on the devices together 20 N and the largest
+    of 2^28 and 8 N (2 + log k) while seeds are drawn; on each device max_pairs * 4,
+    24 k F for centroids and their sums, and two blocks of rows of 2^24 each. The pool
+    itself only where it is copied to the devices. Never N x k.
 
     Args:
-      points: float32[N, F].
+      features: [N, F] real numbers, one row a point, taken as float32: a NumPy array, a
+        memory map (which is read block by block, never copied) or a jax array.
       weight: float32[N], not negative.
       num_clusters: k, at most the number of rows with a weight.
       restarts: runs from new seeds; the lowest inertia wins, the first among equals.
       max_iterations: of Lloyd in each run.
       tolerance: a run ends when the squared movement of all centroids together is at
         most this share of the mean variance of the features.
-      max_pairs: most distances (rows times centroids) held at once.
+      max_pairs: most distances (rows times centroids) that a device holds at once.
+      over: the devices that share the work, in one axis "data"; all by default. Every
+        process of a `jax.distributed` job must call this with the same arguments.
+      resident: whether the features are copied to the devices, split by rows; by
+        default on accelerators, where they fit.
       key: decides the seeds.
 
     Raises:
       InputError: the points are no [N, F] array of finite numbers, the weights do not
         fit them, or an option is out of its range.
     """
-    points = jnp.asarray(points, jnp.float32)
-    weight = jnp.asarray(weight, jnp.float32)
-    _check(points, weight, num_clusters)
     if restarts < 1 or max_pairs < 1:
         raise errors.InputError(
             f"restarts={restarts} and max_pairs={max_pairs} must be at least 1."
         )
-    # As many blocks as max_pairs asks for, evenly filled: at most one row of padding
-    # a block.
-    num_blocks = math.ceil(len(points) * num_clusters / max_pairs)
-    num_blocks = min(num_blocks, len(points))
-    rows, weights, mean, variance = _blocks(points, weight, num_blocks)
-    best: KMeans | None = None
-    for number in range(restarts):
-        found = _run(
-            rows,
-            weights,
-            variance,
-            num_clusters,
-            max_iterations,
-            tolerance,
-            keys.key(key, "restart", number),
-        )
-        if best is None or found.inertia < best.inertia:
-            best = found
+    pool = points.make(features, over=over, resident=resident)
+    mass = np.asarray(weight, np.float32)
+    _check(mass, pool.num, num_clusters)
+    with jax.enable_x64(True):
+        view = weighted.make(pool, mass, max_pairs // num_clusters)
+        enough = tolerance * float(view.variance.mean())
+        best: tuple[np.ndarray, float, int] | None = None
+        for number in range(restarts):
+            one = keys.key(key, "restart", number)
+            seeds = seeding.greedy(view, num_clusters, one)
+            found = lloyd(view, weighted.rows(view, seeds), max_iterations, enough)
+            if best is None or found[1] < best[1]:
+                best = found
     assert best is not None  # restarts >= 1
-    return best._replace(centroid=best.centroid + mean[None])
+    centroid, inertia, iterations = best
+    return KMeans(
+        jnp.asarray(centroid + view.origin, jnp.float32),
+        jnp.asarray(inertia, jnp.float32),
+        jnp.asarray(iterations, jnp.int32),
+    )
+
+
+def lloyd(
+    view: Weighted, centroid: np.ndarray, max_iterations: int, enough: float
+) -> tuple[np.ndarray, float, int]:
+    """Lloyd's iterations; to be called under `jax.enable_x64`.
+
+    Args:
+      view: the points.
+      centroid: float32[k, F] to begin with, centred as the points are.
+      max_iterations: the most.
+      enough: squared movement of all centroids together at which to end.
+
+    Returns:
+      (float32[k, F], the inertia, iterations done).
+    """
+    number, moved = 0, np.inf
+    while moved > enough and number < max_iterations:
+        new = _move(view, centroid)
+        moved = float(np.square(new - centroid, dtype=np.float64).sum())
+        centroid, number = new, number + 1
+    squared = _squared(view, centroid).astype(np.float64)
+    return centroid, float(view.mass @ squared), number
 
 
 def draw(mass: jax.Array, num: int, key: Key) -> jax.Array:
@@ -105,19 +139,14 @@ def draw(mass: jax.Array, num: int, key: Key) -> jax.Array:
     return jnp.where(mass[row] > 0, row, jnp.argmax(mass).astype(jnp.int32))
 
 
-def _check(points: jax.Array, weight: jax.Array, num_clusters: int) -> None:
-    if points.ndim != 2 or not bool(jnp.isfinite(points).all()):
-        raise errors.InputError(
-            "k_means needs float[N, F] points without NaN or infinity, "
-            f"got an array of shape {points.shape}."
-        )
-    fits = weight.shape == points.shape[:1]
-    if not fits or not bool((jnp.isfinite(weight) & (weight >= 0)).all()):
-        raise errors.InputError(
-            f"k_means needs {len(points)} finite weights, none negative, "
-            f"got an array of shape {weight.shape}."
-        )
-    num_weighted = int(np.count_nonzero(weight))
+def _check(mass: np.ndarray, num: int, num_clusters: int) -> None:
+    needed = f"k_means needs {num} finite weights, none negative, "
+    if mass.shape != (num,):
+        raise errors.InputError(f"{needed}got an array of shape {mass.shape}.")
+    bad = np.flatnonzero(~(np.isfinite(mass) & (mass >= 0)))
+    if bad.size:
+        raise errors.InputError(f"{needed}but that of row {bad[0]} is {mass[bad[0]]}.")
+    num_weighted = int(np.count_nonzero(mass))
     if not 1 <= num_clusters <= num_weighted:
         raise errors.InputError(
             f"num_clusters={num_clusters} must lie between 1 and the {num_weighted} "
@@ -125,118 +154,125 @@ def _check(points: jax.Array, weight: jax.Array, num_clusters: int) -> None:
         )
 
 
-@functools.partial(jax.jit, static_argnames="num_blocks")
-def _blocks(
-    points: jax.Array, weight: jax.Array, num_blocks: int
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Centred points [b, R, F], weights [b, R] (padding: 0), mean and variance [F]."""
-    counts = (weight > 0)[:, None]
-    number = jnp.sum(counts).astype(jnp.float32)
-    mean = jnp.sum(jnp.where(counts, points, 0.0), 0) / number
-    centred = points - mean[None]  # else far-off data lose their digits in products
-    variance = jnp.sum(jnp.where(counts, centred, 0.0) ** 2, 0) / number
-    size = -(-len(points) // num_blocks)
-    padding = num_blocks * size - len(points)
-    rows = jnp.pad(centred, ((0, padding), (0, 0))).reshape(num_blocks, size, -1)
-    weights = jnp.pad(weight, (0, padding)).reshape(num_blocks, size)
-    return rows, weights, mean, variance
-
-
-@functools.partial(jax.jit, static_argnames=("num_clusters", "max_iterations"))
-def _run(
-    rows: jax.Array,  # [b, R, F]
-    weights: jax.Array,  # [b, R]
-    variance: jax.Array,  # [F]
-    num_clusters: int,
-    max_iterations: int,
-    tolerance: float,
-    key: Key,
-) -> KMeans:
-    points = rows.reshape(-1, rows.shape[-1])  # [N, F]
-    seed = _seed(points, weights.reshape(-1), num_clusters, key)
-    enough = tolerance * jnp.mean(variance)
-
-    def unfinished(state: tuple) -> jax.Array:
-        _, moved, number = state
-        return (moved > enough) & (number < max_iterations)
-
-    def iterate(state: tuple) -> tuple:
-        old, _, number = state
-        new = _move(rows, weights, old, _NOISE * jnp.sum(variance))
-        return new, jnp.sum((new - old) ** 2), number + 1
-
-    start = (points[seed], jnp.float32(jnp.inf), jnp.int32(0))
-    centroid, _, number = jax.lax.while_loop(unfinished, iterate, start)
-    squared, _, _ = _assign(rows, weights, centroid)
-    return KMeans(centroid, jnp.sum(weights * squared), number)
-
-
-def _seed(
-    points: jax.Array, weight: jax.Array, num_clusters: int, key: Key
-) -> jax.Array:
-    """int32[k], rows of the seeds: greedy k-means++."""
-    num_trials = 2 + int(math.log(num_clusters))
-    norm = jnp.sum(points**2, -1)  # [N]
-
-    def squared_to(trial: jax.Array) -> jax.Array:
-        product = jnp.matmul(points, points[trial].T, precision=_HIGHEST)
-        squared = norm[:, None] - 2 * product + norm[trial][None]
-        return jnp.maximum(squared, 0.0)  # [N, num_trials]
-
-    def add(nearest: jax.Array, number: jax.Array) -> tuple[jax.Array, jax.Array]:
-        mass = weight * nearest
-        mass = jnp.where(jnp.max(mass) > 0, mass, weight)  # all points are seeds
-        trial = draw(mass, num_trials, keys.key(key, "seed", number))
-        squared = jnp.minimum(nearest[:, None], squared_to(trial))
-        best = jnp.argmin(jnp.matmul(weight, squared, precision=_HIGHEST))
-        return squared[:, best], trial[best]
-
-    first = draw(weight, 1, keys.key(key, "seed", 0))
-    nearest = squared_to(first)[:, 0]
-    _, others = jax.lax.scan(add, nearest, jnp.arange(1, num_clusters))
-    return jnp.concatenate([first, others])
-
-
-def _assign(
-    rows: jax.Array, weights: jax.Array, centroid: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Squared distance to the nearest [b, R]; weighted sums [k, F], masses [k]."""
-    half = jnp.sum(centroid**2, -1) / 2  # [k]
-
-    def block(totals: tuple, one: tuple) -> tuple[tuple, jax.Array]:
-        x, weight = one  # [R, F], [R]
-        product = jnp.matmul(x, centroid.T, precision=_HIGHEST)
-        label = jnp.argmin(half[None] - product, -1)  # |x|^2 is the same for all
-        # By differences: exactly 0 for a point on its centroid.
-        squared = jnp.sum((x - centroid[label]) ** 2, -1)
-        # A product, not a scatter: additions in a fixed order on every device.
-        member = jax.nn.one_hot(label, len(centroid)) * weight[:, None]  # [R, k]
-        sums, mass = totals
-        sums = sums + jnp.matmul(member.T, x, precision=_HIGHEST)
-        return (sums, mass + jnp.sum(member, 0)), squared
-
-    totals = (jnp.zeros_like(centroid), jnp.zeros_like(half))
-    (sums, mass), squared = jax.lax.scan(block, totals, (rows, weights))
-    return squared, sums, mass
-
-
-def _move(
-    rows: jax.Array, weights: jax.Array, centroid: jax.Array, noise: jax.Array
-) -> jax.Array:
+def _move(view: Weighted, centroid: np.ndarray) -> np.ndarray:
     """float32[k, F]: each centroid at the mean of its points."""
-    squared, sums, mass = _assign(rows, weights, centroid)
+    over = view.pool.mesh
+    held, origin = (points.put(x, over, split=False) for x in (centroid, view.origin))
+    sums, mass = np.zeros(centroid.shape), np.zeros(len(centroid))
+
+    def work(number: np.int32, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return _sums(x, view.weight, number, held, origin, over=over)
+
+    for _, (one, some) in weighted.blocks(view, work):
+        sums += np.asarray(one)
+        mass += np.asarray(some)
     empty = mass == 0
-    mean = sums / jnp.where(empty, 1.0, mass)[:, None]
-    moved = jnp.where(empty[:, None], centroid, mean)
+    mean = sums / np.where(empty, 1, mass)[:, None]
+    moved = np.where(empty[:, None], centroid, mean).astype(np.float32)
+    return _refill(view, centroid, moved, empty) if empty.any() else moved
 
-    def refill() -> jax.Array:
-        # The j-th empty cluster goes to the j-th of the points that cost most; it
-        # stays where no point costs anything, or it would wander for ever.
-        cost = jnp.where(squared > noise, weights * squared, 0.0).reshape(-1)
-        cost, row = jax.lax.top_k(cost, len(centroid))
-        turn = jnp.maximum(jnp.cumsum(empty) - 1, 0)
-        worth = empty & (cost[turn] > 0)
-        farthest = rows.reshape(-1, rows.shape[-1])[row[turn]]
-        return jnp.where(worth[:, None], farthest, moved)
 
-    return jax.lax.cond(jnp.any(empty), refill, lambda: moved)
+def _refill(
+    view: Weighted, centroid: np.ndarray, moved: np.ndarray, empty: np.ndarray
+) -> np.ndarray:
+    """The j-th empty cluster goes to the j-th of the points that cost most.
+
+    It stays where no point costs anything, or it would wander for ever.
+    """
+    squared = _squared(view, centroid)
+    noise = _NOISE * view.variance.sum()
+    cost = np.where(squared > noise, view.mass * squared, 0)
+    row = np.argsort(-cost, kind="stable")[: np.count_nonzero(empty)]
+    row = row[cost[row] > 0]
+    moved[np.flatnonzero(empty)[: len(row)]] = weighted.rows(view, row)
+    return moved
+
+
+def _squared(view: Weighted, centroid: np.ndarray) -> np.ndarray:
+    """float32[N], squared distance of each point to the nearest centroid."""
+    over = view.pool.mesh
+    held, origin = (points.put(x, over, split=False) for x in (centroid, view.origin))
+    group = view.weight.shape[-1]
+
+    def work(_: np.int32, x: jax.Array) -> jax.Array:
+        return _gaps(x, held, origin, group=group, over=over)
+
+    found = [np.asarray(squared) for _, squared in weighted.blocks(view, work)]
+    return weighted.by_row(view, np.stack(found))
+
+
+@functools.partial(jax.jit, static_argnames="over")
+def _sums(
+    x: jax.Array,
+    weight: jax.Array,
+    number: jax.Array,
+    centroid: jax.Array,
+    origin: jax.Array,
+    *,
+    over: Mesh,
+) -> tuple[jax.Array, jax.Array]:
+    """Of a block: weighted sums float64[k, F] of each cluster, masses float64[k]."""
+    scatters = over.devices.flat[0].platform == "cpu"
+
+    def local(
+        x: jax.Array,
+        weight: jax.Array,
+        number: jax.Array,
+        centroid: jax.Array,
+        origin: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        half = nearest.squared_length(centroid) / 2
+        weight = weight[number]  # [n, G]
+
+        def add(totals: tuple, one: tuple) -> tuple[tuple, None]:
+            sums, mass = totals
+            x, weight = one[0] - origin[None], one[1]
+            label = _label(x, centroid, half)
+            if scatters:
+                sums = sums.at[label].add(x * weight[:, None])
+                return (sums, mass.at[label].add(weight)), None
+            # A product elsewhere: additions in a fixed order.
+            member = jax.nn.one_hot(label, len(half)) * weight[:, None]
+            sums = sums + jnp.matmul(member.T, x, precision=_HIGHEST)
+            return (sums, mass + jnp.sum(member, 0)), None
+
+        begin = (jnp.zeros_like(centroid), jnp.zeros_like(half))
+        groups = x.reshape(*weight.shape, len(origin))
+        totals, _ = jax.lax.scan(add, begin, (groups, weight))
+        wide = jax.tree.map(lambda one: one.astype(jnp.float64), totals)
+        return jax.lax.psum(wide, "data")
+
+    specs = (_ROWS, _GROUPS, _ALL, _ALL, _ALL)
+    return jax.shard_map(
+        local, mesh=over, in_specs=specs, out_specs=_ALL, check_vma=False
+    )(x, weight, number, centroid, origin)
+
+
+@functools.partial(jax.jit, static_argnames=("group", "over"))
+def _gaps(
+    x: jax.Array, centroid: jax.Array, origin: jax.Array, *, group: int, over: Mesh
+) -> jax.Array:
+    """Of a block: float32[n * G], squared distances to the nearest, on every device."""
+
+    def local(x: jax.Array, centroid: jax.Array, origin: jax.Array) -> jax.Array:
+        half = nearest.squared_length(centroid) / 2
+
+        def measure(one: jax.Array) -> jax.Array:
+            one = one - origin[None]
+            # By differences: exactly 0 for a point on its centroid.
+            return nearest.squared_length(one - centroid[_label(one, centroid, half)])
+
+        found = jax.lax.map(measure, x.reshape(-1, group, len(origin)))
+        return jax.lax.all_gather(found.reshape(-1), "data", tiled=True)
+
+    return jax.shard_map(
+        local, mesh=over, in_specs=(_ROWS, _ALL, _ALL), out_specs=_ALL, check_vma=False
+    )(x, centroid, origin)
+
+
+def _label(x: jax.Array, centroid: jax.Array, half: jax.Array) -> jax.Array:
+    """int32[G], the nearest centroid, the first of those that tie."""
+    # |x|^2 is the same for all. Not by argmin, which XLA does slowly on CPUs.
+    far = half[:, None] - jnp.matmul(centroid, x.T, precision=_HIGHEST)  # [k, G]
+    number = jnp.arange(len(half), dtype=jnp.int32)[:, None]
+    return jnp.min(jnp.where(far == jnp.min(far, 0)[None], number, len(half)), 0)

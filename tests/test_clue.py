@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn import cluster
 
-from dact_jax import errors, k_means
+from dact_jax import errors, k_means, seeding
 from dact_jax.acquisitions import clue
 from dact_jax.types import Evidence
 
@@ -231,11 +231,9 @@ def test_blocked_equals_unblocked(max_pairs, key):
 def test_an_empty_cluster_goes_to_the_dearest_point(monkeypatch, key):
     """Three seeds in one place; the two far points are found all the same."""
     points = np.array([[0.0], [0.1], [0.2], [5.0], [9.0]], np.float32)
-    monkeypatch.setattr(k_means, "_seed", lambda *_: np.array([0, 0, 0]))
-    k_means._run.clear_cache()
+    monkeypatch.setattr(seeding, "greedy", lambda *_: np.array([0, 0, 0]))
     weight = np.array([1, 1, 1, 4, 1], np.float32)
     found = k_means.k_means(points, weight, 3, restarts=1, key=key)
-    k_means._run.clear_cache()
     np.testing.assert_allclose(
         np.sort(found.centroid[:, 0]), [0.1, 5.0, 9.0], rtol=1e-5
     )
@@ -253,7 +251,7 @@ def test_far_from_the_origin_clusters_are_found(key):
     ("points", "weight", "options", "message"),
     [
         (np.ones(3), np.ones(3), {}, "shape"),
-        (np.full((3, 2), np.nan), np.ones(3), {}, "NaN"),
+        (np.full((3, 2), np.nan), np.ones(3), {}, "row 0"),
         (np.ones((3, 2)), np.ones(2), {}, "3 finite weights"),
         (np.ones((3, 2)), np.array([1, 1, -1]), {}, "none negative"),
         (np.ones((3, 2)), np.array([1, 1, np.inf]), {}, "finite weights"),

@@ -9,11 +9,15 @@ import pytest
 from dact_jax import config as defaults
 from dact_jax.types import Domain, Examples
 from experiments import (
+    bench_selection,
     choices,
     choices_page,
     mnist_table,
     picked,
     runs,
+    selection_contestants,
+    selection_data,
+    selection_process,
     unsupervised,
 )
 
@@ -190,3 +194,160 @@ def test_every_row_of_choices_is_of_fields_that_there_are():
         config = defaults.load(f"configs/embeddings.py:preset={preset}")
         for field in fields:
             defaults.check_field(field, config)
+
+
+def _entry(seconds, ratio, **differs):
+    return {
+        "seconds": seconds,
+        "ratio": ratio,
+        "estimated": False,
+        "first_s": 2.5,
+        "warm_s": [seconds],
+        "memory_mb": 180.4,
+        "memory_before_mb": 60.0,
+        "picks": 1000,
+        "equal": 1000,
+        "radius": 3.0,
+        "gap": 0.0,
+        "agrees": True,
+        **differs,
+    }
+
+
+SELECTION = {
+    "data": "mixture",
+    "rows": 60000,
+    "width": 512,
+    "budget": 1000,
+    "cores": 1,
+    "platform": "cpu",
+    "cpu": "Some CPU",
+    "cpu_cores": 2,
+    "repeats": 5,
+    "rounds": 1,
+    "device": "cpu",
+    "versions": {"python": "3.12", "numpy": "2.4", "torch": None},
+    "bytes_per_s": 12e9,
+    "flop_per_s": 80e9,
+    "floor_s": 10.24,
+    "floor_to_ours": 17.07,
+    "peak_share": 1.28,
+    "contestants": {
+        "ours": _entry(0.6, None),
+        "numpy": _entry(23.4, 39.0, equal=998, gap=1e-3, agrees=False),
+        "jax": {"failed": "exit -9"},
+        "skactiveml": _entry(180, 300, estimated=True, first_s=None, picks=60, equal=3),
+    },
+}
+
+
+def test_the_page_of_selections(tmp_path):
+    path = tmp_path / "selection.json"
+    runs.write(path, [SELECTION, {**SELECTION, "cores": 2}])
+    (tmp_path / "selection_notes.md").write_text("What it means.\n")
+    bench_selection.main(["--table", f"--output={path}"])
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    where = "| mixture | 60,000 | 512 | 1,000 |"
+    assert f"{where} 0.60 | 23.4 (39×) differs | failed | ~180 (~300×) |" in text
+    assert f"{where} 12.0 | 10.2 | 17× | 80.0 | 128 % |" in text
+    assert f"{where} 2.50 s, 120 MB | 2.50 s, 120 MB | failed | ≥120 MB |" in text
+    assert f"{where} 99.8 % differs | failed | 5 % of 60 |" in text
+    assert "## Some CPU, 1 of 2 cores" in text
+    assert "--budget=PICKS --cores=2 --repeats=5`" in text
+    assert "python 3.12, numpy 2.4." in text  # what is not there is not named
+    assert text.endswith("What it means.\n")
+
+
+def test_seconds_are_extrapolated_on_a_line():
+    # 0.5 s beside 0.1 s a pick.
+    assert selection_process.extrapolate(2.5, 6.5, (20, 60), 1000) == pytest.approx(
+        100.5
+    )
+    # Noise: no more for more picks.
+    assert selection_process.extrapolate(3, 3, (20, 60), 120) == pytest.approx(6)
+
+
+def test_a_contestant_is_summed_up_over_its_processes():
+    said = [
+        {**_entry(0, 0), "warm_s": [1.0, 2.0, 9.0], "gap": 0.0},
+        {**_entry(0, 0), "warm_s": [3.0, 4.0], "gap": 2e-4, "equal": 7},
+    ]
+    found = bench_selection.summary(said, 0.5)
+    assert (found["seconds"], found["ratio"]) == (3.0, 6.0)
+    assert (found["equal"], found["agrees"]) == (7, False)
+    assert bench_selection.summary([*said, {"failed": "exit 1"}], 0.5) == {
+        "failed": "exit 1"
+    }
+
+
+def test_a_cell_that_is_there_is_not_repeated():
+    job = {key: SELECTION[key] for key in bench_selection.CELL}
+    names = ["ours", "numpy", "torch"]
+    assert bench_selection.missing([SELECTION], job, names) == ["torch"]
+    assert bench_selection.missing([{**SELECTION, "cores": 2}], job, names) == names
+
+
+@pytest.mark.parametrize("data", selection_data.DRAWN)
+def test_contestants_pick_the_same_rows(data):
+    points = selection_data.draw(data, 300, 16, seed=1)
+    kept = points.copy()
+    picks = {
+        name: selection_contestants.CONTESTANTS[name](points, 25)
+        for name in ("ours", "numpy", "jax")
+    }
+    assert picks["ours"][0] == 0
+    assert picks["numpy"].tolist() == picks["ours"].tolist()
+    assert picks["jax"].tolist() == picks["ours"].tolist()
+    np.testing.assert_array_equal(points, kept)
+    away = np.linalg.norm(points[:, None] - points[None, picks["ours"]], axis=-1)
+    radius = selection_data.cover_radius(points, picks["ours"])
+    assert radius == pytest.approx(away.min(-1).max(), rel=1e-5)
+
+
+def test_loops_pick_no_row_twice():
+    points = np.repeat(np.eye(3, dtype=np.float32), 3, axis=0)
+    for name in ("numpy", "jax"):
+        picks = selection_contestants.CONTESTANTS[name](points, 9)
+        assert sorted(picks.tolist()) == list(range(9))
+
+
+def test_features_of_a_file_or_a_folder(tmp_path):
+    points = np.arange(12, dtype=np.float16).reshape(4, 3)
+    np.savez(tmp_path / "a.npz", features=points[:3])
+    np.savez(tmp_path / "b.npz", features=points[3:])
+    np.save(tmp_path / "c.npy", points)
+    for path in (tmp_path, tmp_path / "c.npy"):
+        found = selection_data.read(path)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, points.astype(np.float32))
+    assert selection_data.shape("pacs", 2, 512, tmp_path) == (2, 3)
+    assert selection_data.shape("noise", None, 7, None) == (60_000, 7)
+
+
+def test_a_process_tells_how_far_its_picks_are_from_ours(tmp_path):
+    job = {
+        "data": "mixture",
+        "rows": 200,
+        "width": 8,
+        "features": None,
+        "contestant": "numpy",
+        "budget": 70,
+        "repeats": 2,
+        "limit": 1e9,
+        "short": None,
+        "picks": str(tmp_path / "ours.npy"),
+        "reference": None,
+        "radius": None,
+    }
+    whole = selection_process.contestant(job)
+    assert len(whole["warm_s"]) == 2
+    assert not whole["estimated"]
+    job |= {"reference": job["picks"], "radius": whole["radius"]}
+    job["picks"] = str(tmp_path / "numpy.npy")
+    short = selection_process.contestant({**job, "short": (20, 60)})
+    assert short["estimated"]
+    assert (short["picks"], short["equal"], short["gap"]) == (60, 60, 0.0)
+    np.save(job["reference"], np.arange(70))
+    other = selection_process.contestant({**job, "radius": 2 * whole["radius"]})
+    assert other["equal"] < 70
+    assert other["gap"] == pytest.approx(0.5)

@@ -187,7 +187,7 @@ def compared(mode, width):
         factor, weight = nearest.prepare(points[128:], frame, mode=mode)
         centers = nearest.Centers(points[128:], factor, weight)
         first = np.zeros(1, np.int32)
-        options = {"over": mesh(1), "mode": mode, "group": 128}
+        options = {"over": mesh(1), "mode": mode, "group": 128, "tile": 16}
         found = nearest.two_nearest(
             points[:128], first, centers, np.int32(64), frame, **options
         )

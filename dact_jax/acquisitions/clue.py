@@ -4,8 +4,6 @@ K-means on the embedding, each image weighted by the entropy of its prediction, 
 many clusters as labels can be bought.
 """
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +12,7 @@ from dact_jax import errors, k_means, pool
 from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 
 _EPSILON = 1e-8  # added to each probability, as in the reference code
-_BLOCK = 4096  # points turned to float64 at once
+_BLOCK = 4096  # most points turned to float64 at once
 _MAX_PAIRS = 2**22  # float64 distances held at once
 
 
@@ -56,8 +54,7 @@ def make(*, temperature: float = 1.0, restarts: int = 10) -> Acquire:
             restarts=restarts,
             key=key,
         )
-        position, distance = nearest(evidence.embedding[free], found.centroid)
-        return Picked(free[position], distance)
+        return Picked(*nearest(evidence.embedding, found.centroid, free))
 
     return acquire
 
@@ -74,52 +71,68 @@ def uncertainty(logits: Array, temperature: float) -> jax.Array:
     return jnp.maximum(-jnp.sum(q * jnp.log(q), -1), _EPSILON)
 
 
-def nearest(points: Array, centroid: Array) -> tuple[np.ndarray, np.ndarray]:
+def nearest(
+    points: Array, centroid: Array, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """As many distinct points as there are centroids, by the reference's rule.
 
     Each centroid takes its nearest point, without repeats. While `rem` points lack,
     the first `rem` centroids take their next nearest one. Ties go to the lowest row.
-    In float64 on the host, as scikit-learn's distances are.
+    In float64 on the host, as scikit-learn's distances are; the points are read block
+    by block, and the distances of one block are held at a time (32 MiB).
 
     Args:
       points: float32[N, F].
-      centroid: float32[k, F], k <= N.
+      centroid: float32[k, F].
+      rows: int[n], those that may be taken, k <= n, rising; all by default.
 
     Returns:
       row int32[k], in the order taken; distance float32[k] to the centroid that took
       it.
     """
     points, centroid = np.asarray(points), np.asarray(centroid, np.float64)
-    best = np.concatenate([d.argmin(1) for d in _distances(points, centroid)])
+    rows = np.arange(len(points)) if rows is None else rows
     taker: dict[int, int] = {}  # row -> centroid, in the order taken
-    for number, row in enumerate(best.tolist()):
-        taker.setdefault(row, number)
-    lacking, rank = len(centroid) - len(taker), 0
-    if lacking:
-        order = np.concatenate(
-            [
-                d.argsort(1, kind="stable").astype(np.int32)
-                for d in _distances(points, centroid[:lacking])
-            ]
-        )
+    order, rank, lacking = np.zeros((0, 0), np.int64), 0, len(centroid)
     while lacking:
-        rank += 1
+        if rank == order.shape[1]:
+            # The k nearest to one centroid are k points: no rank beyond is needed.
+            ranks = min(4 * rank or 1, len(centroid))
+            order = _closest(points, centroid[:lacking], rows, ranks)
         for number, row in enumerate(order[:lacking, rank].tolist()):
             taker.setdefault(row, number)
-        lacking = len(centroid) - len(taker)
+        lacking, rank = len(centroid) - len(taker), rank + 1
     row = np.array(list(taker), np.int32)
     gap = points[row] - centroid[list(taker.values())]
     return row, np.linalg.norm(gap, axis=-1).astype(np.float32)
 
 
-def _distances(points: np.ndarray, centroid: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields float64[rows, N], less |centroid|^2: squared, for blocks of centroids."""
-    middle = points.mean(0, dtype=np.float64)
-    size = max(1, _MAX_PAIRS // len(points))
-    for start in range(0, len(centroid), size):
-        some = centroid[start : start + size] - middle
-        squared = np.empty((len(some), len(points)))
-        for first in range(0, len(points), _BLOCK):
-            part = points[first : first + _BLOCK] - middle
-            squared[:, first : first + _BLOCK] = (part**2).sum(-1) - 2 * some @ part.T
-        yield squared
+def _closest(
+    points: np.ndarray, centroid: np.ndarray, rows: np.ndarray, ranks: int
+) -> np.ndarray:
+    """int64[k, ranks], of some rows those nearest to each centroid, in order."""
+    middle = centroid.mean(0)  # of points and centroids alike, nearly
+    scaled = -2 * (centroid - middle)
+    size = max(1, min(_BLOCK, _MAX_PAIRS // len(centroid)))
+    # What is known so far: pairs in the order of centroid, distance and row.
+    number, found = np.zeros((2, 0), np.int64)
+    least = np.zeros(0)
+    for first in range(0, len(rows), size):
+        part = points[rows[first : first + size]] - middle
+        squared = scaled @ part.T + np.einsum("nf,nf->n", part, part)  # [k, size]
+        if len(least) == ranks * len(centroid):
+            worst = least.reshape(-1, ranks)[:, -1:]
+        elif ranks < len(part):
+            worst = np.partition(squared, ranks - 1)[:, ranks - 1 : ranks]
+        else:
+            worst = np.full((len(centroid), 1), np.inf)
+        who, where = np.nonzero(squared <= worst)
+        number = np.append(number, who)
+        found = np.append(found, rows[first + where])
+        least = np.append(least, squared[who, where])
+        order = np.lexsort((found, least, number))
+        number, found, least = number[order], found[order], least[order]
+        begin = np.searchsorted(number, number)
+        best = np.arange(len(number)) - begin < ranks
+        number, found, least = number[best], found[best], least[best]
+    return found.reshape(-1, ranks)
