@@ -17,7 +17,7 @@ from jax.sharding import Mesh, PartitionSpec
 from dact_jax.types import Array
 
 GROUP = 1024  # points compared with one tile of centres after another
-TILE = 128  # centres in a tile
+TILE = 64  # centres in a tile
 
 _ROWS, _ALL = PartitionSpec("data"), PartitionSpec()
 # How distances are computed, in the order of precision (and of cost).
@@ -220,7 +220,7 @@ def _group(
         return start + tile, jnp.minimum(least, low), at, second
 
     nothing = jnp.full(len(points), infinite)
-    begin = (first // tile * tile, nothing, jnp.full(len(points), -1, jnp.int32))
+    begin = (first, nothing, jnp.full(len(points), -1, jnp.int32))
     state = jax.lax.while_loop(lambda s: s[0] < count, compare, (*begin, nothing))
     _, least, at, second = state
     if mode == "differences":
