@@ -47,10 +47,10 @@ def k_means(
     the next. The seeds of a key do not depend on the number of devices, nor does the
     inertia but for rounding.
 
-    *Memory*, in bytes: on the host 40 N; on the devices together 20 N and the largest
-    of 2^28 and 8 N (2 + log k) while seeds are drawn; on each device max_pairs * 4,
-    24 k F for centroids and their sums, and two blocks of rows of 2^24 each. The pool
-    itself only where it is copied to the devices. Never N x k.
+    *Memory*, in bytes: on the host 60 N; on the devices together 12 N and, while seeds
+    are drawn, twice the larger of 2^27 and 4 N (2 + log k) for distances; on each of
+    them 4 max_pairs, 40 k F for centroids and sums, and three blocks of rows of 2^25.
+    The pool itself only where it is copied to the devices. Never N x k.
 
     Args:
       features: [N, F] real numbers, one row a point, taken as float32: a NumPy array, a

@@ -18,10 +18,10 @@ SELECTION, METHOD = re.findall(
 def test_the_selection_example(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     points = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
-    np.save("embeddings.npy", points)
+    np.save("x.npy", points)
     names: dict = {}
     exec(SELECTION, names)
-    assert len(set(names["picked"].row.tolist()) - {4, 17}) == 100
+    assert len(set(names["rows"].tolist()) - {4, 17}) == 100
 
 
 def test_the_example_of_a_method(key):
