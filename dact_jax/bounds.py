@@ -85,6 +85,17 @@ def settle(bounds: Bounds, rows: np.ndarray, known: Known, count: int) -> None:
     bounds.seen[rows] = count
 
 
+def stale(bounds: Bounds, least: float, count: int) -> bool:
+    """Whether a point that does not know all centres may be farther than `least`.
+
+    Args:
+      bounds: of the pool.
+      least: a squared distance.
+      count: number of centres.
+    """
+    return bool(np.any((bounds.bound > least) & (bounds.seen < count)))
+
+
 def promising(
     bounds: Bounds, size: int, part: int, least: float, count: int
 ) -> np.ndarray:
@@ -112,15 +123,10 @@ def promising(
 
 
 def _largest(part: Bounds, size: int) -> np.ndarray:
-    num = len(part.bound)
-    if size >= num:
-        rows = np.resize(np.arange(num), size)
-    else:
-        rows = np.argpartition(part.bound, num - size)[num - size :]
-        first = _lowest(part.bound)
-        if not (rows == first).any():  # more points tie for the largest bound
-            rows[0] = first
-        rows.sort()
+    few = size >= len(part.bound)
+    rows = (
+        np.resize(np.arange(len(part.bound)), size) if few else _top(part.bound, size)
+    )
     return rows[np.argsort(part.seen[rows], kind="stable")]
 
 
@@ -137,18 +143,23 @@ def shortlist(bounds: Bounds, size: int, count: int) -> tuple[np.ndarray, Outsid
     """
     rows = np.flatnonzero((bounds.seen == count) & (bounds.bound >= 0))
     if len(rows) > size:
-        bound = bounds.bound[rows]
-        chosen = np.argpartition(bound, len(rows) - size)[len(rows) - size :]
-        first = _lowest(bound)
-        if not (chosen == first).any():
-            chosen[0] = first
-        rows = np.sort(rows[chosen])
+        rows = rows[_top(bounds.bound[rows], size)]
     others = bounds.bound.copy()
     others[rows] = -1
-    row = _lowest(others)
-    return rows, Outside(others[row], np.int32(row))
+    row = int(np.argmax(others >= _tied(others)))
+    return rows, Outside(others.max(), np.int32(row))
 
 
-def _lowest(bound: np.ndarray) -> int:
+def _top(bound: np.ndarray, size: int) -> np.ndarray:
+    """int[size], the largest, ascending by row; of too many that tie, the lowest."""
+    rows = np.argpartition(bound, len(bound) - size)[len(bound) - size :]
+    least = _tied(bound)
+    if bound[rows].min() >= least:
+        return np.flatnonzero(bound >= least)[:size]
+    return np.sort(rows)
+
+
+def _tied(bound: np.ndarray) -> float:
+    """What ties with the largest."""
     most = float(bound.max())
-    return int(np.argmax(bound >= (most * (1 - TIE) if most > 0 else most)))
+    return most * (1 - TIE) if most > 0 else most

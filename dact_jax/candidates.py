@@ -185,7 +185,7 @@ def _settle(
             value=jnp.where(gone, -1.0, jnp.minimum(value, reach)),
             near=jnp.where(closer, count + s.picks, near),
             rest=jnp.minimum(rest, jnp.maximum(reach, value)),
-            exact=(s.exact | checked) & ~(closer & smooth),
+            exact=(s.exact | checked) & ~(smooth & (reach < value + margin)),
             turn=jnp.where(gone, s.picks, s.turn),
             squared=jnp.where(gone, far, s.squared),
             picks=s.picks + pick.astype(jnp.int32),
@@ -205,13 +205,11 @@ def _settle(
     end = jax.lax.while_loop(lambda s: s.more & (s.picks < budget), turn, begin)
     last = jnp.where(end.turn < 0, jnp.int32(num), end.turn)
     order = jnp.argsort(last).astype(jnp.int32)
-    blur = jnp.where(smooth, error, 0.0)  # what is small beside `outside` may be large
+    # What is small beside `outside` may be large beside these.
+    blur = jnp.where(smooth, error, 0.0)
+    bound = end.value + jnp.where(end.exact, 0.0, blur)
     return Settled(
-        Known(
-            jnp.where(end.value < 0, end.value, end.value + blur),
-            end.near,
-            end.rest - blur,
-        ),
+        Known(jnp.where(end.value < 0, -1.0, bound), end.near, end.rest - blur),
         append(centers, points[order], count, end.picks, frame),
         order,
         end.squared[order],

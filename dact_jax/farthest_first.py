@@ -14,7 +14,7 @@ import numpy as np
 
 from dact_jax import bounds, candidates, errors, nearest, points
 from dact_jax.bounds import Bounds
-from dact_jax.candidates import Known
+from dact_jax.candidates import TIE, Known
 from dact_jax.nearest import Centers, Frame
 from dact_jax.points import Points
 
@@ -24,6 +24,7 @@ _BLOCK = 4096  # points brought up to date at once
 _CANDIDATES = 256
 _SAMPLE = 512  # points that decide the frame
 _BLURRED = 1 / 50  # share of the radius squared that an error may have
+_SPARE = max(_CANDIDATES, nearest.TILE)  # centres there is room for beyond the last
 _ROOM = 1024  # fewest centres that there is room for
 _FEW = 8  # centres, for which a tile of its own pays
 _STEP = 128  # rows of a block are a multiple of it
@@ -49,16 +50,18 @@ def traverse(
     """
     if pool.num * pool.width <= _SMALL:
         return _scan(pool, chosen, budget, told)
+    told(0, budget)
     search = _begin(pool, chosen, budget)
     picks = [(np.zeros(0, np.int32), np.zeros(0))]
-    done = 0
+    done, stuck = 0, False
     while done < budget:
-        search, row, squared, blurred, least = _settle(search, budget - done)
-        picks.append((row, squared))
-        done += len(row)
+        step = _settle(search, budget - done, forced=stuck)
+        search, stuck = step.search, step.stuck
+        picks.append((step.row, step.squared))
+        done += len(step.row)
         told(done, budget)
-        if done < budget:
-            search = _sharpen(search) if blurred else _refresh(search, least)
+        if done < budget and not stuck:
+            search = _sharpen(search) if step.blurred else _refresh(search, step.least)
     row, squared = map(np.concatenate, zip(*picks, strict=True))
     return row, np.sqrt(squared) / np.float64(search.frame.scale)
 
@@ -68,8 +71,7 @@ def _scan(
 ) -> tuple[np.ndarray, np.ndarray]:
     rows = np.arange(pool.num)
     held = pool.shared(rows)
-    with np.errstate(over="ignore"):
-        _check_finite(rows, np.isfinite(np.square(np.asarray(held)).sum(-1)))
+    _check_finite(rows, _short(np.asarray(held)))
     taken = np.isin(rows, chosen)
     row, squared = candidates.scan(held, taken, np.int32(budget), over=pool.mesh)
     told(budget, budget)
@@ -87,22 +89,32 @@ class _Search(NamedTuple):
     known: Bounds  # written to
 
 
+class _Step(NamedTuple):
+    """What came of the candidates."""
+
+    search: _Search  # the picks are centres
+    row: np.ndarray  # int32[n], the picks
+    squared: np.ndarray  # float64[n], their squared distances in the frame
+    least: float  # the largest one that is left among them (inf: none is left)
+    blurred: bool  # distances are not precise enough to go on
+    stuck: bool  # nothing changed, and nothing is stale that could change it
+
+
 def _begin(pool: Points, chosen: np.ndarray, budget: int) -> _Search:
     at, some = points.sample(pool, _SAMPLE)
-    with np.errstate(over="ignore"):
-        _check_finite(at, np.isfinite(np.square(some).sum(-1)))
+    _check_finite(at, _short(some))
     frame = Frame(*(points.put(x, pool.mesh, split=False) for x in nearest.frame(some)))
     # Powers of two: few shapes, so few compilations over a run's rounds.
-    room = max(_ROOM, 2 ** math.ceil(math.log2(len(chosen) + budget + _CANDIDATES)))
+    room = max(_ROOM, 2 ** math.ceil(math.log2(len(chosen) + budget + _SPARE)))
     rows = np.resize(chosen, room)  # what is beyond them becomes padding
     given = pool.shared(rows)
-    centers = _prepare(given, np.int32(len(chosen)), frame, "float32")
+    centers = _prepare(given, np.int32(len(chosen)), frame, mode="float32")
     known = bounds.unknown(pool.rows, np.append(chosen, np.arange(pool.num, pool.rows)))
     return _sweep(_Search(pool, frame, "float32", centers, len(chosen), known))
 
 
 @functools.partial(jax.jit, static_argnames="mode")
-def _prepare(given: jax.Array, count: jax.Array, frame: Frame, mode: str) -> Centers:
+def _prepare(given: jax.Array, count: jax.Array, frame: Frame, *, mode: str) -> Centers:
     empty = Centers(*(jnp.zeros_like(x) for x in (given, given, given[:, 0])))
     if mode != "float32":
         empty = empty._replace(
@@ -116,7 +128,7 @@ def _sharpen(search: _Search) -> _Search:
     """Goes on with more precise distances; all that was found with others is void."""
     mode = nearest.MODES[nearest.MODES.index(search.mode) + 1]
     given, count = search.centers.point, np.int32(search.num)
-    centers = _prepare(given, count, search.frame, mode)
+    centers = _prepare(given, count, search.frame, mode=mode)
     bounds.forget(search.known)
     return _sweep(search._replace(mode=mode, centers=centers))
 
@@ -168,16 +180,20 @@ def _compare(search: _Search, rows: np.ndarray, block: jax.Array) -> None:
     bounds.learn(known, rows, found, count, nearest.slack(pool.width, search.mode))
 
 
-def _settle(search: _Search, budget: int) -> tuple:
+def _settle(search: _Search, budget: int, *, forced: bool) -> _Step:
     """Picks among the candidates.
 
-    Returns:
-      The search, with the picks as centres; int32[n], their rows; float64[n], their
-      squared distances in the frame; whether distances are too blurred to go on; the
-      largest distance that is left among the candidates, squared (inf: none is left).
+    Args:
+      search: under way.
+      budget: most picks.
+      forced: nothing else changes any more, since ties are not transitive: r may tie
+        with the largest bound, and a lower row with r but not with that. Then one pick
+        is made whatever the points outside are; they are no farther, but for ties.
     """
     pool, known, count = search.pool, search.known, search.num
     rows, outside = bounds.shortlist(known, _CANDIDATES, count)
+    if forced:
+        outside, budget = bounds.Outside(np.float64(-1), np.int32(0)), 1
     num = len(rows)
     padded = np.resize(rows, _CANDIDATES).astype(np.int32)
     bound = np.where(np.arange(_CANDIDATES) < num, known.bound[padded], -1)
@@ -196,14 +212,21 @@ def _settle(search: _Search, budget: int) -> tuple:
     centers, settled = settled.centers, jax.device_get(settled._replace(centers=None))
     picks = int(settled.num)
     now = jax.tree.map(lambda x: x[:num], settled.known)
+    same = not picks and np.array_equal(known.bound[rows], now.bound)
     bounds.settle(known, rows, now, count + picks)
     left = now.bound[now.bound >= 0]
     least = float(left.max()) if len(left) else math.inf
-    error = 2 * nearest.slack(pool.width, search.mode) * settled.length
-    blurred = error > _BLURRED * least and search.mode != nearest.MODES[-1]
+    length = settled.length + nearest.floor(search.mode)
+    error = 2 * nearest.slack(pool.width, search.mode) * length
     order = settled.order[:picks]
-    search = search._replace(centers=centers, num=count + picks)
-    return search, padded[order], settled.squared[:picks], blurred, least
+    return _Step(
+        search._replace(centers=centers, num=count + picks),
+        padded[order],
+        settled.squared[:picks],
+        least,
+        blurred=error > _BLURRED * least and search.mode != nearest.MODES[-1],
+        stuck=same and not bounds.stale(known, least * (1 - 4 * TIE), count),
+    )
 
 
 def _check_finite(rows: np.ndarray, finite: np.ndarray) -> None:
@@ -212,3 +235,9 @@ def _check_finite(rows: np.ndarray, finite: np.ndarray) -> None:
             f"features must be finite, and short enough for float32 to hold their "
             f"squared length; row {rows[~finite].min()} is not."
         )
+
+
+def _short(some: np.ndarray) -> np.ndarray:
+    """bool[n], finite and not too long."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.square(some).sum(-1) < nearest.LONGEST

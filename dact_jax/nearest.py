@@ -20,6 +20,7 @@ GROUP = 1024  # points compared with one tile of centres after another
 TILE = 64  # centres in a tile
 
 _ROWS, _ALL = PartitionSpec("data"), PartitionSpec()
+LONGEST = 2.0**120  # squared length of a point that products in float32 can bear
 # How distances are computed, in the order of precision (and of cost).
 MODES = ("float32", "float64", "differences")
 
@@ -46,11 +47,11 @@ class Found(NamedTuple):
     at: Array  # int32[S], the nearest of them; -1: compared with none
     second: Array  # float64[S], the same bound for the nearest of the others
     length: Array  # float64[S], |x|^2 in the frame; 0 where it causes no error
-    finite: Array  # bool[S], false for a point that is not, or is too long
+    finite: Array  # bool[S], false for a point that is not, or is longer than LONGEST
 
 
 def frame(some: np.ndarray) -> Frame:
-    """A frame in which points like these lie around 0, most within -1 .. 1.
+    """A frame in which points like these lie around 0, within -1 .. 1.
 
     The origin is a median, which a few far points do not move: the error of a product
     grows with the distance from there. Any frame is right, only less tight.
@@ -60,8 +61,9 @@ def frame(some: np.ndarray) -> Frame:
     """
     origin = np.median(some, axis=0).astype(np.float32)
     spread = np.abs(some.astype(np.float64) - origin).max()
-    scale = 2.0 ** -np.ceil(np.log2(spread)) if spread > 0 else 1.0
-    return Frame(origin, np.asarray(np.clip(scale, 2.0**-120, 2.0**120), np.float32))
+    # Never enlarged: a point far beyond these must not overflow.
+    scale = 2.0 ** -np.ceil(np.log2(max(spread, 1.0)))
+    return Frame(origin, np.asarray(scale, np.float32))
 
 
 def lower(upper: Array, length: Array, slack: float) -> Array:
@@ -96,6 +98,15 @@ def slack(width: int, mode: str) -> float:
     return (2 * width + 16) * unit
 
 
+def floor(mode: str) -> float:
+    """Length squared that stands in errors for what underflows: F products of it.
+
+    Args:
+      mode: one of MODES.
+    """
+    return 2.0**-96 if mode == "float32" else 2.0**-960
+
+
 @functools.partial(jax.jit, static_argnames="mode")
 def prepare(points: jax.Array, frame: Frame, *, mode: str) -> tuple:
     """(factor [C, F], weight [C]) of centres.
@@ -107,8 +118,8 @@ def prepare(points: jax.Array, frame: Frame, *, mode: str) -> tuple:
     """
     dtype = jnp.float32 if mode == "float32" else jnp.float64
     placed = place(points, frame, dtype)
-    up = jnp.asarray(1 + slack(points.shape[-1], mode), dtype)
-    return -2 * placed, up * squared_length(placed)
+    up = jnp.asarray(slack(points.shape[-1], mode), dtype)
+    return -2 * placed, (1 + up) * squared_length(placed) + up * floor(mode)
 
 
 def place(points: jax.Array, frame: Frame, dtype: jnp.dtype) -> jax.Array:
@@ -156,7 +167,7 @@ def two_nearest(
     Args:
       points: float32[S, F], split over the devices; on each a multiple of `group`.
       first: int32[S / group] for each group, split too.
-      centers: on every device; a multiple of `tile` of them.
+      centers: on every device; room for `tile` more than `count`.
       count: int32[], how many centres there are.
       frame: of the products.
       over: the devices.
@@ -226,7 +237,8 @@ def _group(
     if mode == "differences":
         error = jnp.zeros_like(length)
     else:
-        error, own = length, (1 + up) * length
+        error = length + floor(mode)
+        own = (1 + up) * length + up * floor(mode)
         least, second = least + own, second + own
     wide = functools.partial(jnp.asarray, dtype=jnp.float64)
-    return Found(wide(least), at, wide(second), wide(error), jnp.isfinite(length))
+    return Found(wide(least), at, wide(second), wide(error), length < LONGEST)

@@ -23,7 +23,7 @@ _SHARE = 0.5  # of a device's free memory that the points may take
 _THREADS = min(
     8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 )
-_FEW = 2**18  # bytes that one thread copies sooner than several
+_BRIEF = 2**18  # bytes that one thread copies sooner than several
 
 
 class Points(NamedTuple):
@@ -60,7 +60,8 @@ def make(
         or jax array.
       over: the devices, in one axis "data"; all of them by default.
       resident: whether the pool is copied to the devices, split by rows. By default
-        it is on accelerators, where it takes at most half of their free memory.
+        it is on accelerators of a single process, where it takes at most half of
+        their free memory.
 
     Raises:
       InputError: no [N, F] array of real numbers, or without rows or features.
@@ -124,7 +125,9 @@ def _array(features: Array) -> Array:
 
 def _fits(features: Array, over: Mesh) -> bool:
     stats = [device.memory_stats() for device in over.local_devices]
-    if over.devices.flat[0].platform == "cpu" or not all(stats):
+    # Processes must agree, and see the memory of their own devices only.
+    alone = jax.process_count() == 1
+    if over.devices.flat[0].platform == "cpu" or not alone or not all(stats):
         return False
     free = min(s["bytes_limit"] - s["bytes_in_use"] for s in stats if s)
     return 4 * features.size / over.size <= _SHARE * free
@@ -152,12 +155,13 @@ def _take(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
     found = _aligned((len(rows), features.shape[1]))
 
     def read(part: slice) -> None:
-        if features.dtype == found.dtype:
+        # np.take would copy all of an array that is not contiguous.
+        if features.dtype == found.dtype and features.flags.c_contiguous:
             np.take(features, rows[part], 0, out=found[part], mode="clip")
         else:
             found[part] = features[rows[part]]
 
-    if found.nbytes <= _FEW:
+    if found.nbytes <= _BRIEF:
         read(slice(None))
         return found
     cut = np.linspace(0, len(rows), _THREADS + 1).astype(int)

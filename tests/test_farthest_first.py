@@ -1,10 +1,12 @@
 """Picks without a pass over the pool for each: exact, whatever the points are."""
 
 import functools
+import math
 import os
 import socket
 import subprocess
 import sys
+import tracemalloc
 
 import jax
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from jax.sharding import Mesh
 
 import dact_jax
-from dact_jax import errors, farthest_first, nearest
+from dact_jax import candidates, errors, farthest_first, nearest, points
 from dact_jax.acquisitions import k_center
 from tests.test_k_center import greedy
 
@@ -137,6 +139,83 @@ def test_clusters_that_float64_products_cannot_resolve():
     points = points.astype(np.float32)
     picked = k_center.select(points, 100)
     assert picked.row.tolist() == [0, *greedy(points, [0], 99)]
+
+
+def many_duplicates(rng):
+    """More tie for the farthest than there are candidates, of long vectors."""
+    points = 0.3 * rng.normal(size=(1200, 512))
+    points[800:1150] = 3 + 0.6 * rng.normal(size=512)
+    points[1150] = 3
+    return points, [0, 1150], 300
+
+
+def underflow(rng):
+    points = 1e-20 * rng.normal(size=(5000, 32))
+    points[0] = 1
+    return points, [1], 20
+
+
+def one_point_beyond_all(rng):
+    points = 1e-18 * rng.normal(size=(5000, 32))
+    points[7] = 1000
+    return points, [1], 20
+
+
+def all_equal(rng):
+    return np.ones((5000, 32)), [0], 600
+
+
+@pytest.mark.parametrize(
+    "case", [many_duplicates, underflow, one_point_beyond_all, all_equal]
+)
+def test_pools_that_once_went_wrong(case):
+    points, labelled, budget = case(np.random.default_rng(0))
+    points = points.astype(np.float32)
+    picked = k_center.select(points, budget, labelled=labelled)
+    assert picked.row.tolist() == greedy(points, labelled, budget)
+
+
+def test_ties_that_are_not_transitive_end():
+    """Row 1 ties with the farthest outside, and not with the farthest of all."""
+
+    def corner(squared):  # integers whose squares add up to it
+        found = []
+        for _ in range(8):
+            found.append(math.isqrt(squared))
+            squared -= found[-1] ** 2
+        assert squared == 0
+        return found
+
+    most = (2**23 + 12345) ** 2
+    tie = candidates.TIE * most
+    points = np.zeros((17000, 8), np.float32)
+    points[403:, 0] = 2**22 + np.random.default_rng(0).integers(0, 2**20, 16597)
+    points[1] = corner(most - int(1.2 * tie))
+    points[2:102] = corner(most - int(0.9 * tie))
+    points[102:403] = [corner(most - int(0.4 * tie * i / 300)) for i in range(301)]
+    picked = k_center.select(points, 1, labelled=[0])
+    assert 2 <= picked.row[0] < 403
+
+
+def test_points_too_long_for_products_are_refused():
+    points = np.random.default_rng(0).uniform(-0.2, 0.2, (5000, 32))
+    points = points.astype(np.float32)
+    points[7:9, 0] = 4.2e18
+    with pytest.raises(errors.InputError, match="row 7 is not"):
+        k_center.select(points, 5, labelled=[7])
+
+
+@pytest.mark.parametrize("order", ["F", "slice"])
+def test_an_array_that_is_not_contiguous_is_not_copied_whole(order):
+    whole = np.random.default_rng(0).normal(size=(20000, 64)).astype(np.float32)
+    array = np.asfortranarray(whole) if order == "F" else whole[:, :32]
+    rows = np.arange(4000)
+    tracemalloc.start()
+    found = points._take(array, rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, array[rows])
+    assert peak < 3 * found.nbytes
 
 
 # --- precision ------------------------------------------------------------------

@@ -20,15 +20,17 @@ distances tie, the lowest row wins: a tie with the outside is settled by row too
 those that are brought up to date next. If it is up to date, it is a candidate: either
 its bound is its distance, then it is picked, or it is replaced by the distance, which
 is less. So between two picks every row is brought up to date and replaced at most once.
+(Where ties are not transitive, a state that no longer changes forces a pick.)
 
 *Numerics*: products in float32 round to about 2 F 2^-24 (|x|^2 + |c|^2). Their bounds
 are rounded up by as much, so picks are right all the same, but where that is more than
 a fiftieth of the radius squared (tight clusters far from each other), few bounds would
 tell anything: then all goes on with products in float64, and at last by differences.
 
-*Memory*, in bytes: 64 N + 4 F (3 L + 3 budget + 12 288) on the host and as much on a
-device for the centres L + budget and one block; the pool itself only where it is copied
-to the devices. Never N x N, never L x N.
+*Memory*, in bytes beside the pool: 64 N + 20 F R + 49 152 F, with R the power of two
+from L + budget + 256 on (at least 1024): what is known of the rows, the centres, and
+one block. Never N x N, never L x N. The pool itself is copied only where it becomes
+resident on the devices.
 """
 
 from collections.abc import Sequence
@@ -54,7 +56,7 @@ def k_center(
 ) -> np.ndarray:
     """int32[budget], rows that cover the features, in pick order.
 
-    The picks of a greedy in float64, the lowest row of those that tie (to 1.5e-11 of
+    The picks of a greedy in float64, the lowest row of those that tie (to 1e-12 of
     the squared distance), in a fraction of its time: see the module. Without any label
     the first pick is row 0, as in google/active-learning.
 
