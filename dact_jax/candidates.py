@@ -251,13 +251,19 @@ def _products(placed: jax.Array, length: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames="over")
 def scan(
-    points: jax.Array, taken: jax.Array, budget: jax.Array, *, over: Mesh
+    points: jax.Array,
+    chosen: jax.Array,
+    count: jax.Array,
+    budget: jax.Array,
+    *,
+    over: Mesh,
 ) -> tuple[jax.Array, jax.Array]:
     """The plain greedy: one pass over all points for each pick, by differences.
 
     Args:
       points: float32[N, F].
-      taken: bool[N], the centres, at least one; not to be picked.
+      chosen: int32[N], the rows of the centres, then anything.
+      count: int32[], how many there are, at least one.
       budget: int32[], number of picks.
       over: the devices; each does the same.
 
@@ -269,14 +275,14 @@ def scan(
     def away(raw: jax.Array, row: jax.Array) -> jax.Array:
         return nearest.squared_length(raw - raw[row][None])
 
-    def local(points: jax.Array, taken: jax.Array, budget: jax.Array) -> tuple:
+    def local(
+        points: jax.Array, chosen: jax.Array, count: jax.Array, budget: jax.Array
+    ) -> tuple:
         raw = points.astype(jnp.float64)
 
-        def cover(row: jax.Array, value: jax.Array) -> jax.Array:
-            far = jax.lax.cond(
-                taken[row], lambda: away(raw, row), lambda: jnp.full(num, jnp.inf)
-            )
-            return jnp.minimum(value, far)
+        def cover(number: jax.Array, value: jax.Array) -> jax.Array:
+            row = chosen[number]
+            return jnp.minimum(value, away(raw, row)).at[row].set(-1.0)
 
         def pick(number: jax.Array, state: tuple) -> tuple:
             value, rows, squared = state
@@ -285,8 +291,8 @@ def scan(
             return jnp.minimum(value, away(raw, row)).at[row].set(-1.0), rows, squared
 
         zero = jnp.int32(0)
-        value = jax.lax.fori_loop(zero, jnp.int32(num), cover, jnp.full(num, jnp.inf))
-        start = (jnp.where(taken, -1.0, value), jnp.zeros(num, jnp.int32))
+        value = jax.lax.fori_loop(zero, count, cover, jnp.full(num, jnp.inf))
+        start = (value, jnp.zeros(num, jnp.int32))
         state = jax.lax.fori_loop(zero, budget, pick, (*start, jnp.zeros(num)))
         return state[1:]
 
@@ -294,4 +300,4 @@ def scan(
     mapped = jax.shard_map(
         local, mesh=over, in_specs=alike, out_specs=alike, check_vma=False
     )
-    return mapped(points, taken, budget)
+    return mapped(points, chosen, count, budget)

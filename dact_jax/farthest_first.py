@@ -72,8 +72,13 @@ def _scan(
     rows = np.arange(pool.num)
     held = pool.shared(rows)
     _check_finite(rows, _short(np.asarray(held)))
-    taken = np.isin(rows, chosen)
-    row, squared = candidates.scan(held, taken, np.int32(budget), over=pool.mesh)
+    row, squared = candidates.scan(
+        held,
+        np.resize(chosen, pool.num).astype(np.int32),
+        np.int32(len(chosen)),
+        np.int32(budget),
+        over=pool.mesh,
+    )
     told(budget, budget)
     return np.asarray(row)[:budget], np.sqrt(np.asarray(squared)[:budget])
 
