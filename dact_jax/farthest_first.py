@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import bounds, candidates, errors, nearest, points
+from dact_jax import bounds, candidates, errors, nearest, plain_scan, points
 from dact_jax.bounds import Bounds
 from dact_jax.candidates import TIE, Known
 from dact_jax.nearest import Centers, Frame
@@ -72,7 +72,7 @@ def _scan(
     rows = np.arange(pool.num)
     held = pool.shared(rows)
     _check_finite(rows, _short(np.asarray(held)))
-    row, squared = candidates.scan(
+    row, squared = plain_scan.scan(
         held,
         np.resize(chosen, pool.num).astype(np.int32),
         np.int32(len(chosen)),
