@@ -28,6 +28,23 @@ def tiny_blocks(monkeypatch):
     monkeypatch.setattr(farthest_first, "_CANDIDATES", 6)
 
 
+@pytest.fixture
+def fewer_bits(monkeypatch):
+    """Rounds what products multiply; nothing that was compiled so is left behind."""
+    exact = nearest.product
+
+    def begin(bits):
+        def few(x):
+            return jax.lax.reduce_precision(x, 8, bits) if x.ndim == 2 else x
+
+        rounded = lambda left, right: exact(few(left), few(right))  # noqa: E731
+        monkeypatch.setattr(nearest, "product", rounded)
+        jax.clear_caches()
+
+    yield begin
+    jax.clear_caches()
+
+
 def mesh(num):
     return Mesh(np.array(jax.devices()[:num]), ("data",))
 
@@ -236,24 +253,22 @@ def test_bounds_hold(mode, width):
 
 
 @pytest.mark.parametrize("bits", [10, 7])  # of TF32 and of bfloat16
-def test_bounds_do_not_hold_with_fewer_bits(bits, monkeypatch):
+def test_bounds_do_not_hold_with_fewer_bits(bits, fewer_bits):
     """So `product` must ask for the highest precision, as the next test sees to."""
-    fewer_bits(monkeypatch, bits)
+    fewer_bits(bits)
     points, found = compared("float32", 4)
-    nearest.two_nearest.clear_cache()
     far = ((points[:128, None].astype(np.float64) - points[128:]) ** 2).sum(-1)
     assert (found.least < far.min(1)).sum() > 20
 
 
 @pytest.mark.parametrize("bits", [10, 7])
-def test_fewer_bits_give_wrong_picks(bits, monkeypatch, tiny_blocks):
+def test_fewer_bits_give_wrong_picks(bits, fewer_bits, tiny_blocks):
     points = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
     points[:, 0] *= 100
     right = k_center.select(points, 300, over=mesh(1))
     assert right.row.tolist() == [0, *greedy(points, [0], 299)]
-    fewer_bits(monkeypatch, bits)
+    fewer_bits(bits)
     wrong = k_center.select(points, 300, over=mesh(1))
-    nearest.two_nearest.clear_cache()
     assert (right.row != wrong.row).sum() > 20
 
 
@@ -271,19 +286,6 @@ def compared(mode, width):
             points[:128], first, centers, np.int32(64), frame, **options
         )
     return points, jax.device_get(found)
-
-
-def fewer_bits(monkeypatch, bits):
-    exact = nearest.product
-
-    def rounded(left, right):
-        def few(x):
-            return jax.lax.reduce_precision(x, 8, bits) if x.ndim == 2 else x
-
-        return exact(few(left), few(right))
-
-    monkeypatch.setattr(nearest, "product", rounded)
-    nearest.two_nearest.clear_cache()
 
 
 def test_products_ask_for_the_highest_precision():
