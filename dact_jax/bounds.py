@@ -49,7 +49,13 @@ def forget(bounds: Bounds) -> None:
 
 
 def learn(
-    bounds: Bounds, rows: np.ndarray, found: Found, count: int, slack: float
+    bounds: Bounds,
+    rows: np.ndarray,
+    found: Found,
+    count: int,
+    *,
+    slack: float,
+    blur: float,
 ) -> None:
     """Takes in what rows found among the centres that they had not seen.
 
@@ -59,6 +65,7 @@ def learn(
       found: NumPy arrays.
       count: number of centres so far.
       slack: of the distances found.
+      blur: largest error of the distances that candidates had to picks.
     """
     bound, near, free = bounds.bound[rows], bounds.near[rows], bounds.bound[rows] >= 0
     closer = found.least < bound
@@ -66,6 +73,7 @@ def learn(
     other = np.where(closer & (near >= 0), bound, np.maximum(bound, found.least))
     other = np.where((found.at == near) | (other == np.inf), np.inf, other)
     other = nearest.lower(np.minimum(other, found.second), found.length, slack)
+    other -= 2 * blur  # a bound that a candidate got is so much above its lower one
     bounds.rest[rows] = np.minimum(bounds.rest[rows], other)
     bounds.near[rows] = np.where(closer, found.at, near)
     bounds.bound[rows] = np.where(free, np.minimum(bound, found.least), bound)

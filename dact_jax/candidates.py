@@ -39,6 +39,7 @@ class Settled(NamedTuple):
     squared: Array  # float64[n], squared distance of each at its time
     num: Array  # int32[], picks
     length: Array  # float64[], largest squared length of those that are left
+    blur: Array  # float64[], error of their distances to the picks
 
 
 class _State(NamedTuple):
@@ -215,6 +216,7 @@ def _settle(
         end.squared[order],
         end.picks,
         jnp.max(jnp.where(end.value >= 0, length, 0.0)),
+        blur,
     )
 
 

@@ -92,6 +92,7 @@ class _Search(NamedTuple):
     centers: Centers
     num: int  # centres
     known: Bounds  # written to
+    blur: float = 0.0  # largest error of a distance among candidates
 
 
 class _Step(NamedTuple):
@@ -182,7 +183,8 @@ def _compare(search: _Search, rows: np.ndarray, block: jax.Array) -> None:
     )
     found = jax.device_get(found)
     _check_finite(rows, found.finite)
-    bounds.learn(known, rows, found, count, nearest.slack(pool.width, search.mode))
+    slack = nearest.slack(pool.width, search.mode)
+    bounds.learn(known, rows, found, count, slack=slack, blur=search.blur)
 
 
 def _settle(search: _Search, budget: int, *, forced: bool) -> _Step:
@@ -225,7 +227,11 @@ def _settle(search: _Search, budget: int, *, forced: bool) -> _Step:
     error = 2 * nearest.slack(pool.width, search.mode) * length
     order = settled.order[:picks]
     return _Step(
-        search._replace(centers=centers, num=count + picks),
+        search._replace(
+            centers=centers,
+            num=count + picks,
+            blur=max(search.blur, float(settled.blur)),
+        ),
         padded[order],
         settled.squared[:picks],
         least,

@@ -14,7 +14,7 @@ import pytest
 from jax.sharding import Mesh
 
 import dact_jax
-from dact_jax import candidates, errors, farthest_first, nearest, points
+from dact_jax import bounds, candidates, errors, farthest_first, nearest, points
 from dact_jax.acquisitions import k_center
 from tests.test_k_center import greedy
 
@@ -212,6 +212,16 @@ def test_ties_that_are_not_transitive_end():
     points[102:403] = [corner(most - int(0.4 * tie * i / 300)) for i in range(301)]
     picked = k_center.select(points, 1, labelled=[0])
     assert 2 <= picked.row[0] < 403
+
+
+def test_a_centre_that_was_nearest_stays_a_lower_bound():
+    """Its distance was above the truth by up to twice the error among candidates."""
+    known = bounds.unknown(1, np.zeros(0, int))
+    known.bound[:], known.near[:], known.seen[:] = 0.25 + 1e-9, 3, 4
+    nearer = nearest.Found(*(np.array([x]) for x in (0.1, 4, 0.5, 0.0, True)))
+    bounds.learn(known, np.zeros(1, int), nearer, 5, slack=1e-15, blur=1e-9)
+    assert known.near[0] == 4
+    assert 0.25 - 2e-9 < known.rest[0] <= 0.25 - 1e-9
 
 
 def test_points_too_long_for_products_are_refused():
