@@ -1,12 +1,12 @@
-"""What the host remembers of every point during a greedy selection: 24 bytes each."""
+"""What the host remembers of every point during a greedy selection: 40 bytes each."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from dact_jax import nearest
+from dact_jax import products
 from dact_jax.candidates import TIE, Known
-from dact_jax.nearest import Found
+from dact_jax.nearest import Found, Survey
 
 
 class Bounds(NamedTuple):
@@ -16,6 +16,9 @@ class Bounds(NamedTuple):
     near: np.ndarray  # int32[N]
     rest: np.ndarray  # float64[N], of the centres seen
     seen: np.ndarray  # int32[N], the first so many centres were compared with
+    tried: np.ndarray  # int32[N], and so many, as far as they are in the point's cell
+    cell: np.ndarray  # int32[N]
+    length: np.ndarray  # float64[N], |x|^2 in the frame
 
 
 class Outside(NamedTuple):
@@ -32,10 +35,10 @@ def unknown(num: int, chosen: np.ndarray) -> Bounds:
       num: N.
       chosen: int[L], rows that are never to be picked.
     """
-    seen = np.zeros(num, np.int32)
-    bounds = Bounds(np.full(num, np.inf), seen - 1, np.full(num, np.inf), seen)
-    bounds.bound[chosen] = -1
-    return bounds
+    bound, rest, length = np.full(num, np.inf), np.full(num, np.inf), np.zeros(num)
+    seen, tried, cell = (np.zeros(num, np.int32) for _ in range(3))
+    bound[chosen] = -1
+    return Bounds(bound, seen - 1, rest, seen, tried, cell, length)
 
 
 def forget(bounds: Bounds) -> None:
@@ -45,7 +48,19 @@ def forget(bounds: Bounds) -> None:
       bounds: of the pool.
     """
     bounds.bound[bounds.bound >= 0] = np.inf
-    bounds.near[:], bounds.rest[:], bounds.seen[:] = -1, np.inf, 0
+    bounds.near[:], bounds.rest[:] = -1, np.inf
+    bounds.seen[:] = bounds.tried[:] = 0
+
+
+def learn_once(bounds: Bounds, rows: np.ndarray, survey: Survey) -> None:
+    """Takes in what never changes again.
+
+    Args:
+      bounds: of the pool.
+      rows: int[S], the rows surveyed.
+      survey: NumPy arrays.
+    """
+    bounds.length[rows], bounds.cell[rows] = survey.length, survey.cell
 
 
 def learn(
@@ -54,7 +69,9 @@ def learn(
     found: Found,
     count: int,
     *,
-    slack: float,
+    everywhere: bool,
+    width: int,
+    mode: str,
     blur: float,
 ) -> None:
     """Takes in what rows found among the centres that they had not seen.
@@ -63,21 +80,30 @@ def learn(
       bounds: of the pool.
       rows: int[S], the rows compared; perhaps some twice.
       found: NumPy arrays.
-      count: number of centres so far.
-      slack: of the distances found.
+      count: number of centres that they know now.
+      everywhere: not only among those of their cell.
+      width: F.
+      mode: of the distances found, one of `products.MODES`.
       blur: largest error of the distances that candidates had to picks.
     """
     bound, near, free = bounds.bound[rows], bounds.near[rows], bounds.bound[rows] >= 0
-    closer = found.least < bound
+    length = bounds.length[rows]
+    own = products.own(length, width, mode)
+    least, second = found.least + own, found.second + own
+    closer = least < bound
     # The nearest is one of two; the other joins the rest, unless they are the same.
-    other = np.where(closer & (near >= 0), bound, np.maximum(bound, found.least))
+    other = np.where(closer & (near >= 0), bound, np.maximum(bound, least))
     other = np.where((found.at == near) | (other == np.inf), np.inf, other)
-    other = nearest.lower(np.minimum(other, found.second), found.length, slack)
+    other = np.minimum(other, second)
+    slack = products.slack(width, mode)
+    other = products.lower(other, products.error(length, mode), slack)
     other -= 2 * blur  # a bound that a candidate got is so much above its lower one
     bounds.rest[rows] = np.minimum(bounds.rest[rows], other)
     bounds.near[rows] = np.where(closer, found.at, near)
-    bounds.bound[rows] = np.where(free, np.minimum(bound, found.least), bound)
-    bounds.seen[rows] = count
+    bounds.bound[rows] = np.where(free, np.minimum(bound, least), bound)
+    bounds.tried[rows] = count
+    if everywhere:
+        bounds.seen[rows] = count
 
 
 def settle(bounds: Bounds, rows: np.ndarray, known: Known, count: int) -> None:
@@ -90,52 +116,46 @@ def settle(bounds: Bounds, rows: np.ndarray, known: Known, count: int) -> None:
       count: number of centres now.
     """
     bounds.bound[rows], bounds.near[rows], bounds.rest[rows] = known
-    bounds.seen[rows] = count
+    bounds.seen[rows] = bounds.tried[rows] = count
 
 
-def stale(bounds: Bounds, least: float, count: int) -> bool:
-    """Whether a point that does not know all centres may be farther than `least`.
+def stale(bounds: Bounds, seen: np.ndarray, least: float, count: int) -> bool:
+    """Whether a point that does not know all centres may be at least so far.
 
     Args:
       bounds: of the pool.
+      seen: int32[N], how many each knows: `bounds.seen` or `bounds.tried`.
       least: a squared distance.
       count: number of centres.
     """
-    return bool(np.any((bounds.bound > least) & (bounds.seen < count)))
+    return bool(np.any((bounds.bound >= least) & (seen < count)))
 
 
 def promising(
-    bounds: Bounds, size: int, part: int, least: float, count: int
+    bounds: Bounds, stale: np.ndarray, size: int, part: int, least: float
 ) -> np.ndarray:
-    """int[parts, a multiple of size], rows to bring up to date, the stalest first.
+    """int[parts, a multiple of size], rows to bring up to date.
 
-    In each part of the pool those with the largest bounds: `size` of them, or as many
-    multiples of it as make up all whose bound is stale and above `least`, since each
-    of these may be the farthest point. The lowest row of the largest bound is among
-    them.
+    In each part of the pool the stale ones with the largest bounds: `size` of them, or
+    as many multiples of it as make up all above `least`, since each of these may be the
+    farthest point. The lowest row of the largest bound is among them, if it is stale.
+    (Where too few are stale, others are among them, too.)
 
     Args:
       bounds: of the pool.
+      stale: bool[N].
       size: rows of a block in a part.
       part: rows of a part.
       least: a squared distance that some point is known to have.
-      count: number of centres.
     """
-    starts = range(0, len(bounds.bound), part)
-    parts = [Bounds(*(x[s : s + part] for x in bounds)) for s in starts]
-    stale = [int(np.sum((p.bound > least) & (p.seen < count))) for p in parts]
-    length = max(1, -(-max(stale) // size)) * size
-    return np.array(
-        [s + _largest(p, length) for s, p in zip(starts, parts, strict=True)]
-    )
-
-
-def _largest(part: Bounds, size: int) -> np.ndarray:
-    few = size >= len(part.bound)
-    rows = (
-        np.resize(np.arange(len(part.bound)), size) if few else _top(part.bound, size)
-    )
-    return rows[np.argsort(part.seen[rows], kind="stable")]
+    bound = np.where(stale, bounds.bound, -1).reshape(-1, part)
+    above = int(np.sum(bound > least, -1).max())
+    size *= max(1, -(-above // size))
+    rows = [
+        _top(b, size) if size < part else np.resize(np.arange(part), size)
+        for b in bound
+    ]
+    return np.array(rows) + np.arange(len(bound))[:, None] * part
 
 
 def shortlist(bounds: Bounds, size: int, count: int) -> tuple[np.ndarray, Outside]:

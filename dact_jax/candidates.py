@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from dact_jax import nearest
-from dact_jax.nearest import Centers, Frame
+from dact_jax import products
+from dact_jax.products import Centers, Frame
 from dact_jax.types import Array
 
 # Squared distances that agree to this share are equal (float64 rounds their sums of
@@ -120,14 +120,14 @@ def _settle(
 ) -> Settled:
     raw = points.astype(jnp.float64)
     unit = jnp.asarray(frame.scale, jnp.float64) ** 2
-    placed = nearest.place(points, frame, jnp.float64)
-    length = nearest.squared_length(placed)
+    placed = products.place(points, frame, jnp.float64)
+    length = products.squared_length(placed)
     num = len(rows)
 
     def away(others: jax.Array, point: jax.Array) -> jax.Array:
-        return unit * nearest.squared_length(others - point)
+        return unit * products.squared_length(others - point)
 
-    error = 2 * nearest.slack(points.shape[-1], "float64") * jnp.max(length)
+    error = 2 * products.slack(points.shape[-1], "float64") * jnp.max(length)
     smooth = error <= _SMOOTH * outside
     table = jax.lax.cond(
         smooth, lambda: _products(placed, length), lambda: jnp.zeros((num, num))
@@ -233,7 +233,7 @@ def append(
       frame: of the products.
     """
     mode = "float32" if centers.factor.dtype == jnp.float32 else "float64"
-    factor, weight = nearest.prepare(points, frame, mode=mode)
+    factor, weight = products.prepare(points, frame, mode=mode)
     real = jnp.arange(len(points), dtype=jnp.int32) < num
     factor = jnp.where(real[:, None], factor, 0)
     weight = jnp.where(real, weight, jnp.inf)
@@ -247,5 +247,5 @@ def append(
 
 def _products(placed: jax.Array, length: jax.Array) -> jax.Array:
     """float64[n, n], squared distances."""
-    product = nearest.product(placed, placed.T)
+    product = products.product(placed, placed.T)
     return jnp.maximum(length[:, None] + length[None] - 2 * product, 0.0)

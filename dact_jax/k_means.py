@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from dact_jax import errors, keys, nearest, points, seeding, weighted
+from dact_jax import errors, keys, points, products, seeding, weighted
 from dact_jax.types import Array, Key
 from dact_jax.weighted import Weighted
 
@@ -221,7 +221,7 @@ def _sums(
         centroid: jax.Array,
         origin: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
-        half = nearest.squared_length(centroid) / 2
+        half = products.squared_length(centroid) / 2
         weight = weight[number]  # [n, G]
 
         def add(totals: tuple, one: tuple) -> tuple[tuple, None]:
@@ -255,12 +255,12 @@ def _gaps(
     """Of a block: float32[n * G], squared distances to the nearest, on every device."""
 
     def local(x: jax.Array, centroid: jax.Array, origin: jax.Array) -> jax.Array:
-        half = nearest.squared_length(centroid) / 2
+        half = products.squared_length(centroid) / 2
 
         def measure(one: jax.Array) -> jax.Array:
             one = one - origin[None]
             # By differences: exactly 0 for a point on its centroid.
-            return nearest.squared_length(one - centroid[_label(one, centroid, half)])
+            return products.squared_length(one - centroid[_label(one, centroid, half)])
 
         found = jax.lax.map(measure, x.reshape(-1, group, len(origin)))
         return jax.lax.all_gather(found.reshape(-1), "data", tiled=True)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from dact_jax import candidates, nearest
+from dact_jax import candidates, products
 
 
 @functools.partial(jax.jit, static_argnames="over")
@@ -33,7 +33,7 @@ def scan(
     num = len(points)
 
     def away(raw: jax.Array, row: jax.Array) -> jax.Array:
-        return nearest.squared_length(raw - raw[row][None])
+        return products.squared_length(raw - raw[row][None])
 
     def local(
         points: jax.Array, chosen: jax.Array, count: jax.Array, budget: jax.Array

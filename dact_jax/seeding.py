@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from dact_jax import keys, nearest, points, weighted
+from dact_jax import keys, points, products, weighted
 from dact_jax.types import Key
 from dact_jax.weighted import Weighted
 
@@ -130,7 +130,7 @@ def _squared(
 def _distances(a: jax.Array, b: jax.Array) -> jax.Array:
     """float32[A, B], squared."""
     product = jnp.matmul(a, b.T, precision=_HIGHEST)
-    length = nearest.squared_length(a)[:, None] + nearest.squared_length(b)[None]
+    length = products.squared_length(a)[:, None] + products.squared_length(b)[None]
     return jnp.maximum(length - 2 * product, jnp.float32(0))
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from dact_jax import devices, errors, nearest, points
+from dact_jax import devices, errors, points, products
 from dact_jax.points import Points
 
 GROUP = 512  # most rows of a group
@@ -158,7 +158,7 @@ def _moments(
         counts = (weight[number] > 0).reshape(-1)[:, None]
         gap = x - about[None]
         # Distances between points, and from their mean, are finite then too.
-        finite = jnp.isfinite(16 * nearest.squared_length(gap))
+        finite = jnp.isfinite(16 * products.squared_length(gap))
         gap = jnp.where(counts, gap, jnp.float32(0)).astype(jnp.float64)
         total = jax.lax.psum((jnp.sum(gap, 0), jnp.sum(gap**2, 0)), "data")
         return jax.lax.all_gather(finite, "data", tiled=True), *total

@@ -14,31 +14,49 @@ import pytest
 from jax.sharding import Mesh
 
 import dact_jax
-from dact_jax import bounds, candidates, errors, farthest_first, nearest, points
+from dact_jax import (
+    bounds,
+    candidates,
+    cells,
+    errors,
+    farthest_first,
+    nearest,
+    points,
+    products,
+    search,
+)
 from dact_jax.acquisitions import k_center
+from dact_jax.nearest import Tiles
 from tests.test_k_center import greedy
+
+
+@pytest.fixture(autouse=True)
+def blocks(monkeypatch):
+    """However small a pool is."""
+    monkeypatch.setattr(farthest_first, "_SMALL", 0)
 
 
 @pytest.fixture
 def tiny_blocks(monkeypatch):
     """So small that few points need many of them."""
-    monkeypatch.setattr(farthest_first, "_SMALL", 0)
-    monkeypatch.setattr(farthest_first, "_BLOCK", 1)
-    monkeypatch.setattr(farthest_first, "_STEP", 16)
-    monkeypatch.setattr(farthest_first, "_CANDIDATES", 6)
+    monkeypatch.setattr(search, "_BLOCK", 1)
+    monkeypatch.setattr(search, "_PARTED", 0)
+    monkeypatch.setattr(search, "_FEW", Tiles(16, 4))
+    monkeypatch.setattr(search, "_MANY", Tiles(16, 8))
+    monkeypatch.setattr(search, "CANDIDATES", 6)
 
 
 @pytest.fixture
 def fewer_bits(monkeypatch):
     """Rounds what products multiply; nothing that was compiled so is left behind."""
-    exact = nearest.product
+    exact = products.product
 
     def begin(bits):
         def few(x):
             return jax.lax.reduce_precision(x, 8, bits) if x.ndim == 2 else x
 
         rounded = lambda left, right: exact(few(left), few(right))  # noqa: E731
-        monkeypatch.setattr(nearest, "product", rounded)
+        monkeypatch.setattr(products, "product", rounded)
         jax.clear_caches()
 
     yield begin
@@ -218,8 +236,9 @@ def test_a_centre_that_was_nearest_stays_a_lower_bound():
     """Its distance was above the truth by up to twice the error among candidates."""
     known = bounds.unknown(1, np.zeros(0, int))
     known.bound[:], known.near[:], known.seen[:] = 0.25 + 1e-9, 3, 4
-    nearer = nearest.Found(*(np.array([x]) for x in (0.1, 4, 0.5, 0.0, True)))
-    bounds.learn(known, np.zeros(1, int), nearer, 5, slack=1e-15, blur=1e-9)
+    nearer = nearest.Found(*(np.array([x]) for x in (0.1, 4, 0.5)))
+    options = {"everywhere": True, "width": 1, "mode": "differences", "blur": 1e-9}
+    bounds.learn(known, np.zeros(1, int), nearer, 5, **options)
     assert known.near[0] == 4
     assert 0.25 - 2e-9 < known.rest[0] <= 0.25 - 1e-9
 
@@ -248,17 +267,17 @@ def test_an_array_that_is_not_contiguous_is_not_copied_whole(order):
 # --- precision ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", nearest.MODES)
+@pytest.mark.parametrize("mode", products.MODES)
 @pytest.mark.parametrize("width", [1, 4, 300])
 def test_bounds_hold(mode, width):
-    points, found = compared(mode, width)
+    points, found, length = compared(mode, width)
     far = ((points[:128, None].astype(np.float64) - points[128:]) ** 2).sum(-1)
     order = np.sort(far, 1)
     own = np.take_along_axis(far, found.at[:, None], 1)[:, 0]
-    slack = nearest.slack(width, mode)
+    slack = products.slack(width, mode)
     assert (found.least >= own * (1 - 1e-12)).all()
     assert (found.least <= order[:, 0] + 8 * slack * (points**2).sum(1).max()).all()
-    low = nearest.lower(found.second, found.length, slack)
+    low = products.lower(found.second, products.error(length, mode), slack)
     assert (low <= order[:, 1] * (1 + 1e-12)).all()
 
 
@@ -266,7 +285,7 @@ def test_bounds_hold(mode, width):
 def test_bounds_do_not_hold_with_fewer_bits(bits, fewer_bits):
     """So `product` must ask for the highest precision, as the next test sees to."""
     fewer_bits(bits)
-    points, found = compared("float32", 4)
+    points, found, _ = compared("float32", 4)
     far = ((points[:128, None].astype(np.float64) - points[128:]) ** 2).sum(-1)
     assert (found.least < far.min(1)).sum() > 20
 
@@ -287,21 +306,25 @@ def compared(mode, width):
     rng = np.random.default_rng(width)
     points = (30 * rng.normal(size=(192, width))).astype(np.float32)
     with jax.enable_x64(True):
-        frame = nearest.Frame(np.zeros(width, np.float32), np.float32(1))
-        factor, weight = nearest.prepare(points[128:], frame, mode=mode)
-        centers = nearest.Centers(points[128:], factor, weight)
-        first = np.zeros(1, np.int32)
-        options = {"over": mesh(1), "mode": mode, "group": 128, "tile": 16}
-        found = nearest.two_nearest(
-            points[:128], first, centers, np.int32(64), frame, **options
-        )
-    return points, jax.device_get(found)
+        frame = products.Frame(np.zeros(width, np.float32), np.float32(1))
+        factor, weight = products.prepare(points[128:], frame, mode=mode)
+        centers = products.Centers(points[128:], factor, weight)
+        options = {"over": mesh(1), "mode": mode, "tiles": Tiles(64, 16)}
+        some = points[:128]
+        mean = np.zeros((1, width), np.float32)
+        first = nearest.survey(some, mean, centers, np.int32(0), frame, **options)
+        length = np.asarray(first.length)
+        span, order = np.array([[0, 64]] * 2, np.int32), np.arange(64, dtype=np.int32)
+        found = nearest.two_nearest(some, span, order, centers, frame, **options)
+        least, at, second = jax.device_get(found)
+    own = products.own(length, width, mode)
+    return points, nearest.Found(least + own, at, second + own), length
 
 
 def test_products_ask_for_the_highest_precision():
     a = np.ones((3, 4), np.float32)
     for b in (a.T, a[0]):
-        (product,) = jax.make_jaxpr(nearest.product)(a, b).eqns
+        (product,) = jax.make_jaxpr(products.product)(a, b).eqns
         assert set(product.params["precision"]) == {jax.lax.Precision.HIGHEST}
 
 
@@ -312,7 +335,7 @@ def test_products_ask_for_the_highest_precision():
 @pytest.mark.parametrize("num_devices", [1, 2])
 @pytest.mark.parametrize("num", [1, 3, 130, 5001])
 def test_devices_and_residence_change_nothing(num, num_devices, resident, monkeypatch):
-    monkeypatch.setattr(farthest_first, "_SMALL", 0)
+    monkeypatch.setattr(cells, "_TELLING", 0)
     points = np.random.default_rng(num).normal(size=(num, 24)).astype(np.float32)
     budget = min(num, 150)
     picked = k_center.select(points, budget, over=mesh(num_devices), resident=resident)
@@ -323,7 +346,9 @@ SCRIPT = """
 import sys
 import jax, numpy as np
 from jax.sharding import Mesh
+from dact_jax import cells, farthest_first
 from dact_jax.acquisitions import k_center
+farthest_first._SMALL = cells._TELLING = 0
 if len(sys.argv) > 1:
     jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
 points = np.random.default_rng(5).normal(size=(5003, 24)).astype(np.float32)
@@ -404,17 +429,79 @@ def test_progress_is_told():
     assert set(budgets) == {50}
 
 
-def test_few_pairs_are_compared(monkeypatch):
+@pytest.mark.parametrize("kind", ["clusters", "spectrum"])
+def test_few_pairs_are_compared(kind, monkeypatch):
     """Far less work than a pass for each pick, and never more than a block at once."""
     rng = np.random.default_rng(0)
-    points = (rng.normal(size=(20000, 64)) / np.arange(1, 65)).astype(np.float32)
-    rows, original = [], nearest.two_nearest
+    points = rng.normal(size=(20000, 64))
+    if kind == "clusters":
+        points += 2 * rng.normal(size=(16, 64))[rng.integers(16, size=20000)]
+    else:
+        points /= np.arange(1, 65)
+    points = points.astype(np.float32)
+    most, pairs = compared_pairs(points, monkeypatch)
+    assert most <= 4096
+    assert pairs < 20000 * 500 / 4
+    monkeypatch.setattr(cells, "MOST", 1)
+    assert pairs < 0.6 * compared_pairs(points, monkeypatch)[1]
 
-    def counted(points, *args, **options):
+
+def compared_pairs(points, monkeypatch):
+    """(Most points at once, pairs in all) of a selection of 500."""
+    rows, pairs, original = [], [], nearest.two_nearest
+
+    def counted(points, span, *args, tiles, **options):
         rows.append(len(points))
-        return original(points, *args, **options)
+        first, last = np.asarray(span).T
+        pairs.append(tiles.points * np.maximum(last - first, 0).sum())
+        return original(points, span, *args, tiles=tiles, **options)
 
-    monkeypatch.setattr(nearest, "two_nearest", counted)
-    k_center.select(points, 500)
-    assert max(rows) <= 4096
-    assert sum(rows) < 20000 * 500 / 50
+    with monkeypatch.context() as patched:
+        patched.setattr(nearest, "two_nearest", counted)
+        k_center.select(points, 500)
+    return max(rows), sum(pairs)
+
+
+# --- cells ------------------------------------------------------------------------
+
+
+def test_cells_decide_nothing(monkeypatch):
+    """Pivots far from all points, or that split clusters: the same picks."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(4500, 16)) + 4 * rng.integers(3, size=(4500, 1))
+    points = points.astype(np.float32)
+    right = greedy(points, [7], 150)
+    for pivots in (rng.normal(size=(5, 16)), 100 + rng.normal(size=(16, 16))):
+        monkeypatch.setattr(cells, "pivots", lambda *_, of=pivots: of.astype("f"))
+        assert k_center.select(points, 150, labelled=[7]).row.tolist() == right
+
+
+def test_cells_that_tell_nothing_are_one():
+    rng = np.random.default_rng(0)
+    noise = rng.uniform(size=(512, 512)).astype(np.float32)
+    assert cells.pivots(noise, 16).shape == (1, 512)
+    centers = 10 * rng.normal(size=(4, 8))
+    points = (centers[rng.integers(4, size=512)] + rng.normal(size=(512, 8))).astype(
+        np.float32
+    )
+    pivots = cells.pivots(points, 16)
+    assert pivots.shape == (16, 8)
+    away = np.linalg.norm(points[:, None] - pivots, axis=-1)
+    assert away.min(1).max() < 6
+    assert cells.pivots(points[:1], 1).tolist() == points[:1].tolist()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_spans_hold_what_a_point_has_not_tried(seed):
+    rng = np.random.default_rng(seed)
+    center, room, group = rng.integers(5, size=23), 32, 4
+    table = cells.table(center, room)
+    assert sorted(table.order) == list(range(room))
+    cell, tried = rng.integers(5, size=40), rng.integers(24, size=40)
+    order = np.lexsort([tried, cell])
+    cell, tried = cell[order], tried[order]
+    spans = cells.spans(table, cell, tried, group).repeat(group, 0)
+    for (first, last), own, known in zip(spans, cell, tried, strict=True):
+        wanted = [n for n in range(known, 23) if center[n] == own]
+        assert set(wanted) <= set(table.order[first:last])
+        assert set(center[table.order[first:last]]) <= set(range(cell[-1] + 1))

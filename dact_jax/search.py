@@ -1,0 +1,255 @@
+"""A selection under way: what is known of the points, and bringing it up to date."""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dact_jax import bounds, candidates, cells, errors, nearest, points, products
+from dact_jax.bounds import Bounds
+from dact_jax.nearest import Found, Tiles
+from dact_jax.points import Points
+from dact_jax.products import Centers, Frame
+
+CANDIDATES = 128  # most points that picks are made among at once
+_BLOCK = 4096  # points compared with centres at once
+_FRESH = 8  # of points compared with their cell, one in so many is with all centres
+_PARTED = 4096  # fewest points of a pool that cells pay for
+_SAMPLE = 512  # points that decide the frame and the cells
+_FEW = Tiles(64, 8)
+_MANY = Tiles(256, 32)
+_WIDE = Tiles(1024, 64)  # of an accelerator
+_SPARE = max(CANDIDATES, _WIDE.centers)  # centres there is room for beyond the last
+_ROOM = 1024  # fewest centres that there is room for
+
+
+class Search(NamedTuple):
+    """A selection under way."""
+
+    pool: Points
+    frame: Frame
+    pivots: jax.Array  # float32[cells, F], in the frame
+    mode: str  # of the products
+    centers: Centers
+    row: np.ndarray  # int[C], of each centre; written to
+    num: int  # centres
+    known: Bounds  # written to
+    blur: float = 0.0  # largest error of a distance among candidates
+
+
+def begin(pool: Points, chosen: np.ndarray, budget: int) -> Search:
+    """A selection for which all points are compared with a centre.
+
+    Args:
+      pool: the points.
+      chosen: int[L], rows that are chosen already, at least one.
+      budget: of picks to come.
+
+    Raises:
+      InputError: a point is not finite, or too long.
+    """
+    at, some = points.sample(pool, _SAMPLE)
+    check_finite(at, short(some))
+    host, total = products.frame(some), len(chosen) + budget
+    # A product of a few centres is nothing to an accelerator.
+    parted = _on_cpu(pool) and pool.num >= _PARTED
+    num = cells.number(total) if parted else 1
+    means = cells.pivots((some - host.origin) * host.scale, num)
+    pivots = points.put(means, pool.mesh, split=False)
+    frame = Frame(*(points.put(x, pool.mesh, split=False) for x in host))
+    # Powers of two: few shapes, so few compilations over a run's rounds.
+    room = max(_ROOM, 2 ** math.ceil(math.log2(total + _SPARE)))
+    row = np.resize(chosen, room)  # what is beyond them becomes padding
+    given = pool.shared(row)
+    centers = _prepare(given, np.int32(len(chosen)), frame, mode="float32")
+    known = bounds.unknown(pool.rows, np.append(chosen, np.arange(pool.num, pool.rows)))
+    return _sweep(
+        Search(pool, frame, pivots, "float32", centers, row, len(chosen), known)
+    )
+
+
+def _on_cpu(pool: Points) -> bool:
+    return bool(pool.mesh.devices.flat[0].platform == "cpu")
+
+
+@functools.partial(jax.jit, static_argnames="mode")
+def _prepare(given: jax.Array, count: jax.Array, frame: Frame, *, mode: str) -> Centers:
+    empty = Centers(*(jnp.zeros_like(x) for x in (given, given, given[:, 0])))
+    if mode != "float32":
+        empty = empty._replace(
+            factor=empty.factor.astype(jnp.float64),
+            weight=empty.weight.astype(jnp.float64),
+        )
+    return candidates.append(empty, given, jnp.int32(0), count, frame)
+
+
+def sharpen(search: Search) -> Search:
+    """Goes on with more precise distances; all that was found with others is void.
+
+    Args:
+      search: whose mode is not the last of MODES.
+    """
+    mode = products.MODES[products.MODES.index(search.mode) + 1]
+    given, count = search.centers.point, np.int32(search.num)
+    centers = _prepare(given, count, search.frame, mode=mode)
+    bounds.forget(search.known)
+    return _sweep(search._replace(mode=mode, centers=centers))
+
+
+def _sweep(search: Search) -> Search:
+    """Surveys all points, and compares them with the first centres."""
+    pool, known = search.pool, search.known
+    tiles = _FEW if _on_cpu(pool) else _WIDE
+    first = min(search.num, tiles.centers)
+    for rows, block in points.blocks(pool, _size(pool, _block(pool), tiles)):
+        found = nearest.survey(
+            block,
+            search.pivots,
+            search.centers,
+            np.int32(first),
+            search.frame,
+            over=pool.mesh,
+            mode=search.mode,
+            tiles=tiles,
+        )
+        found = jax.device_get(found)
+        check_finite(rows, found.finite)
+        bounds.learn_once(known, rows, found)
+        _learn(search, rows, found.found, first, everywhere=True)
+    return search if first == search.num else refresh(search, math.inf)
+
+
+def refresh(search: Search, least: float) -> Search:
+    """Brings those up to date that may be the farthest.
+
+    Most are seen not to be when they are compared with the centres of their cell.
+
+    Args:
+      search: under way; what it knows is written to.
+      least: a squared distance that some point is known to have.
+    """
+    block, tiles = _block(search.pool), _MANY if _on_cpu(search.pool) else _WIDE
+    if len(search.pivots) > 1:
+        _try_cells(search, least, block)
+        block //= _FRESH
+    pool, known, count = search.pool, search.known, search.num
+    size = _size(pool, block, tiles)
+    rows = bounds.promising(known, known.seen < count, size, pool.part, least)
+    alike = np.arange(len(search.row), dtype=np.int32)
+    order = points.put(alike, pool.mesh, split=False)
+    for some in _blocks(rows, size, known.seen.astype(np.int64)):
+        seen = _unseen(known.bound[some], known.seen[some], count)
+        first = seen.reshape(-1, tiles.points).min(-1)
+        span = np.stack([first, np.full_like(first, count)], -1)
+        _compare(search, some, span, order, tiles, everywhere=True)
+    return search
+
+
+def _try_cells(search: Search, least: float, block: int) -> None:
+    pool, known, count = search.pool, search.known, search.num
+    if not bounds.stale(known, known.tried, least, count):
+        return
+    size = _size(pool, block, _FEW)
+    rows = bounds.promising(known, known.tried < count, size, pool.part, least)
+    table = cells.table(known.cell[search.row[:count]], len(search.row))
+    order = points.put(table.order, pool.mesh, split=False)
+    key = known.cell * np.int64(len(search.row)) + known.tried
+    for some in _blocks(rows, size, key):
+        tried = _unseen(known.bound[some], known.tried[some], count)
+        span = cells.spans(table, known.cell[some], tried, _FEW.points)
+        _compare(search, some, span, order, _FEW, everywhere=False)
+
+
+def _unseen(bound: np.ndarray, seen: np.ndarray, count: int) -> np.ndarray:
+    """What is picked, or is no point, has nothing left to see."""
+    return np.where(bound >= 0, seen, count)
+
+
+def _blocks(rows: np.ndarray, size: int, key: np.ndarray) -> Iterator[np.ndarray]:
+    """int[parts * size], rows of each part in the order of int64 keys."""
+    num = rows.shape[1]
+    # One sort of numbers that differ is a fraction of a stable one with its order.
+    rows = np.array([r[np.sort(key[r] * num + np.arange(num)) % num] for r in rows])
+    for start in range(0, num, size):
+        yield rows[:, start : start + size].reshape(-1)
+
+
+def _block(pool: Points) -> int:
+    """Points to compare at once: of a small pool not all, or nothing is saved."""
+    return min(_BLOCK, pool.rows // 4)
+
+
+def _size(pool: Points, wanted: int, tiles: Tiles) -> int:
+    """Rows of each part in a block: a multiple of what is compared at once."""
+    each = max(1, wanted // (tiles.points * pool.mesh.size)) * tiles.points
+    return each * (pool.mesh.size // pool.parts)
+
+
+def _compare(
+    search: Search,
+    rows: np.ndarray,
+    span: np.ndarray,
+    order: jax.Array,
+    tiles: Tiles,
+    *,
+    everywhere: bool,
+) -> None:
+    """Compares rows with the centres of a span of `order`."""
+    pool, mesh = search.pool, search.pool.mesh
+    found = nearest.two_nearest(
+        pool.split(rows),
+        points.put(span.astype(np.int32), mesh),
+        order,
+        search.centers,
+        search.frame,
+        over=mesh,
+        mode=search.mode,
+        tiles=tiles,
+    )
+    _learn(search, rows, jax.device_get(found), search.num, everywhere=everywhere)
+
+
+def _learn(
+    search: Search, rows: np.ndarray, found: Found, count: int, *, everywhere: bool
+) -> None:
+    bounds.learn(
+        search.known,
+        rows,
+        found,
+        count,
+        everywhere=everywhere,
+        width=search.pool.width,
+        mode=search.mode,
+        blur=search.blur,
+    )
+
+
+def check_finite(rows: np.ndarray, finite: np.ndarray) -> None:
+    """Names the lowest of some rows that are not finite, or too long.
+
+    Args:
+      rows: int[n].
+      finite: bool[n].
+
+    Raises:
+      InputError: there is one.
+    """
+    if not finite.all():
+        raise errors.InputError(
+            f"features must be finite, and short enough for float32 to hold their "
+            f"squared length; row {rows[~finite].min()} is not."
+        )
+
+
+def short(some: np.ndarray) -> np.ndarray:
+    """bool[n], finite and not too long.
+
+    Args:
+      some: float32[n, F], points.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.square(some).sum(-1) < products.LONGEST
