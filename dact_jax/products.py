@@ -18,6 +18,7 @@ from dact_jax.types import Array
 LONGEST = 2.0**120  # squared length of a point that products in float32 can bear
 # How distances are computed, in the order of precision (and of cost).
 MODES = ("float32", "float64", "differences")
+_MEDIAN = 128  # points that tell where the middle is
 _SHORT = 64  # features; XLA's sums of shorter rows are slow on CPUs
 
 
@@ -45,8 +46,9 @@ def frame(some: np.ndarray) -> Frame:
     Args:
       some: float32[n, F], finite points.
     """
-    origin = np.median(some, axis=0).astype(np.float32)
-    spread = np.abs(some.astype(np.float64) - origin).max()
+    few = some[:: max(1, len(some) // _MEDIAN)]
+    origin = np.median(few, axis=0).astype(np.float32)
+    spread = float(np.abs(some - origin).max())
     # Never enlarged: a point far beyond these must not overflow.
     scale = 2.0 ** -np.ceil(np.log2(max(spread, 1.0)))
     return Frame(origin, np.asarray(scale, np.float32))

@@ -15,10 +15,11 @@ from dact_jax.nearest import Found, Tiles
 from dact_jax.points import Points
 from dact_jax.products import Centers, Frame
 
-CANDIDATES = 128  # most points that picks are made among at once
+CANDIDATES = 256  # most points that picks are made among at once
 _BLOCK = 4096  # points compared with centres at once
-_FRESH = 8  # of points compared with their cell, one in so many is with all centres
-_PARTED = 4096  # fewest points of a pool that cells pay for
+_FRESH = 512  # fewest of them that are compared with all centres
+_PAIRS = 2**17  # of points and centres, for which these are more, while centres are few
+_PARTED = 2**22  # fewest pairs of points and centres that cells pay for
 _SAMPLE = 512  # points that decide the frame and the cells
 _FEW = Tiles(64, 8)
 _MANY = Tiles(256, 32)
@@ -56,7 +57,7 @@ def begin(pool: Points, chosen: np.ndarray, budget: int) -> Search:
     check_finite(at, short(some))
     host, total = products.frame(some), len(chosen) + budget
     # A product of a few centres is nothing to an accelerator.
-    parted = _on_cpu(pool) and pool.num >= _PARTED
+    parted = _on_cpu(pool) and pool.num * total >= _PARTED
     num = cells.number(total) if parted else 1
     means = cells.pivots((some - host.origin) * host.scale, num)
     pivots = points.put(means, pool.mesh, split=False)
@@ -135,7 +136,7 @@ def refresh(search: Search, least: float) -> Search:
     block, tiles = _block(search.pool), _MANY if _on_cpu(search.pool) else _WIDE
     if len(search.pivots) > 1:
         _try_cells(search, least, block)
-        block //= _FRESH
+        block = min(block, max(_FRESH, _PAIRS // search.num))
     pool, known, count = search.pool, search.known, search.num
     size = _size(pool, block, tiles)
     rows = bounds.promising(known, known.seen < count, size, pool.part, least)

@@ -336,6 +336,7 @@ def test_products_ask_for_the_highest_precision():
 @pytest.mark.parametrize("num", [1, 3, 130, 5001])
 def test_devices_and_residence_change_nothing(num, num_devices, resident, monkeypatch):
     monkeypatch.setattr(cells, "_TELLING", 0)
+    monkeypatch.setattr(search, "_PARTED", 0)
     points = np.random.default_rng(num).normal(size=(num, 24)).astype(np.float32)
     budget = min(num, 150)
     picked = k_center.select(points, budget, over=mesh(num_devices), resident=resident)
@@ -346,9 +347,9 @@ SCRIPT = """
 import sys
 import jax, numpy as np
 from jax.sharding import Mesh
-from dact_jax import cells, farthest_first
+from dact_jax import cells, farthest_first, search
 from dact_jax.acquisitions import k_center
-farthest_first._SMALL = cells._TELLING = 0
+farthest_first._SMALL = cells._TELLING = search._PARTED = 0
 if len(sys.argv) > 1:
     jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
 points = np.random.default_rng(5).normal(size=(5003, 24)).astype(np.float32)

@@ -6,12 +6,14 @@ arrays in, indices out.
 
 **Without a pass over the pool for every pick.** The loop below keeps an upper bound of
 each point's distance to the centres, perhaps stale: it may not know the last ones. It
-brings the points with the largest bounds up to date, in blocks and by matrix products
-(`nearest`); takes the few hundred largest of those as candidates; and picks greedily
-among these (`candidates`) for as long as the best one is at least as far as the largest
-bound outside.
+compares the points with the largest bounds with the new centres of their cell
+(`cells`), which are likely to be near; brings those whose bound is still large up to
+date with all centres, in blocks and by matrix products (`nearest`); takes the few
+hundred largest of those as candidates; and picks greedily among these (`candidates`)
+for as long as the best one is at least as far as the largest bound outside.
 
-*Exact*: a new centre only makes distances shorter, so a stale bound still bounds. A
+*Exact*: the distance to any centre, of a cell or not, bounds that to the nearest, and a
+new centre only makes distances shorter, so a stale bound still bounds. A
 candidate that is at least as far as every bound outside is therefore at least as far as
 every point outside; among candidates distances are those of float64 differences. Where
 distances tie, the lowest row wins: a tie with the outside is settled by row too.
@@ -27,7 +29,7 @@ are rounded up by as much, so picks are right all the same, but where that is mo
 a fiftieth of the radius squared (tight clusters far from each other), few bounds would
 tell anything: then all goes on with products in float64, and at last by differences.
 
-*Memory*, in bytes beside the pool: 64 N + 20 F R + 49 152 F, with R the power of two
+*Memory*, in bytes beside the pool: 96 N + 20 F R + 49 152 F, with R the power of two
 from L + budget + 256 on (at least 1024): what is known of the rows, the centres, and
 one block. Never N x N, never L x N. The pool itself is copied only where it becomes
 resident on the devices.
