@@ -17,8 +17,8 @@ from dact_jax.products import Centers, Frame
 
 CANDIDATES = 256  # most points that picks are made among at once
 _BLOCK = 4096  # points compared with centres at once
-_FRESH = 512  # fewest of them that are compared with all centres
-_PAIRS = 2**17  # of points and centres, for which these are more, while centres are few
+_FRESH = 512  # and with all centres, after those of their cell
+_EARLY = 128  # centres, too few to save much by comparing fewer points with all
 _PARTED = 2**22  # fewest pairs of points and centres that cells pay for
 _SAMPLE = 512  # points that decide the frame and the cells
 _FEW = Tiles(64, 8)
@@ -133,11 +133,11 @@ def refresh(search: Search, least: float) -> Search:
       search: under way; what it knows is written to.
       least: a squared distance that some point is known to have.
     """
-    block, tiles = _block(search.pool), _MANY if _on_cpu(search.pool) else _WIDE
+    pool, known, count = search.pool, search.known, search.num
+    block, tiles = _block(pool), _MANY if _on_cpu(pool) else _WIDE
     if len(search.pivots) > 1:
         _try_cells(search, least, block)
-        block = min(block, max(_FRESH, _PAIRS // search.num))
-    pool, known, count = search.pool, search.known, search.num
+        block, tiles = (block, _FEW) if count < _EARLY else (_FRESH, _MANY)
     size = _size(pool, block, tiles)
     rows = bounds.promising(known, known.seen < count, size, pool.part, least)
     alike = np.arange(len(search.row), dtype=np.int32)
