@@ -180,11 +180,14 @@ def shortlist(bounds: Bounds, size: int, count: int) -> tuple[np.ndarray, Outsid
 
 def _top(bound: np.ndarray, size: int) -> np.ndarray:
     """int[size], the largest, ascending by row; of too many that tie, the lowest."""
-    rows = np.argpartition(bound, len(bound) - size)[len(bound) - size :]
-    least = _tied(bound)
-    if bound[rows].min() >= least:
-        return np.flatnonzero(bound >= least)[:size]
-    return np.sort(rows)
+    edge, tied = np.partition(bound, len(bound) - size)[len(bound) - size], _tied(bound)
+    if edge >= tied:
+        return np.flatnonzero(bound >= tied)[:size]
+    # Not argpartition: which of equal ones it takes depends on the processor, and all
+    # processes must take the same.
+    above = np.flatnonzero(bound > edge)
+    equal = np.flatnonzero(bound == edge)[: size - len(above)]
+    return np.sort(np.append(above, equal))
 
 
 def _tied(bound: np.ndarray) -> float:

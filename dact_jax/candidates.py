@@ -3,7 +3,7 @@ again, in float64 and by differences.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -96,7 +96,7 @@ def settle(
       outside: float64[], largest bound of all points that are no candidates; -1: none.
       outside_row: int32[], the lowest row of those that tie for it.
       budget: int32[], most picks.
-      over: the devices; each does the same.
+      over: the devices; each does the same, and the first one's results are taken.
     """
     alike = PartitionSpec()
     mapped = jax.shard_map(
@@ -209,14 +209,18 @@ def _settle(
     # What is small beside `outside` may be large beside these.
     blur = jnp.where(smooth, error, 0.0)
     bound = end.value + jnp.where(end.exact, 0.0, blur)
-    return Settled(
-        Known(jnp.where(end.value < 0, -1.0, bound), end.near, end.rest - blur),
-        append(centers, points[order], count, end.picks, frame),
-        order,
-        end.squared[order],
-        end.picks,
-        jnp.max(jnp.where(end.value >= 0, length, 0.0)),
-        blur,
+    known = Known(jnp.where(end.value < 0, -1.0, bound), end.near, end.rest - blur)
+    length = jnp.max(jnp.where(end.value >= 0, length, 0.0))
+    found = _agreed((order, end.squared[order], end.picks, length, blur))
+    centers = append(centers, points[found[0]], count, found[2], frame)
+    return Settled(_agreed(known), centers, *found)
+
+
+def _agreed(found: Any) -> Any:
+    """What the first device found, on all of them: their rounding may differ."""
+    first = jax.lax.axis_index("data") == 0
+    return jax.tree.map(
+        lambda x: jax.lax.psum(jnp.where(first, x, jnp.zeros_like(x)), "data"), found
     )
 
 

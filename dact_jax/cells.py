@@ -32,15 +32,16 @@ def number(centers: int) -> int:
 
 
 def pivots(some: np.ndarray, num: int) -> np.ndarray:
-    """float32[num, F], means of k-means; one only, where cells would tell nothing.
+    """float32[num, F], means of k-means; all the same, where cells tell nothing.
 
     Args:
       some: float32[n, F], points.
       num: of the pivots.
     """
-    mean = some.mean(0, keepdims=True)
+    mean = some.mean(0)
+    alike = np.broadcast_to(mean, (num, len(mean)))
     if num == 1:
-        return mean
+        return alike
     means = some[np.linspace(0, len(some) - 1, num).astype(int)]
     for _ in range(_STEPS):
         own = np.arange(num)[:, None] == _nearest(some, means)
@@ -49,7 +50,7 @@ def pivots(some: np.ndarray, num: int) -> np.ndarray:
         means /= np.maximum(size, 1)
     left = np.square(some - means[_nearest(some, means)]).sum()
     spread = np.square(some - mean).sum()
-    return means if left <= (1 - _TELLING) * spread else mean
+    return means if left < (1 - _TELLING) * spread else alike
 
 
 def _nearest(some: np.ndarray, means: np.ndarray) -> np.ndarray:
@@ -73,7 +74,7 @@ def spans(table: Table, cell: np.ndarray, tried: np.ndarray, group: int) -> np.n
 
     Args:
       table: of the centres; places are those in its order.
-      cell: int[S], of points, ascending.
+      cell: int[S], of points, ascending in each group.
       tried: int[S], a point knows the centres of its cell below this number.
       group: points in a group.
     """

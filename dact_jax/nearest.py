@@ -32,9 +32,9 @@ class Found(NamedTuple):
     Squared distances; where they are products, less the point's `products.own` part.
     """
 
-    least: Array  # [S], upper bound of the one to `at`
+    least: Array  # float32 or float64[S], upper bound of the one to `at`
     at: Array  # int32[S], number of the nearest of them; -1: compared with none
-    second: Array  # [S], the same bound for the nearest of the others
+    second: Array  # as least, the same bound for the nearest of the others
 
 
 class Survey(NamedTuple):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, PartitionSpec
 
 from dact_jax import devices, errors
@@ -111,6 +112,17 @@ def put(values: Array, over: Mesh, *, split: bool = True) -> jax.Array:
     return jax.make_array_from_callback(values.shape, sharding, lambda at: values[at])
 
 
+def agreed(values: np.ndarray) -> np.ndarray:
+    """What process 0 found, in every process: their rounding may differ.
+
+    Args:
+      values: of the same shape in all.
+    """
+    if jax.process_count() == 1:
+        return values
+    return np.asarray(multihost_utils.broadcast_one_to_all(values))
+
+
 def _array(features: Array) -> Array:
     if not isinstance(features, jax.Array | np.ndarray):
         features = np.asarray(features)
@@ -154,10 +166,6 @@ def _hosted(features: Array, over: Mesh) -> Points:
 def _take(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """float32[rows, F] of an array on the host, read by several threads."""
     whole = features.dtype == np.float32 and features.flags.c_contiguous
-    if whole and len(rows) and (np.diff(rows) == 1).all():
-        found = features[rows[0] : rows[0] + len(rows)]
-        if found.ctypes.data % _ALIGN == 0:
-            return found
     found = _aligned((len(rows), features.shape[1]))
 
     def read(part: slice) -> None:

@@ -18,7 +18,7 @@ from dact_jax.types import Array
 LONGEST = 2.0**120  # squared length of a point that products in float32 can bear
 # How distances are computed, in the order of precision (and of cost).
 MODES = ("float32", "float64", "differences")
-_MEDIAN = 128  # points that tell where the middle is
+_MEDIAN = 128  # at least so many points tell where the middle is
 _SHORT = 64  # features; XLA's sums of shorter rows are slow on CPUs
 
 

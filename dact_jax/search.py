@@ -59,7 +59,8 @@ def begin(pool: Points, chosen: np.ndarray, budget: int) -> Search:
     # A product of a few centres is nothing to an accelerator.
     parted = _on_cpu(pool) and pool.num * total >= _PARTED
     num = cells.number(total) if parted else 1
-    means = cells.pivots((some - host.origin) * host.scale, num)
+    means = points.agreed(cells.pivots((some - host.origin) * host.scale, num))
+    means = means[:1] if (means == means[0]).all() else means
     pivots = points.put(means, pool.mesh, split=False)
     frame = Frame(*(points.put(x, pool.mesh, split=False) for x in host))
     # Powers of two: few shapes, so few compilations over a run's rounds.

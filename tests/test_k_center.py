@@ -109,6 +109,7 @@ def test_head_features_that_nobody_computed_are_missed():
     ("points", "centers", "budget", "message"),
     [
         (np.ones((3, 2)), None, 4, "budget=4 must lie between 0 and the 3 points"),
+        (np.ones((3, 2)), None, 1.5, "budget must be a whole number, not 1.5"),
         (np.ones((3, 2)), [0, 1], 2, "the 1 points"),
         (np.ones((3, 2)), [3], 1, "got 3 .. 3"),
         (np.ones((3, 2)), [True, False], 1, r"a mask bool\[3\], not bool of shape"),

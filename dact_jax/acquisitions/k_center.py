@@ -18,8 +18,9 @@ candidate that is at least as far as every bound outside is therefore at least a
 every point outside; among candidates distances are those of float64 differences. Where
 distances tie, the lowest row wins: a tie with the outside is settled by row too.
 
-*It ends*: let r be the lowest row of the largest bound. If r is stale, it is among
-those that are brought up to date next. If it is up to date, it is a candidate: either
+*It ends*: let r be the lowest row of the largest bound. If r is stale, and still has
+the largest stale bound after its cell, it is among those that are brought up to date
+next; at least one stale row always is. If r is up to date, it is a candidate: either
 its bound is its distance, then it is picked, or it is replaced by the distance, which
 is less. So between two picks every row is brought up to date and replaced at most once.
 (Where ties are not transitive, a state that no longer changes forces a pick.)
@@ -35,6 +36,7 @@ one block. Never N x N, never L x N. The pool itself is copied only where it bec
 resident on the devices.
 """
 
+import operator
 from collections.abc import Sequence
 
 import jax
@@ -104,7 +106,7 @@ def select(
     """
     pool = points.make(features, over=over, resident=resident)
     chosen = _rows(labelled, pool.num)
-    _check_budget(budget, pool.num - len(chosen))
+    budget = _budget(budget, pool.num - len(chosen))
     first = np.zeros(1 if budget and not len(chosen) else 0, np.int32)
     told = told or (lambda done, budget: None)
     if budget == 0:
@@ -172,9 +174,16 @@ def _rows(labelled: Sequence[int] | Array | None, num: int) -> np.ndarray:
     return rows
 
 
-def _check_budget(budget: int, left: int) -> None:
+def _budget(budget: int, left: int) -> int:
+    try:
+        budget = operator.index(budget)
+    except TypeError:
+        raise errors.InputError(
+            f"budget must be a whole number, not {budget!r}."
+        ) from None
     if not 0 <= budget <= left:
         raise errors.InputError(
             f"budget={budget} must lie between 0 and the {left} "
             "points that are not chosen yet."
         )
+    return budget
