@@ -149,7 +149,7 @@ def promising(
       least: a squared distance that some point is known to have.
     """
     bound = np.where(stale, bounds.bound, -1).reshape(-1, part)
-    above = int(np.sum(bound > least, -1).max())
+    above = int(np.max(np.sum(bound > least, -1)))
     size *= max(1, -(-above // size))
     rows = [
         _top(b, size) if size < part else np.resize(np.arange(part), size)

@@ -132,7 +132,7 @@ def feature_maps(rows: Sequence[Seen]) -> figure.Figure:
             shown += [(f"channel {c}", maps[..., c]) for c in strongest]
             for j, (name, values) in enumerate(shown):
                 place = grid[3 * i + j // 2, 3 + 3 * stage + j % 2]
-                low = min(values.min(), 0)  # a map of one pixel has a strength too
+                low = min(np.min(values), 0)  # a map of one pixel has a strength too
                 axes = fig.add_subplot(place)
                 _show(axes, values, name, cmap="viridis", vmin=low)
     for stage, maps in enumerate(rows[0].maps):
@@ -196,7 +196,7 @@ def _bars(axes: axis.Axes, panel: Shares, part: np.ndarray) -> None:
             share = 100 * number / total
             label = f"{what} ({total})"
             axes.bar(part + shift, share[part], 0.4, label=label, color=color)
-            top = max(top, share.max())
+            top = max(top, np.max(share))
     axes.set_ylim(0, 1.08 * top or 1)
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from dact_jax.types import Array
 
@@ -134,7 +135,7 @@ def prepare(points: jax.Array, frame: Frame, *, mode: str) -> tuple:
     return -2 * placed, (1 + up) * squared_length(placed) + up * floor(mode)
 
 
-def place(points: jax.Array, frame: Frame, dtype: jnp.dtype) -> jax.Array:
+def place(points: jax.Array, frame: Frame, dtype: DTypeLike) -> jax.Array:
     """The points in the frame, [n, F].
 
     Args:
