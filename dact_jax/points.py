@@ -24,7 +24,6 @@ _SHARE = 0.5  # of a device's free memory that the points may take
 _THREADS = min(
     8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 )
-_ALIGN = 64  # bytes; so a CPU device uses an array without a copy
 _BRIEF = 2**18  # bytes that one thread copies sooner than several
 
 
@@ -165,12 +164,11 @@ def _hosted(features: Array, over: Mesh) -> Points:
 
 def _take(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """float32[rows, F] of an array on the host, read by several threads."""
-    whole = features.dtype == np.float32 and features.flags.c_contiguous
     found = _aligned((len(rows), features.shape[1]))
 
     def read(part: slice) -> None:
         # np.take would copy all of an array that is not contiguous.
-        if whole:
+        if features.dtype == found.dtype and features.flags.c_contiguous:
             np.take(features, rows[part], 0, out=found[part], mode="clip")
         else:
             found[part] = features[rows[part]]
@@ -184,10 +182,10 @@ def _take(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _aligned(shape: tuple[int, int]) -> np.ndarray:
-    """float32[shape], uninitialised."""
-    size = 4 * shape[0] * shape[1]
-    raw = np.empty(size + _ALIGN, np.uint8)
-    start = -raw.ctypes.data % _ALIGN
+    """float32[shape], uninitialised, where a CPU device uses it without a copy."""
+    size, align = 4 * shape[0] * shape[1], 64
+    raw = np.empty(size + align, np.uint8)
+    start = -raw.ctypes.data % align
     return raw[start : start + size].view(np.float32).reshape(shape)
 
 

@@ -59,6 +59,7 @@ def begin(pool: Points, chosen: np.ndarray, budget: int) -> Search:
     # A product of a few centres is nothing to an accelerator.
     parted = _on_cpu(pool) and pool.num * total >= _PARTED
     num = cells.number(total) if parted else 1
+    # One shape until all processes have the same: whether cells tell is rounded, too.
     means = points.agreed(cells.pivots((some - host.origin) * host.scale, num))
     means = means[:1] if (means == means[0]).all() else means
     pivots = points.put(means, pool.mesh, split=False)
