@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dact_jax import products
-from dact_jax.candidates import TIE, Known
+from dact_jax import candidates, products
+from dact_jax.candidates import Known, Outside
 from dact_jax.nearest import Found, Survey
 
 
@@ -19,13 +19,6 @@ class Bounds(NamedTuple):
     tried: np.ndarray  # int32[N], and so many, as far as they are in the point's cell
     cell: np.ndarray  # int32[N]
     length: np.ndarray  # float64[N], |x|^2 in the frame
-
-
-class Outside(NamedTuple):
-    """The points of a pool that are no candidates."""
-
-    most: np.float64  # largest bound of a point that may be picked; -1: there is none
-    row: np.int32  # the lowest row of those that tie for it
 
 
 def unknown(num: int, chosen: np.ndarray) -> Bounds:
@@ -174,13 +167,16 @@ def shortlist(bounds: Bounds, size: int, count: int) -> tuple[np.ndarray, Outsid
         rows = rows[_top(bounds.bound[rows], size)]
     others = bounds.bound.copy()
     others[rows] = -1
-    row = int(np.argmax(others >= _tied(others)))
+    row = int(np.argmax(others >= candidates.tied(others.max())))
     return rows, Outside(others.max(), np.int32(row))
 
 
 def _top(bound: np.ndarray, size: int) -> np.ndarray:
     """int[size], the largest, ascending by row; of too many that tie, the lowest."""
-    edge, tied = np.partition(bound, len(bound) - size)[len(bound) - size], _tied(bound)
+    edge, tied = (
+        np.partition(bound, len(bound) - size)[len(bound) - size],
+        candidates.tied(bound.max()),
+    )
     if edge >= tied:
         return np.flatnonzero(bound >= tied)[:size]
     # Not argpartition: which of equal ones it takes depends on the processor, and all
@@ -188,9 +184,3 @@ def _top(bound: np.ndarray, size: int) -> np.ndarray:
     above = np.flatnonzero(bound > edge)
     equal = np.flatnonzero(bound == edge)[: size - len(above)]
     return np.sort(np.append(above, equal))
-
-
-def _tied(bound: np.ndarray) -> float:
-    """What ties with the largest."""
-    most = float(bound.max())
-    return most * (1 - TIE) if most > 0 else most

@@ -7,11 +7,10 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from dact_jax import bounds, candidates, plain_scan, products, search
-from dact_jax.candidates import TIE, Known
+from dact_jax import bounds, candidates, plain_scan, points, products, search
+from dact_jax.candidates import TIE, Known, Outside
 from dact_jax.points import Points
 from dact_jax.search import Search
 
@@ -105,42 +104,32 @@ def _settle(state: Search, budget: int, *, forced: bool) -> _Step:
     pool, known, count = state.pool, state.known, state.num
     rows, outside = bounds.shortlist(known, search.CANDIDATES, count)
     if forced:
-        outside, budget = bounds.Outside(np.float64(-1), np.int32(0)), 1
-    num = len(rows)
-    padded = np.resize(rows, search.CANDIDATES).astype(np.int32)
-    bound = np.where(np.arange(search.CANDIDATES) < num, known.bound[padded], -1)
-    of = Known(bound, known.near[padded], known.rest[padded])
+        outside, budget = Outside(np.float64(-1), np.int32(0)), 1
+    num, padded = len(rows), np.resize(rows, search.CANDIDATES)
+    held = pool.shared(padded)
     settled = candidates.settle(
-        padded,
-        pool.shared(padded),
-        of,
-        state.centers,
-        np.int32(count),
+        rows,
+        np.asarray(held)[:num],
+        Known(known.bound[rows], known.near[rows], known.rest[rows]),
+        state.point[:count],
         state.frame,
-        *outside,
-        np.int32(budget),
-        over=pool.mesh,
+        outside,
+        budget,
     )
-    centers, settled = settled.centers, jax.device_get(settled._replace(centers=None))
-    picks = int(settled.num)
-    now = jax.tree.map(lambda x: x[:num], settled.known)
-    same = not picks and np.array_equal(known.bound[rows], now.bound)
-    bounds.settle(known, rows, now, count + picks)
+    settled = points.agreed(settled)
+    now, picked = settled.known, settled.order[settled.order >= 0]
+    same = not len(picked) and np.array_equal(known.bound[rows], now.bound)
+    bounds.settle(known, rows, now, count + len(picked))
     left = now.bound[now.bound >= 0]
     least = float(left.max()) if len(left) else math.inf
     edge = least * (1 - 4 * TIE)
     length = settled.length + products.floor(state.mode)
     error = 2 * products.slack(pool.width, state.mode) * length
-    order = settled.order[:picks]
-    state.row[count : count + picks] = padded[order]
+    state = search.append(state, padded, held, picked)
     return _Step(
-        state._replace(
-            centers=centers,
-            num=count + picks,
-            blur=max(state.blur, float(settled.blur)),
-        ),
-        padded[order],
-        settled.squared[:picks],
+        state._replace(blur=max(state.blur, float(settled.blur))),
+        padded[picked],
+        settled.squared[: len(picked)],
         least,
         blurred=error > _BLURRED * least and state.mode != products.MODES[-1],
         stuck=same and not bounds.stale(known, known.seen, edge, count),

@@ -93,54 +93,54 @@ def survey(
     points: jax.Array,
     pivots: jax.Array,
     centers: Centers,
-    count: jax.Array,
     frame: Frame,
     *,
     over: Mesh,
     mode: str,
     tiles: Tiles,
 ) -> Survey:
-    """Measures points, and compares them with the first centres.
+    """Measures points, and compares them with the first `tiles.centers` centres.
 
     Args:
       points: as of `two_nearest`, as are the others.
       pivots: float32[cells, F], of the cells, in the frame.
       centers: on every device.
-      count: int32[], how many of the centres.
       frame: of the products.
       over: the devices.
       mode: one of MODES.
       tiles: what is compared at once.
     """
 
-    def local(
-        points: jax.Array, pivots: jax.Array, centers: Centers, count: jax.Array
-    ) -> Survey:
-        dtype = centers.factor.dtype
+    def local(points: jax.Array, pivots: jax.Array, centers: Centers) -> Survey:
+        dtype, num = centers.factor.dtype, len(pivots)
         pivots = pivots.astype(dtype)
-        weight = products.squared_length(pivots)[:, None] / 2
-        order = jnp.arange(len(centers.weight), dtype=jnp.int32)
-        span = jnp.stack([0 * count, count])
+        half = products.squared_length(pivots)[:, None] / 2
+        first = jax.tree.map(lambda x: x[: tiles.centers], centers)
+        number = jnp.arange(tiles.centers, dtype=jnp.int32)
 
         def one(points: jax.Array) -> Survey:
             placed = products.place(points, frame, dtype)
             length = products.squared_length(placed)
-            cell = jnp.argmin(weight - _across(placed, pivots), 0)
-            found = _compare(placed, span, order, centers, mode, tiles.centers)
+            # One product for both: thin ones are slow.
+            across = _across(placed, jnp.concatenate([-pivots, first.factor]))
+            cell = jnp.argmin(half + across[:num], 0).astype(jnp.int32)
+            far = first.weight[:, None] + across[num:]
+            if mode == "differences":
+                far = _differences(placed, first)
+            found = _two(far, number)
             finite = length < products.LONGEST
-            cell, length = cell.astype(jnp.int32), length.astype(jnp.float64)
-            return Survey(length, finite, cell, found)
+            return Survey(length.astype(jnp.float64), finite, cell, found)
 
         return _by_portions(one, tiles.points, points)
 
     mapped = jax.shard_map(
         local,
         mesh=over,
-        in_specs=(_ROWS, _ALL, _ALL, _ALL),
+        in_specs=(_ROWS, _ALL, _ALL),
         out_specs=_ALL,
         check_vma=False,
     )
-    return mapped(points, pivots, centers, count)
+    return mapped(points, pivots, centers)
 
 
 def _by_portions(one: Callable, size: int, points: jax.Array, *more: jax.Array) -> Any:
@@ -159,32 +159,40 @@ def _compare(
     mode: str,
     tile: int,
 ) -> Found:
-    infinite = jnp.asarray(jnp.inf, placed.dtype)
-    up = jnp.asarray(products.slack(placed.shape[-1], mode), placed.dtype)
-
-    def measure(number: jax.Array) -> jax.Array:
-        """Upper bounds [T, G]."""
-        weight, factor = centers.weight[number][:, None], centers.factor[number]
-        if mode == "differences":
-            away = jnp.sum((placed[None] + factor[:, None] / 2) ** 2, -1)
-            return jnp.where(weight < infinite, (1 + up) * away, infinite)
-        return weight + _across(placed, factor)
-
-    def compare(state: tuple) -> tuple:
-        start, least, at, second = state
+    def compare(state: tuple[jax.Array, Found]) -> tuple[jax.Array, Found]:
+        start, known = state
         number = jax.lax.dynamic_slice(order, (start,), (tile,))
-        far, number = measure(number), number[:, None]
-        low = jnp.min(far, 0)
-        here = jnp.max(jnp.where(far == low[None], number, -1), 0)
-        other = jnp.min(jnp.where(number == here[None], infinite, far), 0)
-        second = jnp.minimum(jnp.minimum(second, other), jnp.maximum(low, least))
-        at = jnp.where(low < least, here, at)
-        return start + tile, jnp.minimum(least, low), at, second
+        some = jax.tree.map(lambda x: x[number], centers)
+        if mode == "differences":
+            far = _differences(placed, some)
+        else:
+            far = some.weight[:, None] + _across(placed, some.factor)
+        new = _two(far, number)
+        second = jnp.minimum(known.second, new.second)
+        second = jnp.minimum(second, jnp.maximum(known.least, new.least))
+        at = jnp.where(new.least < known.least, new.at, known.at)
+        return start + tile, Found(jnp.minimum(known.least, new.least), at, second)
 
-    nothing = jnp.full(len(placed), infinite)
-    begin = (span[0], nothing, jnp.full(len(placed), -1, jnp.int32), nothing)
-    state = jax.lax.while_loop(lambda s: s[0] < span[1], compare, begin)
-    return Found(*state[1:])
+    nothing = jnp.full(len(placed), jnp.inf, placed.dtype)
+    none = Found(nothing, jnp.full(len(placed), -1, jnp.int32), nothing)
+    state = (span[0], none)
+    return jax.lax.while_loop(lambda s: s[0] < span[1], compare, state)[1]
+
+
+def _two(far: jax.Array, number: jax.Array) -> Found:
+    """Of [G, n], upper bounds; number: int32[G]."""
+    low, number = jnp.min(far, 0), number[:, None]
+    here = jnp.max(jnp.where(far == low[None], number, -1), 0)
+    infinite = jnp.asarray(jnp.inf, far.dtype)
+    return Found(low, here, jnp.min(jnp.where(number == here[None], infinite, far), 0))
+
+
+def _differences(placed: jax.Array, centers: Centers) -> jax.Array:
+    """[G, n], upper bounds."""
+    away = jnp.sum((placed[None] + centers.factor[:, None] / 2) ** 2, -1)
+    up = products.slack(placed.shape[-1], "differences")
+    weight = centers.weight[:, None]
+    return jnp.where(weight < jnp.inf, (1 + up) * away, weight)
 
 
 def _across(left: jax.Array, right: jax.Array) -> jax.Array:

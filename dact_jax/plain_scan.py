@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from dact_jax import candidates, products
+from dact_jax import products
+from dact_jax.candidates import TIE
 
 
 @functools.partial(jax.jit, static_argnames="over")
@@ -46,7 +47,7 @@ def scan(
 
         def pick(number: jax.Array, state: tuple) -> tuple:
             value, rows, squared = state
-            row = candidates.lowest(value)
+            row = _lowest(value)
             rows, squared = rows.at[number].set(row), squared.at[number].set(value[row])
             return jnp.minimum(value, away(raw, row)).at[row].set(-1.0), rows, squared
 
@@ -61,3 +62,10 @@ def scan(
         local, mesh=over, in_specs=alike, out_specs=alike, check_vma=False
     )
     return mapped(points, chosen, count, budget)
+
+
+def _lowest(value: jax.Array) -> jax.Array:
+    """int32[], the lowest of those that tie for the largest."""
+    most = jnp.max(value)
+    tied = value >= jnp.where(most > 0, (1 - TIE) * most, most)
+    return jnp.argmax(tied).astype(jnp.int32)

@@ -111,15 +111,16 @@ def put(values: Array, over: Mesh, *, split: bool = True) -> jax.Array:
     return jax.make_array_from_callback(values.shape, sharding, lambda at: values[at])
 
 
-def agreed(values: np.ndarray) -> np.ndarray:
+def agreed(values: Any) -> Any:
     """What process 0 found, in every process: their rounding may differ.
 
     Args:
-      values: of the same shape in all.
+      values: NumPy arrays, of the same shapes in all.
     """
     if jax.process_count() == 1:
         return values
-    return np.asarray(multihost_utils.broadcast_one_to_all(values))
+    found = multihost_utils.broadcast_one_to_all(values)
+    return jax.tree.map(np.asarray, found)
 
 
 def _array(features: Array) -> Array:
@@ -173,7 +174,7 @@ def _take(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
         else:
             found[part] = features[rows[part]]
 
-    if found.nbytes <= _BRIEF:
+    if found.nbytes <= _BRIEF or _THREADS == 1:
         read(slice(None))
         return found
     cut = np.linspace(0, len(rows), _THREADS + 1).astype(int)

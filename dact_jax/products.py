@@ -33,7 +33,6 @@ class Frame(NamedTuple):
 class Centers(NamedTuple):
     """Centres in the order chosen; rows beyond their number are padding."""
 
-    point: jax.Array  # float32[C, F], as given
     factor: jax.Array  # [C, F], -2 times the centre in the frame; 0 as padding
     weight: jax.Array  # [C], its squared length, rounded up; inf as padding
 
@@ -120,19 +119,39 @@ def floor(mode: str) -> float:
     return 2.0**-96 if mode == "float32" else 2.0**-960
 
 
-@functools.partial(jax.jit, static_argnames="mode")
-def prepare(points: jax.Array, frame: Frame, *, mode: str) -> tuple:
-    """(factor [C, F], weight [C]) of centres.
+@functools.partial(jax.jit, donate_argnames="centers", static_argnames="mode")
+def append(
+    centers: Centers,
+    points: jax.Array,
+    order: jax.Array,
+    count: jax.Array,
+    num: jax.Array,
+    frame: Frame,
+    *,
+    mode: str,
+) -> Centers:
+    """The centres with the first `num` of some points behind the `count` there are.
 
     Args:
-      points: float32[C, F].
+      centers: with room for all the points.
+      points: float32[n, F].
+      order: int32[n], in which they are taken.
+      count: int32[].
+      num: int32[].
       frame: of the products.
       mode: one of MODES.
     """
-    dtype = jnp.float32 if mode == "float32" else jnp.float64
-    placed = place(points, frame, dtype)
-    up = jnp.asarray(slack(points.shape[-1], mode), dtype)
-    return -2 * placed, (1 + up) * squared_length(placed) + up * floor(mode)
+    placed = place(points[order], frame, centers.factor.dtype)
+    up = jnp.asarray(slack(points.shape[-1], mode), placed.dtype)
+    weight = (1 + up) * squared_length(placed) + up * floor(mode)
+    real = jnp.arange(len(points), dtype=jnp.int32) < num
+    put = jax.lax.dynamic_update_slice
+    factor = jnp.where(real[:, None], -2 * placed, 0)
+    weight = jnp.where(real, weight, jnp.inf)
+    return Centers(
+        put(centers.factor, factor, (count, jnp.int32(0))),
+        put(centers.weight, weight, (count,)),
+    )
 
 
 def place(points: jax.Array, frame: Frame, dtype: DTypeLike) -> jax.Array:

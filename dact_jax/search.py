@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import bounds, candidates, cells, errors, nearest, points, products
+from dact_jax import bounds, cells, errors, nearest, points, products
 from dact_jax.bounds import Bounds
 from dact_jax.nearest import Found, Tiles
 from dact_jax.points import Points
@@ -36,6 +35,7 @@ class Search(NamedTuple):
     pivots: jax.Array  # float32[cells, F], in the frame
     mode: str  # of the products
     centers: Centers
+    point: np.ndarray  # float32[C, F], the centres on the host; written to
     row: np.ndarray  # int[C], of each centre; written to
     num: int  # centres
     known: Bounds  # written to
@@ -67,11 +67,11 @@ def begin(pool: Points, chosen: np.ndarray, budget: int) -> Search:
     # Powers of two: few shapes, so few compilations over a run's rounds.
     room = max(_ROOM, 2 ** math.ceil(math.log2(total + _SPARE)))
     row = np.resize(chosen, room)  # what is beyond them becomes padding
-    given = pool.shared(row)
-    centers = _prepare(given, np.int32(len(chosen)), frame, mode="float32")
+    point = np.array(pool.shared(row))
+    centers = _again(pool, point, len(chosen), frame, "float32")
     known = bounds.unknown(pool.rows, np.append(chosen, np.arange(pool.num, pool.rows)))
     return _sweep(
-        Search(pool, frame, pivots, "float32", centers, row, len(chosen), known)
+        Search(pool, frame, pivots, "float32", centers, point, row, len(chosen), known)
     )
 
 
@@ -79,15 +79,47 @@ def _on_cpu(pool: Points) -> bool:
     return bool(pool.mesh.devices.flat[0].platform == "cpu")
 
 
-@functools.partial(jax.jit, static_argnames="mode")
-def _prepare(given: jax.Array, count: jax.Array, frame: Frame, *, mode: str) -> Centers:
-    empty = Centers(*(jnp.zeros_like(x) for x in (given, given, given[:, 0])))
-    if mode != "float32":
-        empty = empty._replace(
-            factor=empty.factor.astype(jnp.float64),
-            weight=empty.weight.astype(jnp.float64),
+def _again(
+    pool: Points, point: np.ndarray, count: int, frame: Frame, mode: str
+) -> Centers:
+    """The centres in a precision."""
+    put = functools.partial(points.put, over=pool.mesh, split=False)
+    dtype = np.float32 if mode == "float32" else np.float64
+    none = np.full(len(point), np.inf, dtype)
+    centers = Centers(put(np.zeros(point.shape, dtype)), put(none))
+    for start in range(0, count, CANDIDATES):
+        some, num = put(point[start : start + CANDIDATES]), count - start
+        order = np.arange(CANDIDATES, dtype=np.int32)
+        centers = products.append(
+            centers, some, order, np.int32(start), np.int32(num), frame, mode=mode
         )
-    return candidates.append(empty, given, jnp.int32(0), count, frame)
+    return centers
+
+
+def append(
+    search: Search, rows: np.ndarray, held: jax.Array, picked: np.ndarray
+) -> Search:
+    """Goes on with more centres.
+
+    Args:
+      search: whose rows and points of centres are written to.
+      rows: int[CANDIDATES], of the candidates.
+      held: float32[CANDIDATES, F], these points.
+      picked: int[n], which of them are picked, in turn.
+    """
+    count, num = search.num, len(picked)
+    search.row[count : count + num] = rows[picked]
+    search.point[count : count + num] = np.asarray(held)[picked]
+    centers = products.append(
+        search.centers,
+        held,
+        np.resize(picked, CANDIDATES).astype(np.int32),
+        np.int32(count),
+        np.int32(num),
+        search.frame,
+        mode=search.mode,
+    )
+    return search._replace(centers=centers, num=count + num)
 
 
 def sharpen(search: Search) -> Search:
@@ -97,8 +129,7 @@ def sharpen(search: Search) -> Search:
       search: whose mode is not the last of MODES.
     """
     mode = products.MODES[products.MODES.index(search.mode) + 1]
-    given, count = search.centers.point, np.int32(search.num)
-    centers = _prepare(given, count, search.frame, mode=mode)
+    centers = _again(search.pool, search.point, search.num, search.frame, mode)
     bounds.forget(search.known)
     return _sweep(search._replace(mode=mode, centers=centers))
 
@@ -113,7 +144,6 @@ def _sweep(search: Search) -> Search:
             block,
             search.pivots,
             search.centers,
-            np.int32(first),
             search.frame,
             over=pool.mesh,
             mode=search.mode,

@@ -9,6 +9,7 @@ import sys
 import tracemalloc
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh
@@ -317,7 +318,7 @@ def compared(mode, width):
     points, centers, frame, options = task(mode, width)
     with jax.enable_x64(True):
         mean = np.zeros((1, width), np.float32)
-        first = nearest.survey(points[:128], mean, centers, 0, frame, **options)
+        first = nearest.survey(points[:128], mean, centers, frame, **options)
         length = np.asarray(first.length)
         order = np.random.default_rng(0).permutation(64).astype(np.int32)
         span = np.array([[0, 64]] * 2, np.int32)
@@ -333,16 +334,16 @@ def task(mode, width):
     points = points.astype(np.float32)
     with jax.enable_x64(True):
         frame = products.Frame(np.zeros(width, np.float32), np.float32(1))
-        factor, weight = products.prepare(points[128:], frame, mode=mode)
-        weight = np.pad(weight, (0, 16), constant_values=np.inf)
-        factor = np.pad(factor, [(0, 16), (0, 0)])
-    centers = products.Centers(np.pad(points[128:], [(0, 16), (0, 0)]), factor, weight)
-    return (
-        points,
-        centers,
-        frame,
-        {"over": mesh(1), "mode": mode, "tiles": Tiles(64, 16)},
-    )
+        dtype = jnp.float32 if mode == "float32" else jnp.float64
+        none = jnp.full(80, jnp.inf, dtype)
+        centers = products.Centers(jnp.zeros((80, width), dtype), none)
+        order = np.arange(64, dtype=np.int32)
+        zero, all_ = np.int32(0), np.int32(64)
+        centers = products.append(
+            centers, points[128:], order, zero, all_, frame, mode=mode
+        )
+    options = {"over": mesh(1), "mode": mode, "tiles": Tiles(64, 16)}
+    return points, centers, frame, options
 
 
 def upper(found, length, width, mode):
@@ -362,7 +363,7 @@ def test_a_span_alone_is_compared(mode):
     far = ((points[:128, None].astype(np.float64) - points[128:]) ** 2).sum(-1)
     with jax.enable_x64(True):
         pivots = points[[5, 9]]
-        first = nearest.survey(points[:128], pivots, centers, 7, frame, **options)
+        first = nearest.survey(points[:128], pivots, centers, frame, **options)
         found = nearest.two_nearest(
             points[:128], span, order, centers, frame, **options
         )
@@ -376,8 +377,11 @@ def test_a_span_alone_is_compared(mode):
         two = np.sort(far[rows][:, numbers], 1)[:, :2]
         np.testing.assert_allclose(found.least[rows], two[:, 0], rtol=1e-3)
         np.testing.assert_allclose(found.second[rows], two[:, 1], rtol=1e-3)
-    seven = upper(first.found, length, 5, mode)
-    assert (seven.at == far[:, :16].argmin(1)).all()
+    some = upper(first.found, length, 5, mode)
+    assert (some.at == far[:, :16].argmin(1)).all()
+    two = np.sort(far[:, :16], 1)[:, :2]
+    np.testing.assert_allclose(some.least, two[:, 0], rtol=1e-3)
+    np.testing.assert_allclose(some.second, two[:, 1], rtol=1e-3)
 
 
 def test_products_ask_for_the_highest_precision():

@@ -33,7 +33,7 @@ LAYERS = {
     "cells": "",
     "candidates": "types products",
     "bounds": "products nearest candidates",
-    "search": "errors points products nearest cells candidates bounds",
+    "search": "errors points products nearest cells bounds",
     "plain_scan": "products candidates",
     "farthest_first": "points products candidates bounds search plain_scan",
     "weighted": "errors devices points products",
