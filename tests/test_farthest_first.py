@@ -276,6 +276,21 @@ def test_an_array_that_is_not_contiguous_is_not_copied_whole(order):
     assert peak < 3 * found.nbytes
 
 
+@pytest.mark.parametrize("case", [centred, far_clusters])
+def test_memory_is_as_the_module_says(case):
+    """What NumPy holds, that is, which is most of it; far clusters need float64."""
+    num, width, budget = 100_000, 8, 300
+    rng = np.random.default_rng(0)
+    points = np.concatenate([case(rng)[:, :width] for _ in range(num // 5000)])
+    points = points.astype(np.float32)
+    k_center.select(points, 1)
+    tracemalloc.start()
+    k_center.select(points, budget)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 40 * num < peak < 96 * num + 20 * width * 1024 + 49152 * width
+
+
 # --- precision ------------------------------------------------------------------
 
 

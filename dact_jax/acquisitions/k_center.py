@@ -16,7 +16,8 @@ for as long as the best one is at least as far as the largest bound outside.
 new centre only makes distances shorter, so a stale bound still bounds. A
 candidate that is at least as far as every bound outside is therefore at least as far as
 every point outside; among candidates distances are those of float64 differences. Where
-distances tie, the lowest row wins: a tie with the outside is settled by row too.
+distances tie, the lowest row wins: a tie with the outside is settled by row too. (Where
+little has to be read in all, `plain_scan` passes over all points for every pick.)
 
 *It ends*: let r be the lowest row of the largest bound. If r is stale, and still has
 the largest stale bound after its cell, it is among those that are brought up to date
@@ -33,7 +34,7 @@ tell anything: then all goes on with products in float64, and at last by differe
 *Memory*, in bytes beside the pool: 96 N + 20 F R + 49 152 F, with R the power of two
 from L + budget + 256 on (at least 1024): what is known of the rows, the centres, and
 one block. Never N x N, never L x N. The pool itself is copied only where it becomes
-resident on the devices.
+resident on the devices, or where the plain scan takes it: 24 N F, and N F <= 2^20.
 """
 
 import operator
