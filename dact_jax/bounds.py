@@ -173,10 +173,8 @@ def shortlist(bounds: Bounds, size: int, count: int) -> tuple[np.ndarray, Outsid
 
 def _top(bound: np.ndarray, size: int) -> np.ndarray:
     """int[size], the largest, ascending by row; of too many that tie, the lowest."""
-    edge, tied = (
-        np.partition(bound, len(bound) - size)[len(bound) - size],
-        candidates.tied(bound.max()),
-    )
+    edge = np.partition(bound, len(bound) - size)[len(bound) - size]
+    tied = candidates.tied(bound.max())
     if edge >= tied:
         return np.flatnonzero(bound >= tied)[:size]
     # Not argpartition: which of equal ones it takes depends on the processor, and all

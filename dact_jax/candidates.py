@@ -13,6 +13,7 @@ from dact_jax.products import Frame
 # thousands of terms to 1e-13 or so), and the lowest row wins.
 TIE = 2.0**-40
 _SMOOTH = 2.0**-24  # share of the radius squared that the error of a product may have
+_CHECKED = 128  # centres measured at once when a candidate is looked at again
 
 
 class Known(NamedTuple):
@@ -42,7 +43,7 @@ class Settled(NamedTuple):
 
 
 class _Work(NamedTuple):
-    """What is kept of n candidates; the arrays from `own` on are written to."""
+    """What is kept of n candidates; what follows from `own` on is written to."""
 
     raw: np.ndarray  # float64[n, F]
     unit: float  # of squared distances
@@ -53,7 +54,9 @@ class _Work(NamedTuple):
     rest: np.ndarray  # float64[n], all other centres are at least as far
     since: np.ndarray  # int[n], so many picks are among these centres
     value: np.ndarray  # float64[n], squared distance as far as known; -1: picked
-    reach: np.ndarray  # float64[most picks, n], squared distances of picks to all
+    picked: list[int]  # candidates in pick order
+    squared: list[float]  # squared distance of each at its time
+    reach: list[np.ndarray]  # float64[n] of each, its squared distances to all
 
 
 def settle(
@@ -98,67 +101,64 @@ def settle(
         rest=known.rest.copy(),
         since=np.zeros(len(rows), int),
         value=own.copy(),
-        reach=np.empty((min(len(rows), budget), len(rows))),
+        picked=[],
+        squared=[],
+        reach=[],
     )
-    picked, squared = _pick(work, rows, centers, outside)
-    left = length[work.value >= 0].max(initial=0)
-    missing = (0, len(rows) - len(picked))
-    return Settled(
-        _outcome(work, len(picked), len(centers)),
-        np.pad(np.asarray(picked, np.int32), missing, constant_values=-1),
-        np.pad(np.asarray(squared, np.float64), missing),
-        np.float64(left),
-        np.float64(work.blur),
-    )
+    _pick(work, rows, centers, outside, min(budget, len(rows)))
+    order, squared = np.full(len(rows), -1, np.int32), np.zeros(len(rows))
+    order[: len(work.picked)], squared[: len(work.picked)] = work.picked, work.squared
+    left = np.float64(length[work.value >= 0].max(initial=0))
+    known = _outcome(work, len(centers))
+    return Settled(known, order, squared, left, np.float64(work.blur))
 
 
 def _pick(
-    work: _Work, rows: np.ndarray, centers: np.ndarray, outside: Outside
-) -> tuple[list[int], list[float]]:
-    """(candidates, squared distance of each at its time), in pick order."""
-    value = work.value
-    picked: list[int] = []
-    squared: list[float] = []
-    while len(picked) < len(work.reach):
-        far = value.max()
-        edge = max(0.0, max(far, outside.most) * (1 - TIE) - 4 * work.blur)
-        first = (value >= edge).nonzero()[0]
-        crowd = len(first) > 1 or outside.most >= edge
-        doubtful = (at for at in first if _doubtful(work, at, len(picked), crowd))
+    work: _Work, rows: np.ndarray, centers: np.ndarray, outside: Outside, budget: int
+) -> None:
+    value, most = work.value, float(outside.most)
+    while len(work.picked) < budget:
+        top = int(value.argmax())
+        edge = max(0.0, max(float(value[top]), most) * (1 - TIE) - 4 * work.blur)
+        first = (value >= edge).nonzero()[0].tolist()
+        crowd = len(first) > 1 or most >= edge
+        doubtful = (at for at in first if _doubtful(work, at, crowd))
         if (at := next(doubtful, None)) is not None:
-            _measure(work, at, picked, centers)
+            _measure(work, at, centers)
             continue
-        top = int(np.argmax(value >= tied(far))) if crowd else int(first[0])
-        far = value[top]
-        early = far >= outside.most * (1 - TIE) and rows[top] < outside.row
-        if not (early or far > outside.most * (1 + TIE)):
+        if crowd:
+            top = int(np.argmax(value >= tied(value[top])))
+        far = float(value[top])
+        early = far >= most * (1 - TIE) and rows[top] < outside.row
+        if not (early or far > most * (1 + TIE)):
             break
-        reach = work.reach[len(picked)]
-        reach[:] = _away(work, top) if work.table is None else work.table[top]
+        reach = _away(work, top) if work.table is None else work.table[top]
         np.minimum(value, reach, out=value)
         value[top] = -1
-        picked.append(top)
-        squared.append(far)
-    return picked, squared
+        work.picked.append(top)
+        work.squared.append(far)
+        work.reach.append(reach)
 
 
-def _doubtful(work: _Work, at: int, picks: int, crowd: bool) -> bool:
-    """Whether a centre may be nearer than known, or a difference between many count."""
+def _doubtful(work: _Work, at: int, crowd: bool) -> bool:
+    """Whether a centre may be nearer than known, or the table's error may decide."""
     if 0 < work.value[at] > work.rest[at]:
         return True
-    if not crowd or not work.blur:
+    if not crowd or work.table is None:
         return False
-    later = work.reach[work.since[at] : picks, at].min(initial=np.inf)
-    return later < work.own[at] + 4 * work.blur
+    later = work.table[at, work.picked[work.since[at] :]].min(initial=np.inf)
+    return bool(later < work.own[at] + 4 * work.blur)
 
 
-def _measure(work: _Work, at: int, picked: list[int], centers: np.ndarray) -> None:
+def _measure(work: _Work, at: int, centers: np.ndarray) -> None:
     """Finds the nearest of all centres, by differences."""
-    number = _near(work.raw[at], centers)
-    others = np.concatenate([centers[number], work.raw[picked]])
-    number = np.append(number, len(centers) + np.arange(len(picked)))
-    far = work.unit * _squared(others - work.raw[at])
-    work.near[at], work.since[at] = number[far.argmin()], len(picked)
+    point, picks = work.raw[at], len(work.picked)
+    number = _near(point, centers)
+    parts = np.split(number, range(_CHECKED, len(number), _CHECKED))
+    others = (*(centers[part] for part in parts), work.raw[work.picked])
+    far = work.unit * np.concatenate([_squared(some - point) for some in others])
+    number = np.append(number, len(centers) + np.arange(picks))
+    work.near[at], work.since[at] = number[far.argmin()], picks
     work.own[at] = work.rest[at] = work.value[at] = far.min()
 
 
@@ -167,18 +167,18 @@ def _near(point: np.ndarray, centers: np.ndarray) -> np.ndarray:
     point = point.astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         length = np.einsum("cf,cf->c", centers, centers)
-        error = products.slack(len(point), "float32") * (length + point @ point)
+        error = products.error(length + point @ point, "float32")
+        error = products.slack(len(point), "float32") * error
         far = length - 2 * (centers @ point)
         return np.flatnonzero(~(far - error > (far + error).min()))
 
 
-def _outcome(work: _Work, picks: int, count: int) -> Known:
+def _outcome(work: _Work, count: int) -> Known:
     """What is known of the candidates in the end."""
-    gone = work.value < 0
-    if not picks:
-        return Known(np.where(gone, -1, work.own), work.near, work.rest)
-    later = np.arange(picks)[:, None] >= work.since
-    later = np.where(later, work.reach[:picks], np.inf)
+    if not work.picked:
+        return Known(work.own, work.near, work.rest)
+    later = np.arange(len(work.picked))[:, None] >= work.since
+    later = np.where(later, work.reach, np.inf)
     least, at = later.min(0), later.argmin(0)
     later[at, np.arange(len(at))] = np.inf
     second = np.minimum(later.min(0), np.maximum(least, work.own))
@@ -187,7 +187,7 @@ def _outcome(work: _Work, picks: int, count: int) -> Known:
     bound = np.minimum(work.own, least) + np.where(exact, 0, work.blur)
     near = np.where(least < work.own, count + at, work.near).astype(np.int32)
     rest = np.minimum(work.rest, second) - work.blur
-    return Known(np.where(gone, -1, bound), near, rest)
+    return Known(np.where(work.value < 0, -1, bound), near, rest)
 
 
 def tied(most: float) -> float:

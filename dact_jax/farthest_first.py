@@ -71,7 +71,8 @@ def _scan(
         over=pool.mesh,
     )
     told(budget, budget)
-    return np.asarray(row)[:budget], np.sqrt(np.asarray(squared)[:budget])
+    row, squared = points.agreed((np.asarray(row), np.asarray(squared)))
+    return row[:budget], np.sqrt(squared[:budget])
 
 
 class _Step(NamedTuple):
@@ -105,7 +106,7 @@ def _settle(state: Search, budget: int, *, forced: bool) -> _Step:
     rows, outside = bounds.shortlist(known, search.CANDIDATES, count)
     if forced:
         outside, budget = Outside(np.float64(-1), np.int32(0)), 1
-    num, padded = len(rows), np.resize(rows, search.CANDIDATES)
+    num, padded = len(rows), np.resize(rows, search.CANDIDATES).astype(np.int32)
     held = pool.shared(padded)
     settled = candidates.settle(
         rows,

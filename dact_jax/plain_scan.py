@@ -65,7 +65,7 @@ def scan(
 
 
 def _lowest(value: jax.Array) -> jax.Array:
-    """int32[], the lowest of those that tie for the largest."""
+    """int32[], the lowest of those that tie for the largest (`candidates.tied`)."""
     most = jnp.max(value)
     tied = value >= jnp.where(most > 0, (1 - TIE) * most, most)
     return jnp.argmax(tied).astype(jnp.int32)

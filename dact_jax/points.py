@@ -115,7 +115,7 @@ def agreed(values: Any) -> Any:
     """What process 0 found, in every process: their rounding may differ.
 
     Args:
-      values: NumPy arrays, of the same shapes in all.
+      values: NumPy arrays or scalars, of the same shapes in all.
     """
     if jax.process_count() == 1:
         return values

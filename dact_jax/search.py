@@ -68,7 +68,7 @@ def begin(pool: Points, chosen: np.ndarray, budget: int) -> Search:
     room = max(_ROOM, 2 ** math.ceil(math.log2(total + _SPARE)))
     row = np.resize(chosen, room)  # what is beyond them becomes padding
     point = np.array(pool.shared(row))
-    centers = _again(pool, point, len(chosen), frame, "float32")
+    centers = _prepared(pool, point, len(chosen), frame, "float32")
     known = bounds.unknown(pool.rows, np.append(chosen, np.arange(pool.num, pool.rows)))
     return _sweep(
         Search(pool, frame, pivots, "float32", centers, point, row, len(chosen), known)
@@ -79,10 +79,10 @@ def _on_cpu(pool: Points) -> bool:
     return bool(pool.mesh.devices.flat[0].platform == "cpu")
 
 
-def _again(
+def _prepared(
     pool: Points, point: np.ndarray, count: int, frame: Frame, mode: str
 ) -> Centers:
-    """The centres in a precision."""
+    """The centres that there are, for products of a precision."""
     put = functools.partial(points.put, over=pool.mesh, split=False)
     dtype = np.float32 if mode == "float32" else np.float64
     none = np.full(len(point), np.inf, dtype)
@@ -129,7 +129,7 @@ def sharpen(search: Search) -> Search:
       search: whose mode is not the last of MODES.
     """
     mode = products.MODES[products.MODES.index(search.mode) + 1]
-    centers = _again(search.pool, search.point, search.num, search.frame, mode)
+    centers = _prepared(search.pool, search.point, search.num, search.frame, mode)
     bounds.forget(search.known)
     return _sweep(search._replace(mode=mode, centers=centers))
 

@@ -144,6 +144,7 @@ def test_pools_of_real_blocks(num, width, budget, num_labelled, parted):
     points[num // 2 :][:100] = points[:100]  # duplicates
     labelled = rng.permutation(num)[:num_labelled]
     picked = k_center.select(points, budget, labelled=labelled)
+    assert (picked.row.dtype, picked.score.dtype) == (np.int32, np.float32)
     assert picked.row.tolist() == greedy(points, labelled, budget)
 
 
@@ -276,19 +277,27 @@ def test_an_array_that_is_not_contiguous_is_not_copied_whole(order):
     assert peak < 3 * found.nbytes
 
 
-@pytest.mark.parametrize("case", [centred, far_clusters])
-def test_memory_is_as_the_module_says(case):
-    """What NumPy holds, that is, which is most of it; far clusters need float64."""
-    num, width, budget = 100_000, 8, 300
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize(
+    ("case", "num", "width", "num_labelled"),
+    [
+        (centred, 100_000, 8, 1),
+        (offset, 20_000, 128, 7000),
+        (far_clusters, 20_000, 128, 1),
+    ],
+)
+def test_memory_is_as_the_module_says(case, num, width, num_labelled):
+    """What NumPy holds, that is, which is most of it."""
+    rng, budget = np.random.default_rng(0), 300
     points = np.concatenate([case(rng)[:, :width] for _ in range(num // 5000)])
     points = points.astype(np.float32)
-    k_center.select(points, 1)
+    labelled = rng.permutation(num)[:num_labelled]
+    k_center.select(points, 1, labelled=labelled)
     tracemalloc.start()
-    k_center.select(points, budget)
+    k_center.select(points, budget, labelled=labelled)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert 40 * num < peak < 96 * num + 20 * width * 1024 + 49152 * width
+    room = max(1024, 2 ** math.ceil(math.log2(num_labelled + budget + 256)))
+    assert 40 * num < peak < 96 * num + 20 * width * room + 49152 * width
 
 
 # --- precision ------------------------------------------------------------------
@@ -552,6 +561,102 @@ def compared_pairs(points, monkeypatch):
         patched.setattr(nearest, "two_nearest", two_nearest)
         k_center.select(points, 500)
     return max(rows), sum(pairs)
+
+
+# --- candidates -------------------------------------------------------------------
+
+
+@pytest.fixture(params=["products", "differences"])
+def reached(request, monkeypatch):
+    """How candidates reach each other: here products err as much as is allowed."""
+    if request.param == "products":
+        slack, table = products.slack, candidates._table
+        rng = np.random.default_rng(0)
+
+        def large(width, mode):
+            return slack(width, mode) * (1e11 if mode == "float64" else 1)
+
+        def noisy(placed, length):
+            error = 2 * large(placed.shape[1], "float64") * length.max()
+            noise = rng.uniform(-error, error, (len(placed), len(placed)))
+            return np.maximum(
+                table(placed, length) + np.triu(noise) + np.triu(noise, 1).T, 0
+            )
+
+        monkeypatch.setattr(products, "slack", large)
+        monkeypatch.setattr(candidates, "_table", noisy)
+    monkeypatch.setattr(
+        candidates, "_SMOOTH", 0.02 if request.param == "products" else 0
+    )
+    return request.param
+
+
+def test_what_becomes_of_candidates(reached):
+    """Picks are a greedy's while none outside counts, and bounds hold in the end."""
+    modes, stopped = set(), 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        centers = rng.normal(size=(rng.integers(2, 30), 6)).astype(np.float32)
+        points = rng.normal(size=(rng.integers(1, 60), 6)).astype(np.float32)
+        if seed % 3 == 0:
+            points = np.round(points)  # ties, and the same again
+        exact = away(points, centers)
+        near, two = exact.argmin(1).astype(np.int32), np.sort(exact, 1)
+        known = candidates.Known(two[:, 0] * 1.01, near, two[:, 1] * 0.999)
+        wrong = rng.random(len(points)) < 0.2  # of these the nearest is another one
+        known.near[wrong] = rng.integers(len(centers), size=wrong.sum())
+        known.rest[wrong] = 0
+        most = float(rng.choice([-1, np.median(two[:, 0])]))
+        frame = products.Frame(np.zeros(6, np.float32), np.float32(1))
+        outside = candidates.Outside(np.float64(most), np.int32(0))
+        rows, budget = np.arange(1, len(points) + 1), int(rng.integers(1, 61))
+        found = candidates.settle(rows, points, known, centers, frame, outside, budget)
+        modes.add(bool(found.blur))
+
+        picked, before = found.order[found.order >= 0], len(centers)
+        right = greedy(
+            np.concatenate([centers, points]), np.arange(before), len(picked)
+        )
+        assert (before + picked).tolist() == right
+        every = np.concatenate([centers, points[picked]])
+        left = np.setdiff1d(np.arange(len(points)), picked)
+        exact, now = away(points[left], every), found.known
+        if len(left) and len(picked) < budget:
+            stopped += 1
+            assert exact.min(1).max() <= most * (1 + 1e-9)
+        assert (now.bound[picked] == -1).all()
+        assert (now.bound[left] >= exact.min(1) * (1 - 1e-12)).all()
+        own = exact[np.arange(len(left)), now.near[left]]
+        assert (abs(own - now.bound[left]) <= 1e-12 + 2 * found.blur).all()
+        other = np.arange(len(every)) != now.near[left][:, None]
+        others = np.min(exact, 1, initial=np.inf, where=other)
+        assert (now.rest[left] <= others * (1 + 1e-12)).all()
+    assert modes == {reached == "products", False}
+    assert stopped > 50
+
+
+def away(points, centers):
+    return ((points[:, None].astype(np.float64) - centers) ** 2).sum(-1)
+
+
+@pytest.mark.parametrize("case", ["normal", "offset", "subnormal", "overflow"])
+def test_the_nearest_is_never_ruled_out(case):
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(200, 300))
+    points[100:] = points[:100] * (1 + 1e-2 * rng.normal(size=(100, 300)))
+    if case == "offset":
+        points = 100 + 1e-3 * points
+    elif case == "subnormal":  # their squares, as float32 holds them
+        points *= 3e-22
+    elif case == "overflow":
+        points[::2] *= 1e20
+    points = points.astype(np.float32)
+    for point in points[:40]:
+        point = point * np.float32(1.01)
+        exact = ((points.astype(np.float64) - point) ** 2).sum(-1)
+        found = candidates._near(point.astype(np.float64), points)
+        assert exact.argmin() in found
+        assert case != "normal" or len(found) < 5
 
 
 # --- cells ------------------------------------------------------------------------
