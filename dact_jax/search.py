@@ -17,6 +17,8 @@ from dact_jax.products import Centers, Frame
 CANDIDATES = 256  # most points that picks are made among at once
 _BLOCK = 4096  # points compared with centres at once
 _FRESH = 512  # and with all centres, after those of their cell
+_LARGE = 2**18  # points; of more, blocks are larger
+_LARGEST = 8  # times
 _EARLY = 128  # centres, too few to save much by comparing fewer points with all
 _PARTED = 2**22  # fewest pairs of points and centres that cells pay for
 _SAMPLE = 512  # points that decide the frame and the cells
@@ -169,7 +171,8 @@ def refresh(search: Search, least: float) -> Search:
     block, tiles = _block(pool), _MANY if _on_cpu(pool) else _WIDE
     if len(search.pivots) > 1:
         _try_cells(search, least, block)
-        block, tiles = (block, _FEW) if count < _EARLY else (_FRESH, _MANY)
+        fresh = min(block, _FRESH * _growth(pool) ** 2)
+        block, tiles = (block, _FEW) if count < _EARLY else (fresh, _MANY)
     size = _size(pool, block, tiles)
     rows = bounds.promising(known, known.seen < count, size, pool.part, least)
     alike = np.arange(len(search.row), dtype=np.int32)
@@ -213,7 +216,12 @@ def _blocks(rows: np.ndarray, size: int, key: np.ndarray) -> Iterator[np.ndarray
 
 def _block(pool: Points) -> int:
     """Points to compare at once: of a small pool not all, or nothing is saved."""
-    return min(_BLOCK, pool.rows // 4)
+    return min(_BLOCK * _growth(pool), pool.rows // 4)
+
+
+def _growth(pool: Points) -> int:
+    """How much larger blocks are: the host looks at all rows for each of them."""
+    return min(_LARGEST, 2 ** math.ceil(math.log2(max(1, pool.num / _LARGE))))
 
 
 def _size(pool: Points, wanted: int, tiles: Tiles) -> int:

@@ -563,6 +563,44 @@ def compared_pairs(points, monkeypatch):
     return max(rows), sum(pairs)
 
 
+# --- bounds -----------------------------------------------------------------------
+
+
+def test_the_largest_bounds_are_found():
+    """Whatever a few of them tell of the others."""
+    for seed in range(600):
+        rng = np.random.default_rng(seed)
+        bound = rng.random(rng.integers(1, 3000))
+        if seed % 3 == 0:
+            bound = np.round(bound * rng.integers(1, 6))
+        if seed % 4 == 0:
+            bound[rng.random(len(bound)) < 0.7] = -1
+        if seed % 5 == 0:
+            bound[:: bounds._FEW] = rng.choice([-1, 2])
+        size = int(rng.integers(1, len(bound) + 1))
+        order = np.lexsort([np.arange(len(bound)), -bound])[:size]
+        assert bounds._top(bound, size).tolist() == sorted(order.tolist())
+
+
+def test_blocks_of_large_pools_are_larger(monkeypatch):
+    points = np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32)
+    sizes = []
+    two_nearest = nearest.two_nearest
+
+    def watched(points, *args, **options):
+        sizes.append(len(points))
+        return two_nearest(points, *args, **options)
+
+    monkeypatch.setattr(nearest, "two_nearest", watched)
+    right = k_center.select(points, 200).row.tolist()
+    assert max(sizes) == 4096
+    sizes.clear()
+    monkeypatch.setattr(search, "_BLOCK", 1024)
+    monkeypatch.setattr(search, "_LARGE", 8000)
+    assert k_center.select(points, 200).row.tolist() == right
+    assert max(sizes) == 4 * 1024
+
+
 # --- candidates -------------------------------------------------------------------
 
 

@@ -31,10 +31,11 @@ are rounded up by as much, so picks are right all the same, but where that is mo
 a fiftieth of the radius squared (tight clusters far from each other), few bounds would
 tell anything: then all goes on with products in float64, and at last by differences.
 
-*Memory*, in bytes beside the pool: 96 N + 20 F R + 49 152 F, with R the power of two
-from L + budget + 256 on (at least 1024): what is known of the rows, the centres, and
-one block. Never N x N, never L x N. The pool itself is copied only where it becomes
-resident on the devices, or where the plain scan takes it: 24 N F, and N F <= 2^20.
+*Memory*, in bytes beside the pool: 96 N + 20 F R + 49 152 F G, with R the power of two
+from L + budget + 256 on (at least 1024), and G the one from N / 2^18 on (from 1 to 8):
+what is known of the rows, the centres, and one block. Never N x N, never L x N. The
+pool itself is copied only where it becomes resident on the devices, or where the plain
+scan takes it: 24 N F, and N F <= 2^20.
 """
 
 import operator
