@@ -80,8 +80,10 @@ def test_ctrl_c_leaves_nothing(folder):
     slow = ("--features=large.npy", "--logits=of_large.npy", "--method=badge")
     before = sorted(os.listdir())
     # The process says when it begins to pick: no pause is a guess.
+    # (And whoever started the tests, in the background perhaps, may ignore Ctrl-C.)
     told = (
-        "import sys; from dact_jax import select\n"
+        "import signal, sys; from dact_jax import select\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "beside = select._beside\n"
         "select._beside = lambda work: print('begun', flush=True) or beside(work)\n"
         "select.main(sys.argv)"
@@ -93,11 +95,14 @@ def test_ctrl_c_leaves_nothing(folder):
         text=True,
         env=os.environ | {"PYTHONPATH": _root()},
     ) as process:
-        assert process.stdout.readline() == "begun\n"
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        began = time.perf_counter()
-        _, said = process.communicate(timeout=60)
+        try:
+            assert process.stdout.readline() == "begun\n"
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            began = time.perf_counter()
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()  # else leaving waits for its end
     assert time.perf_counter() - began < 10
     assert process.returncode == 130
     assert said == "\nStopped; nothing is written.\n"
