@@ -118,7 +118,7 @@ def _pick(
 ) -> None:
     value, most = work.value, float(outside.most)
     while len(work.picked) < budget:
-        top = int(value.argmax())
+        top = int(np.argmax(value))
         edge = max(0.0, max(float(value[top]), most) * (1 - TIE) - 4 * work.blur)
         first = (value >= edge).nonzero()[0].tolist()
         crowd = len(first) > 1 or most >= edge
@@ -158,8 +158,8 @@ def _measure(work: _Work, at: int, centers: np.ndarray) -> None:
     others = (*(centers[part] for part in parts), work.raw[work.picked])
     far = work.unit * np.concatenate([_squared(some - point) for some in others])
     number = np.append(number, len(centers) + np.arange(picks))
-    work.near[at], work.since[at] = number[far.argmin()], picks
-    work.own[at] = work.rest[at] = work.value[at] = far.min()
+    work.near[at], work.since[at] = number[np.argmin(far)], picks
+    work.own[at] = work.rest[at] = work.value[at] = np.min(far)
 
 
 def _near(point: np.ndarray, centers: np.ndarray) -> np.ndarray:
