@@ -13,7 +13,7 @@ transductive s_act_star, s_rt_star and mme_star adapt to the very images that th
 tested on.
 """
 
-from dact_jax import config as defaults, presets, recipes
+from dact_jax.configuration import defaults, presets, recipes
 
 
 def get_config(arg="preset=s_act"):

@@ -25,7 +25,7 @@ own protocol by its list files
 {labeled,validation,unlabeled}_target_images_sketch_3.txt.
 """
 
-from dact_jax import config as defaults, presets, recipes
+from dact_jax.configuration import defaults, presets, recipes
 
 LISTS = "data/mme/multi"
 

@@ -19,7 +19,7 @@ starred (transductive); ada_clue, rda_clue, aada, rada; without target labels
 source_only, dann, adda, mada, jan, alda, alda_dsbn.
 """
 
-from dact_jax import config as defaults, presets, recipes
+from dact_jax.configuration import defaults, presets, recipes
 
 
 def get_config(arg="preset=s_act"):

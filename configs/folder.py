@@ -17,7 +17,7 @@ labels source_only, dann, adda, mada, jan, alda, alda_dsbn. Dann and alda take 3
 a batch, as their reference: on eight devices set 40.
 """
 
-from dact_jax import config as defaults, presets, recipes
+from dact_jax.configuration import defaults, presets, recipes
 
 
 def get_config(arg="preset=s_act"):

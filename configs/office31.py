@@ -20,7 +20,7 @@ data/mme/office/{labeled_target,validation_target,unlabeled_target}_images_amazo
 and labeled_source_images_dslr.txt, with paths that start at data/office31.
 """
 
-from dact_jax import config as defaults, presets, recipes
+from dact_jax.configuration import defaults, presets, recipes
 
 LISTS = "data/mme/office"
 

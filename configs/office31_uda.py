@@ -23,7 +23,7 @@ labels mme (3 of each class), s_act, s_rt, s_clue, d_act, r_act, d_clue, ada_clu
 rda_clue, aada, rada.
 """
 
-from dact_jax import config as defaults, presets, recipes
+from dact_jax.configuration import defaults, presets, recipes
 
 
 def get_config(arg="preset=alda_dsbn"):

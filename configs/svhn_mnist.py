@@ -20,7 +20,7 @@ transductive s_act_star, s_rt_star, mme_star; ada_clue, rda_clue, aada, rada; wi
 target labels source_only, dann, adda, mada, jan, alda and alda_dsbn.
 """
 
-from dact_jax import config as defaults, presets, recipes
+from dact_jax.configuration import defaults, presets, recipes
 
 EPOCH = 573  # batches of 128 in SVHN's 73 257 training images, rounded up
 

@@ -5,7 +5,7 @@
 Presets as in digits.py, such as configs/tiny.py:preset=source_only.
 """
 
-from dact_jax import config as defaults, presets, recipes
+from dact_jax.configuration import defaults, presets, recipes
 
 
 def get_config(arg="preset=s_act"):

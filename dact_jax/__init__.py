@@ -3,6 +3,6 @@
 Only the selection: `dact_jax.k_center(features, budget)`.
 """
 
-from dact_jax.acquisitions.k_center import k_center
+from dact_jax.geometry.k_center import k_center
 
 __all__ = ["k_center"]

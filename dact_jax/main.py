@@ -14,21 +14,11 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dact_jax import (
-    build,
-    build_data,
-    config as defaults,
-    engine,
-    errors,
-    gallery,
-    pretraining,
-    progress,
-    report,
-    session,
-    tensorboard,
-    workdir,
-)
-from dact_jax.run import Run, lengths
+from dact_jax import errors, run_types
+from dact_jax.configuration import build, build_data, defaults
+from dact_jax.reports import gallery, report, tensorboard, terminal
+from dact_jax.rounds import actions, claim, pretraining, session, workdir
+from dact_jax.run_types import Run, lengths
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "File with get_config(), such as configs/digits.py:preset=s_act."
@@ -56,28 +46,35 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, command: str) -
         tensorboard.require()
     names = [device.device_kind for device in jax.devices()]
     identity = defaults.identity(config)
-    workdir.claim(folder, identity, data=None, devices=names)
+    claim.claim(folder, identity, data=None, devices=names)
     made, data = build.build(config)
-    like = engine.template(made)
-    workdir.claim(folder, identity, data=data, devices=names)
+    like = actions.template(made)
+    claim.claim(folder, identity, data=data, devices=names)
     write_report = _reporter(config, made, folder, command)
 
     @contextlib.contextmanager
-    def shows(start: tuple[int, int]) -> Iterator[progress.Show]:
+    def shows(start: tuple[int, int]) -> Iterator[run_types.Show]:
         steps = lengths(made)
         with contextlib.ExitStack() as stack:
-            told = [stack.enter_context(progress.make(steps, start=start))]
+            told = [stack.enter_context(terminal.make(steps, start=start))]
             if config.tensorboard:
                 events = tensorboard.make(folder, steps, start=start)
                 told.append(stack.enter_context(events))
             # A report after each round: a run that is stopped has one too.
-            told.append(progress.Show(_silent, lambda row: write_report()))
-            yield progress.join(*told)
+            told.append(run_types.Show(_silent, lambda row: write_report()))
+            yield terminal.join(*told)
+
+    def stage_shows(
+        start: tuple[int, int],
+    ) -> contextlib.AbstractContextManager[run_types.Show]:
+        assert made.pretraining is not None
+        steps = lengths(made.pretraining.run)
+        return terminal.make(steps, start=start, label="pre-training")
 
     def first(run: Run, begun: bool) -> Run:
         if run.pretraining is None:
             return run
-        run, row = pretraining.run(run, folder, data, names)
+        run, row = pretraining.run(run, folder, data, names, stage_shows)
         if not begun:
             workdir.append(folder, [row])
         return run
@@ -92,7 +89,7 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, command: str) -
     if not done.anew:
         added = f"now with {', '.join(drawn)}" if drawn else "stays as it is"
         print(f"This run is finished; {folder} {added}.")
-    print(progress.summary(workdir.read(folder), markdown))
+    print(terminal.summary(workdir.read(folder), markdown))
 
 
 def _draw(

@@ -81,3 +81,13 @@ def entropy(logits: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     p = jax.nn.softmax(logits)
     log_p = jnp.log(p + epsilon) if epsilon else jax.nn.log_softmax(logits)
     return -jnp.mean(jnp.sum(p * log_p, axis=-1))
+
+
+def adaptation(progress: jax.Array, *, alpha: float = 10.0) -> jax.Array:
+    """2 / (1 + exp(-alpha q)) - 1: from 0 to nearly 1 (Ganin et al., 2016).
+
+    Args:
+      progress: q, float32[], 0 at the beginning; beyond 1 it goes on to saturate.
+      alpha: steepness; 10 in every reference.
+    """
+    return 2.0 / (1.0 + jnp.exp(-alpha * progress)) - 1.0

@@ -10,9 +10,10 @@ from dact_jax import errors
 
 
 def names(family: str) -> tuple[str, ...]:
-    """The plug-ins of a family, such as "methods", sorted."""
+    """The plug-ins of a family ("methods"): its files not beginning with _, sorted."""
     package = importlib.import_module(f"dact_jax.{family}")
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__)))
+    modules = pkgutil.iter_modules(package.__path__)
+    return tuple(sorted(m.name for m in modules if not m.name.startswith("_")))
 
 
 def nearest(word: str, known: tuple[str, ...]) -> str:

@@ -16,10 +16,11 @@ import jax
 import numpy as np
 from absl import flags
 
-from dact_jax import errors, plugins, progress
-from dact_jax.acquisitions import k_center
+from dact_jax import errors, plugins
 from dact_jax.data import selections
 from dact_jax.data.selections import Pool
+from dact_jax.geometry import k_center
+from dact_jax.reports import terminal
 from dact_jax.types import Evidence, Picked
 
 _FAMILY, _DEFAULT = "acquisitions", "k_center"
@@ -122,7 +123,7 @@ def select(
         evidence = Evidence(pool.features, outputs, None)
         return acquire(evidence, taken, budget, jax.random.key(seed))
 
-    with progress.picks(budget, chosen=int(taken.sum())) as told:
+    with terminal.picks(budget, chosen=int(taken.sum())) as told:
         return _beside(lambda: pick(told))
 
 

@@ -17,6 +17,7 @@ Array = jax.Array | np.ndarray
 Key = jax.Array
 PyTree = Any
 Metrics = dict[str, jax.Array]
+Row = Mapping[str, Any]
 
 SOURCE, TARGET = 0, 1  # rows of the norm collections
 UNLABELED = -1  # the label of an image that nobody has labelled
@@ -266,3 +267,10 @@ class Experiment(NamedTuple):
     track: Track
     turn: bool = False  # it is the policy's; else training's
     written: tuple[int, int] = (0, 0)  # bytes of metrics.jsonl and picks.csv by now
+
+
+# (variables, uint8[B, H, W, C], domain) -> embedding [B, F], outputs {head: [B, ...]}
+Prepare = Callable[[jax.Array], jax.Array]
+
+
+Forward = Callable[[Variables, jax.Array, int], tuple[jax.Array, dict[str, jax.Array]]]

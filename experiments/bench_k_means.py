@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 from sklearn import cluster
 
-from dact_jax import k_means, points, seeding, weighted
+from dact_jax.geometry import k_means, k_means_seeds, points, weighted_points
 
 _ROWS = flags.DEFINE_integer("rows", 60_000, "N.")
 _WIDTH = flags.DEFINE_integer("width", 512, "F.")
@@ -48,13 +48,13 @@ def mixture() -> tuple[np.ndarray, np.ndarray]:
 
 def ours(point: np.ndarray, weight: np.ndarray) -> Side:
     """This package's; to be called under `jax.enable_x64`."""
-    view = weighted.make(points.make(point), weight, 2**22 // _K.value)
+    view = weighted_points.make(points.make(point), weight, 2**22 // _K.value)
 
     def seed(number: int) -> np.ndarray:
-        return seeding.greedy(view, _K.value, jax.random.key(number))
+        return k_means_seeds.greedy(view, _K.value, jax.random.key(number))
 
     def lloyd(row: np.ndarray, iterations: int) -> tuple[float, int]:
-        begin = weighted.rows(view, row)
+        begin = weighted_points.rows(view, row)
         _, inertia, done = k_means.lloyd(view, begin, iterations, 0.0)
         return inertia, done
 

@@ -14,8 +14,9 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from dact_jax import optimizer, plugins, step
+from dact_jax import plugins
 from dact_jax.models import lenet, model, resnet
+from dact_jax.training import optimizer, step
 from dact_jax.types import Batch, Examples
 
 _ENCODER = flags.DEFINE_enum("encoder", "lenet", ["lenet", "resnet18"], "Network.")

@@ -15,15 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dact_jax import (
-    build,
-    checkpoint,
-    config as defaults,
-    engine,
-    progress,
-    rounds,
-    workdir,
-)
+from dact_jax import run_types
+from dact_jax.configuration import build, defaults
+from dact_jax.rounds import actions, checkpoint, loop, workdir
 from dact_jax.types import Experiment, Pools, Task
 from experiments import picked, runs
 
@@ -159,9 +153,9 @@ def run(config: str, method: str, fields: Fields) -> dict[str, Any]:
 def _finish(config: Any, folder: pathlib.Path) -> tuple[Experiment, Task]:
     made, _ = build.build(config)
     nowhere = checkpoint.Store(lambda tree: None, lambda like: None, lambda: None)
-    quiet = progress.Show(lambda *args: None, lambda row: None)
-    act = engine.actions(made, nowhere, folder, quiet)
-    done = rounds.run(engine.begin(made, act), act, made.policy, made.key)
+    quiet = run_types.Show(lambda *args: None, lambda row: None)
+    act = actions.actions(made, nowhere, folder, quiet)
+    done = loop.run(actions.begin(made, act), act, made.policy, made.key)
     return done, made.task
 
 

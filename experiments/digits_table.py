@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from dact_jax import workdir
+from dact_jax.rounds import workdir
 from experiments import runs
 
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Runs of each preset, seeds 0, 1, ...")

@@ -8,7 +8,9 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from dact_jax import config as defaults, main, workdir
+from dact_jax import main
+from dact_jax.configuration import defaults
+from dact_jax.rounds import workdir
 
 COLUMNS = {  # what a table may show of a run -> its heading
     "test_accuracy": "last",

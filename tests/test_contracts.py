@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dact_jax import optimizer, plugins, schedules, step
+from dact_jax import plugins
+from dact_jax.training import optimizer, schedules, step
 from dact_jax.types import SOURCE, Acquisitions, Evidence, Fitted, Lab, Predictor
 from tests import toy
 

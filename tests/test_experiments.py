@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from dact_jax import config as defaults
+from dact_jax.configuration import defaults
 from dact_jax.types import Domain, Examples
 from experiments import (
     bench_selection,

@@ -2,7 +2,9 @@ import jax
 import numpy as np
 import pytest
 
-from dact_jax import config, errors, keys, oracle, plugins
+from dact_jax import errors, keys, plugins
+from dact_jax.configuration import defaults
+from dact_jax.rounds import oracle
 
 
 def test_names_are_the_files():
@@ -18,7 +20,7 @@ def test_options_are_the_keywords_with_their_defaults():
 
 
 def test_every_option_is_a_field_of_the_config():
-    fields = config.fields(config.get_config())
+    fields = defaults.fields(defaults.get_config())
     for family in ("methods", "acquisitions", "policies"):
         for name in plugins.names(family):
             for option, default in plugins.options(family, name).items():

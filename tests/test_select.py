@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from dact_jax import errors, select
-from dact_jax.acquisitions import k_center
 from dact_jax.data import selections
+from dact_jax.geometry import k_center
 
 N, F, K = 40, 5, 3
 RNG = np.random.default_rng(0)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from dact_jax import config as defaults, plugins
+from dact_jax import plugins
+from dact_jax.configuration import defaults
 from dact_jax.models import lenet, model, norm
 from dact_jax.types import Batch, Examples
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import errors, pool
+from dact_jax import errors
+from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 
 NEEDS = ("discriminator",)  # heads that it reads besides the classifier
@@ -33,13 +34,13 @@ def make(*, share: float = 0.02) -> Acquire:
         )
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
-        free = pool.free_rows(taken, budget)
-        logits = pool.matrix(
+        free = _ranking.free_rows(taken, budget)
+        logits = _ranking.matrix(
             evidence.outputs.get("classifier"), "classifier", taken.size
         )
         ratio = log_ratio(evidence.outputs.get("discriminator"), taken.size)
-        log_score = np.asarray(ratio + jnp.log(pool.entropy(logits)))
-        top = pool.highest(log_score, taken, max(budget, int(share * free.size)))
+        log_score = np.asarray(ratio + jnp.log(_ranking.entropy(logits)))
+        top = _ranking.highest(log_score, taken, max(budget, int(share * free.size)))
         # Ranks are drawn, not rows: the order of the pool has no say.
         rank = np.asarray(jax.random.permutation(key, top.size))[:budget]
         row = top[rank]
@@ -69,7 +70,7 @@ def log_ratio(discriminator: Array | None, num_rows: int) -> jax.Array:
         )
     assert discriminator is not None  # None has no shape
     columns = np.reshape(discriminator, (num_rows, -1))
-    logits = pool.matrix(columns, "discriminator", num_rows)
+    logits = _ranking.matrix(columns, "discriminator", num_rows)
     if logits.shape[1] == 1:
         return -logits[:, 0]
     return logits[:, 0] - logits[:, 1]

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import k_means, keys, pool
+from dact_jax import keys
+from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
 
@@ -32,9 +33,11 @@ def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Pic
     Raises:
       InputError: fewer than `budget` rows are left, or the evidence is not finite.
     """
-    pool.free_rows(taken, budget)
-    logits = pool.matrix(evidence.outputs.get("classifier"), "classifier", taken.size)
-    embedding = pool.matrix(evidence.embedding, "embedding", taken.size)
+    _ranking.free_rows(taken, budget)
+    logits = _ranking.matrix(
+        evidence.outputs.get("classifier"), "classifier", taken.size
+    )
+    embedding = _ranking.matrix(evidence.embedding, "embedding", taken.size)
     if budget == 0:
         return Picked(np.zeros(0, np.int32), np.zeros(0, np.float32))
     row, squared = _sample(embedding, logits, jnp.asarray(~taken), budget, key)
@@ -80,10 +83,28 @@ def _sample(
         nearest = jnp.minimum(nearest, squared_distances(x, a, last))
         mass = jnp.where(free, nearest, 0.0)
         mass = jnp.where(jnp.max(mass) > 0, mass, free.astype(mass.dtype))
-        row = k_means.draw(mass, 1, keys.key(key, "pick", number))[0]
+        row = draw(mass, 1, keys.key(key, "pick", number))[0]
         return (nearest, free, row), (row, nearest[row])
 
     start = (jnp.full(len(x), jnp.inf), free, first)
     _, (row, squared) = jax.lax.scan(pick, start, jnp.arange(1, budget))
     row = jnp.concatenate([first[None], row])
     return row, jnp.concatenate([norm[first][None], squared])
+
+
+def draw(mass: jax.Array, num: int, key: Key) -> jax.Array:
+    """int32[num] rows with probability proportional to mass, with replacement.
+
+    A row without mass is drawn only where no row has any.
+
+    Args:
+      mass: float32[N], not negative.
+      num: how many rows.
+      key: decides the draw.
+    """
+    level = jnp.cumsum(mass)
+    at = jax.random.uniform(key, (num,)) * level[-1]
+    row = jnp.searchsorted(level, at, side="right")
+    row = jnp.minimum(row, len(mass) - 1).astype(jnp.int32)
+    # The parallel prefix sum may be off by a rounding, and so end on a row of mass 0.
+    return jnp.where(mass[row] > 0, row, jnp.argmax(mass).astype(jnp.int32))

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import errors, k_means, pool
+from dact_jax import errors
+from dact_jax.acquisitions import _ranking
+from dact_jax.geometry import k_means
 from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 
 _EPSILON = 1e-8  # added to each probability, as in the reference code
@@ -40,10 +42,10 @@ def make(*, temperature: float = 1.0, restarts: int = 10) -> Acquire:
         )
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
-        free = pool.free_rows(taken, budget)
+        free = _ranking.free_rows(taken, budget)
         if budget in (0, free.size):
             return Picked(free[:budget], np.zeros(budget, np.float32))
-        logits = pool.matrix(
+        logits = _ranking.matrix(
             evidence.outputs.get("classifier"), "classifier", taken.size
         )
         weight = uncertainty(logits, temperature)

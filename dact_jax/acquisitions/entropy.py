@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dact_jax import pool
+from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
 
@@ -21,9 +21,11 @@ def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Pic
       InputError: fewer than `budget` rows are left, or the logits are not finite.
     """
     del key
-    logits = pool.matrix(evidence.outputs.get("classifier"), "classifier", taken.size)
-    entropy = np.asarray(pool.entropy(logits))
-    row = pool.highest(entropy, taken, budget)
+    logits = _ranking.matrix(
+        evidence.outputs.get("classifier"), "classifier", taken.size
+    )
+    entropy = np.asarray(_ranking.entropy(logits))
+    row = _ranking.highest(entropy, taken, budget)
     return Picked(row, entropy[row])
 
 

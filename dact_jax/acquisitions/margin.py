@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import errors, pool
+from dact_jax import errors
+from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
 
@@ -22,11 +23,13 @@ def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Pic
         there is one class only.
     """
     del key
-    logits = pool.matrix(evidence.outputs.get("classifier"), "classifier", taken.size)
+    logits = _ranking.matrix(
+        evidence.outputs.get("classifier"), "classifier", taken.size
+    )
     if logits.shape[1] < 2:
         raise errors.InputError("acquisition 'margin' needs at least two classes.")
     margin = np.asarray(_margin(logits))
-    row = pool.highest(-margin, taken, budget)
+    row = _ranking.highest(-margin, taken, budget)
     return Picked(row, margin[row])
 
 

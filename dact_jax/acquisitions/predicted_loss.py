@@ -11,7 +11,8 @@ from typing import Literal, get_args
 import jax
 import numpy as np
 
-from dact_jax import errors, pool
+from dact_jax import errors
+from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
 NEEDS = ("predicted_loss",)  # heads that it reads besides the classifier
@@ -58,7 +59,7 @@ def make(
         )
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
-        free = pool.free_rows(taken, budget)
+        free = _ranking.free_rows(taken, budget)
         predicted = _losses(evidence, "predicted_loss", taken.size)[free]
         if score == "pred":
             actual = None
@@ -197,4 +198,4 @@ def _losses(evidence: Evidence, name: str, num_rows: int) -> np.ndarray:
             f"each of {num_rows} images, and there is {found}; a method that predicts "
             "losses is 'loss_prediction'."
         )
-    return np.asarray(pool.matrix(values[:, None], name, num_rows))[:, 0]
+    return np.asarray(_ranking.matrix(values[:, None], name, num_rows))[:, 0]

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from dact_jax import pool
+from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
 BLIND = True  # it looks at no evidence
@@ -22,7 +22,7 @@ def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Pic
       InputError: fewer than `budget` rows are left.
     """
     del evidence
-    pool.free_rows(taken, budget)
+    _ranking.free_rows(taken, budget)
     order = np.asarray(jax.random.permutation(key, taken.size))
     row = order[~taken[order]][:budget].astype(np.int32)
     return Picked(row, np.zeros(budget, np.float32))

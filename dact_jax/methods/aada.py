@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from dact_jax import forward, keys, ops
+from dact_jax import keys, ops
+from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
@@ -40,10 +41,10 @@ def make(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
         del progress
-        passes, variables = forward.streams(model, variables, batch, key)
-        logits = forward.classify(model, variables, passes.source, key)
+        passes, variables = _forward.streams(model, variables, batch, key)
+        logits = _forward.classify(model, variables, passes.source, key)
         of_source = ops.cross_entropy(logits[0], batch.source.label)
-        unlabeled = forward.classify(model, variables, passes.unlabeled, key)
+        unlabeled = _forward.classify(model, variables, passes.unlabeled, key)
         entropy = ops.entropy(unlabeled, epsilon=0.0)
         domain = domain_loss(
             *(
@@ -65,7 +66,7 @@ def make(
                 + first_entropy_weight * entropy
             )
             return loss, (variables, metrics)
-        logits = forward.classify(model, variables, passes.target, key)
+        logits = _forward.classify(model, variables, passes.target, key)
         of_target = ops.cross_entropy(logits[0], batch.target.label)
         loss = (
             source_weight * of_source

@@ -5,7 +5,8 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from dact_jax import errors, forward, keys, ops, schedules
+from dact_jax import errors, keys, ops
+from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import (
     SOURCE,
@@ -60,7 +61,9 @@ def make(
         source, _ = model.encode(
             _frozen(variables), batch.source.image[None], (SOURCE,), train=False
         )
-        unlabeled, variables = forward.stream(model, variables, batch, "unlabeled", key)
+        unlabeled, variables = _forward.stream(
+            model, variables, batch, "unlabeled", key
+        )
 
         def discriminate(
             name: str, features: Features, now: Variables, reverse: jax.Array | None
@@ -76,15 +79,15 @@ def make(
             mapped = discriminate("unlabeled", unlabeled, fixed, None)
             mapping = mapping_loss(mapped)
         else:
-            strength = reversal * schedules.adaptation(progress)
+            strength = reversal * ops.adaptation(progress)
             of_target = discriminate("unlabeled", unlabeled, variables, strength)
             mapping = jnp.zeros(())
         domain = discriminator_loss(of_source, of_target)
         metrics = {"domain_loss": domain, "mapping_loss": mapping}
         loss = domain + mapping
         if batch.target is not None:
-            target, variables = forward.stream(model, variables, batch, "target", key)
-            logits = forward.classify(model, variables, target, key)
+            target, variables = _forward.stream(model, variables, batch, "target", key)
+            logits = _forward.classify(model, variables, target, key)
             supervised = ops.cross_entropy(logits[0], batch.target.label)
             loss, metrics["cross_entropy"] = loss + supervised, supervised
         return loss, (variables, metrics)

@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from dact_jax import errors, forward, keys, ops, schedules
+from dact_jax import errors, keys, ops
+from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import (
     UNLABELED,
@@ -76,9 +77,9 @@ def make(
     def adversarial_learned(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
-        passes, variables = forward.streams(model, variables, batch, key, joint=joint)
-        supervised = forward.supervised_loss(model, variables, passes, batch, key)
-        strength = schedules.adaptation(progress + reversal_lead)
+        passes, variables = _forward.streams(model, variables, batch, key, joint=joint)
+        supervised = _forward.supervised_loss(model, variables, passes, batch, key)
+        strength = ops.adaptation(progress + reversal_lead)
 
         def discriminate(name: str, reverse: jax.Array | None) -> jax.Array:
             features = getattr(passes, name)
@@ -93,14 +94,14 @@ def make(
             discriminate("source", strength),
             discriminate("unlabeled", strength),
             discriminate("source", None),
-            forward.classify(model, variables, passes.source, key)[0],
-            forward.classify(model, variables, passes.unlabeled, key)[0],
+            _forward.classify(model, variables, passes.source, key)[0],
+            _forward.classify(model, variables, passes.unlabeled, key)[0],
             batch.source.label,
             threshold=threshold,
             target_loss_scale=target_loss_scale,
             adversarial_mean=adversarial_mean,
         )
-        weight = schedules.adaptation(progress) if schedule_target_loss else 1.0
+        weight = ops.adaptation(progress) if schedule_target_loss else 1.0
         loss = (
             supervised
             + found.adversarial

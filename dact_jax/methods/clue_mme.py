@@ -2,7 +2,8 @@
 
 import jax
 
-from dact_jax import forward, ops
+from dact_jax import ops
+from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
@@ -33,14 +34,14 @@ def make(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
         del progress
-        source, variables = forward.stream(model, variables, batch, "source", key)
-        logits = forward.classify(model, variables, source, key)
+        source, variables = _forward.stream(model, variables, batch, "source", key)
+        logits = _forward.classify(model, variables, source, key)
         of_source = ops.cross_entropy(logits[0], batch.source.label)
         if batch.target is None:
             loss = first_source_weight * of_source
             return loss, (variables, {"source": of_source})
-        target, variables = forward.stream(model, variables, batch, "target", key)
-        logits = forward.classify(model, variables, target, key)
+        target, variables = _forward.stream(model, variables, batch, "target", key)
+        logits = _forward.classify(model, variables, target, key)
         of_target = ops.cross_entropy(logits[0], batch.target.label)
         loss = source_weight * of_source + of_target
         return loss, (variables, {"source": of_source, "target": of_target})
@@ -50,7 +51,7 @@ def make(
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
         del progress
         weight = first_entropy_weight if batch.target is None else entropy_weight
-        entropy, variables = forward.reversed_entropy(model, variables, batch, key)
+        entropy, variables = _forward.reversed_entropy(model, variables, batch, key)
         return -weight * entropy, (variables, {"entropy": entropy})
 
     modules = {"classifier": heads.Linear(num_classes)}

@@ -5,7 +5,8 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from dact_jax import errors, forward, keys, ops, schedules
+from dact_jax import errors, keys, ops
+from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
@@ -47,16 +48,16 @@ def make(
     def domain_adversarial(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
-        passes, variables = forward.streams(
+        passes, variables = _forward.streams(
             model, variables, batch, key, joint=form == "tll"
         )
-        supervised = forward.supervised_loss(model, variables, passes, batch, key)
+        supervised = _forward.supervised_loss(model, variables, passes, batch, key)
         source, target = (
             model.head(
                 variables,
                 "discriminator",
                 getattr(passes, name),
-                reverse=schedules.adaptation(progress + lead),
+                reverse=ops.adaptation(progress + lead),
                 key=keys.key(key, name),
             )
             for name in ("source", "unlabeled")

@@ -6,7 +6,8 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from dact_jax import errors, forward
+from dact_jax import errors
+from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
@@ -47,17 +48,17 @@ def make(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
         del progress
-        forward.check_equal_batches(batch)
+        _forward.check_equal_batches(batch)
         if len(batch.source.label) < 2:
             raise errors.InputError(
                 "train.batch_source=1 is too small for method 'jan': it compares pairs."
             )
-        passes, variables = forward.streams(model, variables, batch, key, joint=joint)
-        supervised = forward.supervised_loss(model, variables, passes, batch, key)
+        passes, variables = _forward.streams(model, variables, batch, key, joint=joint)
+        supervised = _forward.supervised_loss(model, variables, passes, batch, key)
         source, target = (
             (
                 features.embedding[0],
-                jax.nn.softmax(forward.classify(model, variables, features, key)[0]),
+                jax.nn.softmax(_forward.classify(model, variables, features, key)[0]),
             )
             for features in (passes.source, passes.unlabeled)
         )

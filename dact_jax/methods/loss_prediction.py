@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from dact_jax import errors, forward, keys
+from dact_jax import errors, keys
+from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import (
     UNLABELED,
@@ -98,8 +99,8 @@ def make(
     def predict_loss(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
-        features, labels, variables = forward.labelled(model, variables, batch, key)
-        logits = forward.classify(model, variables, features, key)  # [S, B, K]
+        features, labels, variables = _forward.labelled(model, variables, batch, key)
+        logits = _forward.classify(model, variables, features, key)  # [S, B, K]
         # Reversed by minus the gate: the gradient times 1, then times 0.
         gate = jnp.where(progress > detach_after, 0.0, 1.0)
         predicted = model.head(

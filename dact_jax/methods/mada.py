@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from dact_jax import forward, keys, ops, schedules
+from dact_jax import keys, ops
+from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
@@ -35,9 +36,9 @@ def make(
     def multi_adversarial(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
-        passes, variables = forward.streams(model, variables, batch, key, joint=joint)
-        supervised = forward.supervised_loss(model, variables, passes, batch, key)
-        strength = schedules.adaptation(jnp.minimum(progress, 1.0))
+        passes, variables = _forward.streams(model, variables, batch, key, joint=joint)
+        supervised = _forward.supervised_loss(model, variables, passes, batch, key)
+        strength = ops.adaptation(jnp.minimum(progress, 1.0))
         source, target = (
             model.head(
                 variables,

@@ -3,8 +3,8 @@
 import flax.linen as nn
 import jax
 
-from dact_jax import errors, forward
-from dact_jax.methods import source_only
+from dact_jax import errors
+from dact_jax.methods import _forward, source_only
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
@@ -38,7 +38,7 @@ def make(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
         del progress
-        entropy, variables = forward.reversed_entropy(model, variables, batch, key)
+        entropy, variables = _forward.reversed_entropy(model, variables, batch, key)
         return -weight * entropy, (variables, {"entropy": entropy})
 
     classifier = _classifier(head, num_classes, temperature)

@@ -2,7 +2,8 @@
 
 import jax
 
-from dact_jax import forward, ops
+from dact_jax import ops
+from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
@@ -17,8 +18,8 @@ def supervised(
     as much as the reference's smaller batch.
     """
     del progress
-    features, labels, variables = forward.labelled(model, variables, batch, key)
-    logits = forward.classify(model, variables, features, key)  # [S, B, K]
+    features, labels, variables = _forward.labelled(model, variables, batch, key)
+    logits = _forward.classify(model, variables, features, key)  # [S, B, K]
     loss = ops.cross_entropy(logits, labels)
     return loss, (variables, {"cross_entropy": loss})
 

@@ -1,0 +1,178 @@
+"""A run's folder: its rows of numbers, where each pick came from, its config."""
+
+import csv
+import io
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from dact_jax import errors
+
+METRICS, PICKS, CONFIG = "metrics.jsonl", "picks.csv", "config.yaml"
+
+Row = Mapping[str, Any]
+
+
+class Pick(NamedTuple):
+    """One line of picks.csv."""
+
+    round: int  # the first round that trains on it; 0: the labels a run begins with
+    order: int  # place among those picked at once, from 0
+    side: str  # "target" or "source"
+    id: str  # of the image, as its data set names it
+    score: float  # what the acquisition ranked by
+    acquisition: str
+    # Of the model that ranked, such as "0/300" (round/iterations); "predictor/2": that
+    # of the second iteration of D_AcT; empty: no model did.
+    checkpoint: str
+
+
+def append(folder: pathlib.Path, rows: Iterable[Row]) -> None:
+    """Adds rows to metrics.jsonl; they are on the disk when this returns.
+
+    Call it *before* the checkpoint of the same place is saved: `rewind` drops what came
+    after the checkpoint and cannot bring back any row that is missing.
+
+    Args:
+      folder: of the run.
+      rows: each has "event" ("train", "eval", "round", "select", or "pretrain", which
+        is in round -1),
+        "round" and "step" (iterations done in this round), and plain Python numbers,
+        which are read back exactly.
+
+    Raises:
+      ValueError: a number is NaN or infinite.
+    """
+    _extend(folder / METRICS, "".join(map(_line, rows)))
+
+
+def append_picks(folder: pathlib.Path, picks: Iterable[Pick]) -> None:
+    """Adds picks to picks.csv, as `append` does; the first call writes its header."""
+    path = folder / PICKS
+    _extend(path, _table(picks, header=not _size(path)))
+
+
+def read(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """All rows of metrics.jsonl, without a last one that a kill cut off.
+
+    Raises:
+      InputError: another line is not JSON.
+    """
+    path = folder / METRICS
+    rows = []
+    for number, line in enumerate(read_text(path).split("\n")[:-1], start=1):
+        try:
+            row = json.loads(line)
+            row["event"], row["round"], row["step"]  # what every row has
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise errors.InputError(
+                f"{path}, line {number} is not a row of a run: mend or delete it."
+            ) from error
+        rows.append(row)
+    return rows
+
+
+def read_picks(folder: pathlib.Path) -> list[Pick]:
+    """All picks of picks.csv, without a last one that a kill cut off.
+
+    Raises:
+      InputError: another line is not a pick.
+    """
+    path = folder / PICKS
+    text = read_text(path)
+    records = list(csv.reader(io.StringIO(text, newline="")))
+    if len(records) > 1 and tuple(records[0]) != Pick._fields:
+        raise errors.InputError(
+            f"{path} must begin with the line {','.join(Pick._fields)}: put it back."
+        )
+    # An id may hold a line end, so a record can be cut right after one.
+    if records and not (text.endswith("\n") and len(records[-1]) == len(Pick._fields)):
+        records.pop()
+    return [_pick(path, n, fields) for n, fields in enumerate(records[1:], start=1)]
+
+
+def extent(folder: pathlib.Path) -> tuple[int, int]:
+    """Bytes of metrics.jsonl and picks.csv: what `rewind` can go back to."""
+    return _size(folder / METRICS), _size(folder / PICKS)
+
+
+def rewind(folder: pathlib.Path, written: tuple[int, int]) -> None:
+    """Drops what metrics.jsonl and picks.csv hold beyond a restored checkpoint.
+
+    A run that was killed and goes on then ends with the rows of one never killed. A
+    last line that a kill cut off goes too, also of a file that somebody has shortened.
+
+    Args:
+      folder: of the run.
+      written: `extent` when the checkpoint was saved; (0, 0): there is none.
+    """
+    for name, size in zip((METRICS, PICKS), written, strict=True):
+        path = folder / name
+        if path.exists():  # shorter than it was if somebody has mended it
+            os.truncate(path, path.read_bytes()[:size].rfind(b"\n") + 1)
+
+
+def _line(row: Row) -> str:
+    for name, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} is {value} in the row {dict(row)}")
+    return json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _table(picks: Iterable[Pick], *, header: bool) -> str:
+    out = io.StringIO(newline="")
+    if header:
+        out.write(",".join(Pick._fields) + "\n")
+    # Quoted strings: the csv module would leave an id with a bare \r unquoted.
+    csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerows(picks)
+    return out.getvalue()
+
+
+def _pick(path: pathlib.Path, number: int, fields: list[str]) -> Pick:
+    try:
+        round_, order, side, id_, score, acquisition, checkpoint = fields
+        return Pick(
+            int(round_), int(order), side, id_, float(score), acquisition, checkpoint
+        )
+    except ValueError as error:
+        raise errors.InputError(
+            f"{path}, pick {number} is not {','.join(Pick._fields)} but {fields}: "
+            "mend or delete that line."
+        ) from error
+
+
+def _size(path: pathlib.Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def read_text(path: pathlib.Path) -> str:
+    """The text of a file; empty where there is none."""
+    if not path.exists():
+        return ""
+    # newline="" keeps an id's own line ends; surrogateescape carries file names that
+    # are not UTF-8, and a character that a kill cut in two.
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return file.read()
+
+
+def _extend(path: pathlib.Path, text: str, mode: str = "a") -> None:
+    with path.open(
+        mode, encoding="utf-8", errors="surrogateescape", newline=""
+    ) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def temporary(path: pathlib.Path) -> pathlib.Path:
+    """Where a file is written before it takes its name."""
+    return path.with_name(f"{path.name}.tmp")
+
+
+def replace(path: pathlib.Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    _extend(temporary(path), text, "w")
+    os.replace(temporary(path), path)

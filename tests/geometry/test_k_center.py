@@ -1,0 +1,132 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dact_jax import errors
+from dact_jax.acquisitions import k_center as plugin
+from dact_jax.geometry import k_center
+from dact_jax.types import Evidence
+
+GOLDEN = np.load("tests/golden/kcenter_dev.npz")
+
+
+def greedy(points, centers, budget):
+    """Float64, written as the definition reads; the lowest row wins ties."""
+    points = points.astype(np.float64)
+    nearest = np.full(len(points), np.inf)
+    for center in centers:
+        nearest = np.minimum(nearest, ((points - points[center]) ** 2).sum(-1))
+    nearest[list(centers)] = -1
+    picks = []
+    for _ in range(budget):
+        picks.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, ((points - points[picks[-1]]) ** 2).sum(-1))
+        nearest[picks] = -1
+    return picks
+
+
+@pytest.mark.parametrize("case", ["c0", "c1", "c2"])
+def test_equals_google_active_learning(case):
+    points, centers = GOLDEN[f"{case}_X"], GOLDEN[f"{case}_already_selected"]
+    picked = k_center.select(points, int(GOLDEN[f"{case}_N"]), labelled=centers)
+    np.testing.assert_array_equal(picked.row, GOLDEN[f"{case}_selected"])
+    chosen = np.concatenate([centers, picked.row]).astype(int)
+    gaps = np.linalg.norm(points[:, None] - points[None, chosen], axis=-1)
+    np.testing.assert_allclose(
+        gaps.min(-1).max(), GOLDEN[f"{case}_final_max_min_dist"], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("num_centers", [0, 1, 16, 17, 40])  # around blocks of 16
+def test_equals_the_definition(num_centers):
+    rng = np.random.default_rng(num_centers)
+    points = rng.normal(size=(300, 7)).astype(np.float32)
+    centers = rng.permutation(300)[:num_centers]
+    picked = k_center.select(points, 30, labelled=centers)
+    assert picked.row.tolist() == greedy(points, centers, 30)
+
+
+def test_duplicates_and_ties_go_to_the_lowest_row():
+    points = np.repeat(np.array([[0.0], [4.0], [-4.0], [1.0]]), 3, axis=0)
+    picked = k_center.select(points, 11, labelled=[0])
+    assert picked.row.tolist() == greedy(points, [0], 11)
+    assert picked.row[:3].tolist() == [3, 6, 9]
+    assert sorted(picked.row.tolist()) == list(range(1, 12))  # none twice
+
+
+def test_all_points_equal_and_a_budget_of_everything():
+    picked = k_center.select(np.ones((5, 2)), 5)
+    assert picked.row.tolist() == [0, 1, 2, 3, 4]
+    assert picked.score.tolist() == [np.inf, 0, 0, 0, 0]
+
+
+def test_scores_are_distances_and_never_rise():
+    points = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    picked = k_center.select(points, 50, labelled=[7])
+    assert (np.diff(picked.score) <= 0).all()
+    first = np.linalg.norm(points - points[7], axis=-1).max()
+    np.testing.assert_allclose(picked.score[0], first, rtol=1e-6)
+
+
+def test_far_from_the_origin_picks_stay_exact():
+    """Expanded squares lose these digits in float32; differences do not."""
+    rng = np.random.default_rng(1)
+    points = (30 + 0.05 * rng.normal(size=(400, 32))).astype(np.float32)
+    picked = k_center.select(points, 40, labelled=[3])
+    assert picked.row.tolist() == greedy(points, [3], 40)
+
+
+def test_normalized_features_ignore_the_length():
+    rng = np.random.default_rng(2)
+    points = rng.normal(size=(100, 5)).astype(np.float32)
+    scaled = points * rng.uniform(0.1, 10, (100, 1)).astype(np.float32)
+    taken = np.arange(100) < 2
+    acquire = plugin.make(features="normalized")
+    unit = points / np.linalg.norm(points, axis=-1, keepdims=True)
+    picked = acquire(Evidence(scaled, {}, None), taken, 10, jax.random.key(0))
+    assert picked.row.tolist() == greedy(unit, [0, 1], 10)
+
+
+def test_head_features_are_the_classifier_s():
+    rng = np.random.default_rng(3)
+    embedding, seen = rng.normal(size=(2, 100, 5)).astype(np.float32)
+    taken = np.arange(100) < 2
+    acquire = plugin.make(features="head")
+    evidence = Evidence(embedding, {"classifier.features": seen}, None)
+    picked = acquire(evidence, taken, 10, jax.random.key(0))
+    assert picked.row.tolist() == greedy(seen, [0, 1], 10)
+
+
+def test_head_features_that_nobody_computed_are_missed():
+    evidence = Evidence(np.ones((3, 2), np.float32), {}, None)
+    with pytest.raises(errors.InputError, match=r"needs the output 'classifier\.feat"):
+        plugin.make(features="head")(evidence, np.zeros(3, bool), 1, jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("points", "centers", "budget", "message"),
+    [
+        (np.ones((3, 2)), None, 4, "budget=4 must lie between 0 and the 3 points"),
+        (np.ones((3, 2)), None, 1.5, "budget must be a whole number, not 1.5"),
+        (np.ones((3, 2)), [0, 1], 2, "the 1 points"),
+        (np.ones((3, 2)), [3], 1, "got 3 .. 3"),
+        (np.ones((3, 2)), [True, False], 1, r"a mask bool\[3\], not bool of shape"),
+        (np.ones((3, 2)), [1.5], 1, "integers"),
+        (np.ones(3), None, 1, "shape"),
+        (np.full((3, 2), np.nan), None, 1, "finite.*row 0 is not"),
+    ],
+)
+def test_bad_input_is_refused(points, centers, budget, message):
+    centers = None if centers is None else np.array(centers)
+    with pytest.raises(errors.InputError, match=message):
+        k_center.select(points, budget, labelled=centers)
+
+
+def test_unknown_features_are_refused():
+    with pytest.raises(errors.InputError, match="features='raw'"):
+        plugin.make(features="raw")
+
+
+def test_no_pick():
+    assert k_center.select(jnp.ones((2, 1)), 0).row.size == 0

@@ -1,0 +1,255 @@
+import json
+
+import pytest
+import yaml
+
+from dact_jax import errors
+from dact_jax.rounds import claim, workdir
+
+CONFIG = {
+    "method": "mme",
+    "policies": {"single": {"per_round": 10, "shots": ()}, "fixed": {}},
+    "train": {"learning_rate": 1e-5, "mean": (0.5, 0.25)},
+}
+DATA = {"source": "sha256:aa", "target": "sha256:bb"}
+IDS = [
+    "a, b.png",
+    'she said "no".png',
+    "zwölf/数字.png",
+    "line\nend",
+    "bare\rcr",
+    " blank ",
+]
+
+
+def claimed(folder, config=CONFIG, data=DATA):
+    claim.claim(folder, config, data=data, devices=["cpu"])
+
+
+def train(round_, step, loss=0.5):
+    return {"event": "train", "round": round_, "step": step, "loss": loss}
+
+
+def finished(round_):
+    return {"event": "round", "round": round_, "step": 20, "test_accuracy": 0.5}
+
+
+def pick(round_, order, id_="x", side="target"):
+    return workdir.Pick(round_, order, side, id_, 0.1 + order, "k_center", "0/20")
+
+
+def whole_run(folder, rounds=3):
+    """What a run of 20 steps a round writes, in its order."""
+    workdir.append_picks(folder, [pick(0, 0), pick(0, 1, "a,b")])
+    for round_ in range(rounds):
+        for step in (10, 20):
+            workdir.append(folder, [train(round_, step, 0.1 * (round_ + step))])
+        workdir.append(folder, [finished(round_)])
+        workdir.append_picks(folder, [pick(round_ + 1, 0, f"é{round_}", "source")])
+
+
+def test_numbers_round_trip_exactly(tmp_path):
+    rows = [train(0, 1, 0.1 + 0.2), train(0, 2, 5e-324), train(1, 2**53 + 1, -0.0)]
+    workdir.append(tmp_path, rows[:1])
+    workdir.append(tmp_path, rows[1:])
+    found = workdir.read(tmp_path)
+    assert found == rows
+    assert str(found[2]["loss"]) == "-0.0"
+    lines = (tmp_path / workdir.METRICS).read_text().splitlines()
+    assert [json.loads(line) for line in lines] == rows
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_nan_is_refused_and_nothing_is_written(tmp_path, bad):
+    with pytest.raises(ValueError, match=r"loss is (nan|inf) in the row"):
+        workdir.append(tmp_path, [train(0, 1), train(0, 2, bad)])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        workdir.append(tmp_path, [{**train(0, 1), "nested": [bad]}])
+    assert workdir.read(tmp_path) == []
+
+
+def test_picks_round_trip(tmp_path):
+    picks = [pick(0, order, id_) for order, id_ in enumerate(IDS)]
+    picks.append(picks[0]._replace(score=1 / 3, checkpoint="", side="source"))
+    workdir.append_picks(tmp_path, picks[:2])
+    workdir.append_picks(tmp_path, picks[2:])
+    assert workdir.read_picks(tmp_path) == picks
+    text = (tmp_path / workdir.PICKS).read_text()
+    assert text.startswith("round,order,side,id,score,acquisition,checkpoint\n")
+    assert text.count("acquisition") == 1
+
+
+@pytest.mark.parametrize("name", [workdir.METRICS, workdir.PICKS])
+def test_a_kill_at_any_byte_loses_only_the_last_line(tmp_path, name):
+    read = {workdir.METRICS: workdir.read, workdir.PICKS: workdir.read_picks}[name]
+    workdir.append(
+        tmp_path, [{**train(0, i), "note": text} for i, text in enumerate(IDS)]
+    )
+    workdir.append_picks(tmp_path, [pick(0, i, text) for i, text in enumerate(IDS)])
+    whole = (tmp_path / name).read_bytes()
+    rows = read(tmp_path)
+    counts = []
+    for size in range(len(whole) + 1):
+        (tmp_path / name).write_bytes(whole[:size])
+        found = read(tmp_path)
+        assert found == rows[: len(found)]
+        counts.append(len(found))
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-2], counts[-1]) == (0, len(IDS) - 1, len(IDS))
+
+
+@pytest.mark.parametrize("at", [None, 0, 1, 2])
+def test_rewound_and_gone_on_equals_never_killed(tmp_path, at):
+    """Rounds of rows and picks; `at` is the last that a checkpoint came after."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    whole_run(whole)
+    rows, picks = workdir.read(whole), workdir.read_picks(whole)
+    written = (0, 0)
+    for number in range(3):
+        workdir.append(killed, [row for row in rows if row["round"] == number])
+        workdir.append_picks(killed, [pick for pick in picks if pick.round == number])
+        if at == number:
+            written = workdir.extent(killed)
+    for name, cut in ((workdir.METRICS, b'{"event": "tr'), (workdir.PICKS, b'3,0,"so')):
+        with (killed / name).open("ab") as file:
+            file.write(cut)
+    workdir.rewind(killed, written)
+    assert workdir.extent(killed) == written
+    last = -1 if at is None else at
+    assert workdir.read(killed) == [row for row in rows if row["round"] <= last]
+    stay = [pick for pick in picks if pick.round <= last]
+    assert workdir.read_picks(killed) == stay
+    # What a run that goes on from there writes: all that is not there yet.
+    workdir.append(killed, [row for row in rows if row["round"] > last])
+    workdir.append_picks(killed, [pick for pick in picks if pick.round > last])
+    assert (killed / workdir.PICKS).read_bytes() == (whole / workdir.PICKS).read_bytes()
+
+
+def test_rewind_of_a_fresh_folder_leaves_it_so(tmp_path):
+    workdir.rewind(tmp_path, (0, 0))
+    workdir.append_picks(tmp_path, [pick(0, 0)])
+    assert workdir.read(tmp_path) == []
+    assert workdir.read_picks(tmp_path) == [pick(0, 0)]
+
+
+def test_a_file_that_is_shorter_than_it_was_is_left_alone(tmp_path):
+    """Somebody has mended it: nothing is made up to fill it."""
+    workdir.append_picks(tmp_path, [pick(0, 0)])
+    workdir.append(tmp_path, [train(0, 1)])
+    for name, cut in ((workdir.METRICS, b'{"event": "tr'), (workdir.PICKS, b'3,0,"so')):
+        with (tmp_path / name).open("ab") as file:
+            file.write(cut)  # but for what a kill cut off
+    workdir.rewind(tmp_path, (10_000, 10_000))
+    assert workdir.read(tmp_path) == [train(0, 1)]
+    assert workdir.read_picks(tmp_path) == [pick(0, 0)]
+
+
+def test_broken_lines_are_named(tmp_path):
+    good = '{"event": "train", "round": 0, "step": 1}'
+    for broken in ("nonsense", "{}", "[1]"):
+        (tmp_path / workdir.METRICS).write_text(f"{good}\n{broken}\n{good}\n")
+        with pytest.raises(errors.InputError, match=r"\.jsonl, line 2 is not a row"):
+            workdir.read(tmp_path)
+    workdir.append_picks(tmp_path, [pick(0, 0)])
+    with (tmp_path / workdir.PICKS).open("a") as file:
+        file.write("one,0,target,x,0.5,random,\n0,1,target,x,0.5,random,\n")
+    with pytest.raises(
+        errors.InputError, match=r"picks\.csv, pick 2 is not round,order"
+    ):
+        workdir.read_picks(tmp_path)
+    (tmp_path / workdir.PICKS).write_text("junk\n0,1,target,x,0.5,random,\n")
+    with pytest.raises(errors.InputError, match="must begin with the line round,order"):
+        workdir.read_picks(tmp_path)
+
+
+def test_before_the_data_are_read_the_config_is_compared_alone(tmp_path):
+    folder = tmp_path / "run"
+    claim.claim(folder, {"seed": 1}, data=None, devices=[])
+    assert not folder.exists()
+    claim.claim(folder, {"seed": 1}, data={"source": "a"}, devices=[])
+    claim.claim(folder, {"seed": 1}, data=None, devices=[])
+    with pytest.raises(errors.InputError, match="seed=1, this run asks for 2"):
+        claim.claim(folder, {"seed": 2}, data=None, devices=[])
+
+
+def test_claim_writes_what_a_run_was_made_with(tmp_path):
+    folder = tmp_path / "runs" / "a"
+    claimed(folder)
+    found = yaml.safe_load((folder / workdir.CONFIG).read_text())
+    assert found["config"]["train"] == {"learning_rate": 1e-5, "mean": [0.5, 0.25]}
+    assert found["data"] == DATA
+    assert found["devices"] == ["cpu"]
+    assert set(found["versions"]) >= {"dact_jax", "jax", "orbax-checkpoint", "python"}
+    assert [path.name for path in folder.iterdir()] == [workdir.CONFIG]
+
+
+def test_the_same_config_is_let_in_and_changes_nothing(tmp_path):
+    claimed(tmp_path)
+    before = (tmp_path / workdir.CONFIG).read_bytes()
+    claim.claim(tmp_path, CONFIG, data=DATA, devices=["gpu", "gpu"])
+    assert (tmp_path / workdir.CONFIG).read_bytes() == before
+
+
+def changed(**policy):
+    return {**CONFIG, "policies": {**CONFIG["policies"], **policy}}
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (
+            changed(single={"per_round": 20, "shots": ()}),
+            "was made with policies.single.per_round=10, this run asks for 20: "
+            "give another --workdir or the old value.",
+        ),
+        (
+            changed(dual={"top": 1}),
+            "policies.dual.top=(not set), this run asks for 1: ",
+        ),
+        (
+            {**CONFIG, "method": "dann", "train": {}},
+            "method=mme, this run asks for dann; "
+            "train.learning_rate=1e-05, this run asks for (not set); "
+            "train.mean=[0.5, 0.25], this run asks for (not set); and 1 more: ",
+        ),
+    ],
+)
+def test_another_config_is_refused_by_name(tmp_path, config, words):
+    claimed(tmp_path)
+    with pytest.raises(errors.InputError) as caught:
+        claimed(tmp_path, config)
+    assert words in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_other_data_are_refused_by_name(tmp_path):
+    claimed(tmp_path)
+    with pytest.raises(
+        errors.InputError, match="other data, target=sha256:bb, this run"
+    ):
+        claimed(tmp_path, data={**DATA, "target": "sha256:cc"})
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(errors.InputError, match="not the folder of a run"):
+        claimed(tmp_path)
+    with pytest.raises(errors.InputError, match="not the folder of a run"):
+        claimed(tmp_path / "thesis.tex")
+
+
+def test_a_claim_that_was_killed_can_be_repeated(tmp_path):
+    (tmp_path / f"{workdir.CONFIG}.tmp").write_text("config: {me")
+    claimed(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [workdir.CONFIG]
+
+
+@pytest.mark.parametrize("text", ["config: {", "other: 1\n", "- 1\n", ""])
+def test_a_config_written_by_hand_is_refused(tmp_path, text):
+    (tmp_path / workdir.CONFIG).write_text(text)
+    with pytest.raises(
+        errors.InputError, match=r"config\.yaml is not what a run writes"
+    ):
+        claimed(tmp_path)
