@@ -29,7 +29,7 @@ def get_config(arg="preset=s_act"):
         source_per_round=500,
         source_rounds=4,
     )
-    config.predictor.steps = 200  # it is trained a dozen times
+    config.loss_predictor.steps = 200  # it is trained a dozen times
     config.data.shots_per_class = 5  # of the presets that are given their labels
     config = presets.apply(config, "digits", arg, recipes.DIGITS)
     # 1500: as many iterations as the five rounds of s_act.

@@ -16,7 +16,7 @@ def get_config(arg="preset=s_act"):
     config.data.shots_per_class = 3
     config.methods.mme.head = "cosine"
     presets.budget(config, initial=10, per_round=10, purchases=2, source_rounds=2)
-    config.predictor.steps = 50
+    config.loss_predictor.steps = 50
     config.train.steps = 100
     config.train.save_every = 50
     config = presets.apply(config, "tiny", arg, recipes.DIGITS)

@@ -1,6 +1,9 @@
 """Errors that a user can mend: one clear sentence each, shown without a traceback."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
+
+_LISTED = 12  # valid names that a suggestion spells out
 
 
 class InputError(ValueError):
@@ -25,3 +28,17 @@ def check_choice(field: str, value: object, valid: Sequence[object]) -> None:
 
 class DivergedError(ArithmeticError):
     """A loss became NaN or infinite; the message says where."""
+
+
+def suggestion(word: str, known: Collection[str]) -> str:
+    """A clause for the end of an error message: the known name that is most similar.
+
+    Without a similar name it lists the known ones (twelve at most).
+    """
+    close = difflib.get_close_matches(word, known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    listed = ", ".join(map(repr, list(known)[:_LISTED]))
+    more = len(known) - _LISTED
+    tail = f", and {more} more" if more > 0 else ""
+    return f"valid: {listed}{tail}." if known else "it takes none."

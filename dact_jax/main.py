@@ -15,7 +15,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from dact_jax import errors, run_types
-from dact_jax.configuration import build, build_data, defaults
+from dact_jax.configuration import build, defaults
 from dact_jax.reports import gallery, report, tensorboard, terminal
 from dact_jax.rounds import actions, claim, pretraining, session, workdir
 from dact_jax.run_types import Run, lengths
@@ -101,8 +101,7 @@ def _draw(
     """Names of the pictures drawn. All else is saved by then: they can cost no run."""
     if not config.figures:
         return []
-    center = build_data.make_center(config)
-    return gallery.write(made, done.experiment, folder, center, redraw=done.anew)
+    return gallery.write(made, done.experiment, folder, redraw=done.anew)
 
 
 def _reporter(

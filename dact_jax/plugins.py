@@ -1,6 +1,5 @@
 """Components found by module name: `methods/mme.py` is the method "mme"."""
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -14,14 +13,6 @@ def names(family: str) -> tuple[str, ...]:
     package = importlib.import_module(f"dact_jax.{family}")
     modules = pkgutil.iter_modules(package.__path__)
     return tuple(sorted(m.name for m in modules if not m.name.startswith("_")))
-
-
-def nearest(word: str, known: tuple[str, ...]) -> str:
-    """A clause that offers the most similar known word, or all of them."""
-    close = difflib.get_close_matches(word, known, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"valid: {', '.join(map(repr, known))}." if known else "it takes none."
 
 
 def options(family: str, name: str) -> dict[str, Any]:
@@ -59,7 +50,8 @@ def load(family: str, name: str, /, *args: Any, **kwargs: Any) -> Any:
     for option in kwargs:
         if option not in known:
             raise errors.InputError(
-                f"{family} {name!r} has no option {option!r}; {nearest(option, known)}"
+                f"{family} {name!r} has no option {option!r}; "
+                f"{errors.suggestion(option, known)}"
             )
     return make(*args, **kwargs)
 
@@ -71,6 +63,7 @@ def _make(family: str, name: str) -> Any:
 def _module(family: str, name: str) -> Any:
     if name not in names(family):
         raise errors.InputError(
-            f"there is no {name!r} in {family}; {nearest(name, names(family))}"
+            f"there is no {name!r} in {family}; "
+            f"{errors.suggestion(name, names(family))}"
         )
     return importlib.import_module(f"dact_jax.{family}.{name}")

@@ -47,7 +47,7 @@ class Pretraining(NamedTuple):
     identity: Mapping[str, Any]  # what it depends on
 
 
-class Prediction(NamedTuple):
+class LossPredictorStage(NamedTuple):
     run: "Run"  # of (P_t, P_l): source and target pool are one domain, its source
     # float32[N, K] logits, int32[N] labels -> float32[N], each one's own loss
     actual_loss: Callable[[Array, Array], jax.Array]
@@ -64,11 +64,14 @@ class Run(NamedTuple):
     schedule: Schedule
     evaluation: Evaluation
     augment: Callable[[jax.Array, Key], jax.Array]  # uint8[B, H, W, C] -> float32
+    prepare: types.Prepare  # stored images to network input, in evaluation
     forward: types.Forward  # in evaluation mode, jitted once for all its uses
     key: Key
     train: TrainState  # what round 0 begins with
     pretraining: Pretraining | None = None  # before round 0
-    prediction: Prediction | None = None  # of a policy that chooses source samples
+    loss_predictor: LossPredictorStage | None = (
+        None  # of a policy that chooses source samples
+    )
 
 
 def lengths(run: Run) -> list[int]:

@@ -158,7 +158,7 @@ def check_method(method: str, *, logits: bool) -> None:
       InputError: names the nearest one that is right, or what is missing.
     """
     if method not in plugins.names(_FAMILY):
-        near = plugins.nearest(method, methods())
+        near = errors.suggestion(method, methods())
         raise errors.InputError(f"there is no --method={method}; {near}")
     if method not in methods():
         listed = ", ".join(map(repr, methods()))
@@ -188,7 +188,7 @@ def read_options(method: str, given: Sequence[str]) -> dict[str, Any]:
     for text in given:
         name, _, value = text.partition("=")
         if name not in known:
-            near = plugins.nearest(name, tuple(known))
+            near = errors.suggestion(name, tuple(known))
             raise errors.InputError(f"{method} has no --option={name}; {near}")
         found[name] = _typed(text, value, known[name])
     return found

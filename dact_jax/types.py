@@ -5,13 +5,17 @@ Letters in shapes: B batch, S streams (one per domain in a call), D norm rows
 C_l channels of stage l, K classes, N pool size.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from __future__ import annotations
 
-import flax.linen as nn
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
 import jax
 import numpy as np
-import optax
+
+if TYPE_CHECKING:  # slow to import, and `k_center` alone needs neither
+    import flax.linen as nn
+    import optax
 
 Array = jax.Array | np.ndarray
 Key = jax.Array
@@ -200,7 +204,7 @@ class Fitted(NamedTuple):
     losses: Mapping[str, float]  # the last that training saw
 
 
-class Predictor(NamedTuple):
+class LossPredictor(NamedTuple):
     """The network (P_t, P_l) of D_AcT: a classifier that also predicts its loss."""
 
     initial: Variables
@@ -216,7 +220,9 @@ class Lab(NamedTuple):
 
     sweep: Callable[[Variables, int], Evidence]  # the model over one domain's pool
     buyable: np.ndarray  # bool[N_t]: target samples whose label can be bought
-    predictor: Predictor | None = None  # of the policies that choose source samples
+    loss_predictor: LossPredictor | None = (
+        None  # of the policies that choose source samples
+    )
 
 
 class Acquisitions(NamedTuple):
@@ -230,7 +236,7 @@ class Selection(NamedTuple):
     memory: PyTree  # the policy's own
     picked: Mapping[str, Picked]  # "source" or "target" -> what was picked
     again: bool = False  # select is called once more before the next training
-    found: Mapping[str, Any] = {}  # what it tells of itself: columns of a row
+    columns: Mapping[str, Any] = {}  # of its row in metrics.jsonl
 
 
 class Policy(NamedTuple):  # (init, select), as optax is (init, update)

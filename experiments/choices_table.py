@@ -35,7 +35,7 @@ SHARED: choices.Fields = {  # one small network and one budget for all
     "train.steps": 150,
     "train.chunk": 50,
     "train.save_every": 150,
-    "predictor.steps": 100,
+    "loss_predictor.steps": 100,
     "figures": False,
     **{f"policies.{p}.initial": 7 for p in ("single", "dual")},
     **{f"policies.{p}.per_round": 7 for p in ("single", "dual")},

@@ -34,7 +34,7 @@ POOL = 10_000
 SHARED: choices.Fields = {
     "train.steps": 200,
     "train.save_every": 200,
-    "predictor.steps": 200,
+    "loss_predictor.steps": 200,
     "half": 500,  # images chosen at once, four times
     "tenth": 500,
     "figures": False,

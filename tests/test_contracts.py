@@ -10,7 +10,7 @@ import pytest
 
 from dact_jax import plugins
 from dact_jax.training import optimizer, schedules, step
-from dact_jax.types import SOURCE, Acquisitions, Evidence, Fitted, Lab, Predictor
+from dact_jax.types import SOURCE, Acquisitions, Evidence, Fitted, Lab, LossPredictor
 from tests import toy
 
 METHODS = plugins.names("methods")
@@ -134,7 +134,7 @@ class Number(NamedTuple):
 
 def _lab():
     """Target row 5 is not for sale; validation finds every network equally good."""
-    predictor = Predictor(
+    predictor = LossPredictor(
         initial=Number(np.float32(1)),
         fit=lambda variables, pools, key: Fitted(Number(variables.value + 1), {}),
         accuracy=lambda variables: 0.5,

@@ -131,7 +131,11 @@ def test_killed_in_any_stage_and_started_again_it_is_the_same_run(tmp_path):
 
 
 def test_killed_while_it_chooses_source_samples_it_is_the_same_run(tmp_path):
-    short = [*SHORT, "--config.predictor.steps=20", "--config.predictor.batch=16"]
+    short = [
+        *SHORT,
+        "--config.loss_predictor.steps=20",
+        "--config.loss_predictor.batch=16",
+    ]
     short += ["--config.policies.dual.source_per_round=200"]
     out = _run(tmp_path / "whole", "preset=d_act", *short)
     assert "30 target labels bought, 30 for validation, 400 source samples" in out

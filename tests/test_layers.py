@@ -11,11 +11,12 @@ PACKAGE = "dact_jax"
 # Module or package -> what it may import of dact_jax, from the ground up. A package
 # stands for all modules in it, which may import one another. `dact_jax/<folder>/
 # __init__.py` says what each takes and gives.
-GROUND = "types errors run_types keys devices ops plugins"
+GROUND = "types errors storage run_types keys devices ops plugins"
 ROOMS = "geometry models data training methods acquisitions policies"
 LAYERS = {
     "types": "",
     "errors": "",
+    "storage": "",
     "run_types": "types",
     "keys": "types",
     "devices": "types",
@@ -23,7 +24,7 @@ LAYERS = {
     "plugins": "errors",
     "geometry": "types errors keys devices",
     "models": "types errors keys ops",
-    "data": "types errors keys",
+    "data": "types errors storage keys",
     "training": "types errors run_types keys devices data",
     "methods": "types errors keys ops models",
     "acquisitions": "types errors keys ops geometry",

@@ -76,6 +76,7 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
         schedule=schedule,
         evaluation=_evaluation(config, network, center, forward),
         augment=build_data.make_augment(config),
+        prepare=center,
         forward=forward,
         key=key,
         train=build_stages.make_state(variables, descent, schedule.first_steps),
@@ -85,7 +86,7 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
         run = run._replace(pretraining=stage)
     if config.policy == defaults.CHOOSES_SOURCE:
         predictor = build_stages.prediction(config, run, encoder, center)
-        run = run._replace(prediction=predictor)
+        run = run._replace(loss_predictor=predictor)
     return run, data
 
 

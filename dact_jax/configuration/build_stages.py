@@ -14,7 +14,7 @@ from dact_jax.configuration import build_data, defaults
 from dact_jax.data import joined
 from dact_jax.methods import loss_prediction, source_only
 from dact_jax.models import heads, model
-from dact_jax.run_types import Prediction, Pretraining, Run
+from dact_jax.run_types import LossPredictorStage, Pretraining, Run
 from dact_jax.training import inference, optimizer, schedules, step
 from dact_jax.types import BatchSizes, Method, Model, TrainState, Variables
 
@@ -50,7 +50,7 @@ def pretraining(
 
 def prediction(
     config: Config, run: Run, encoder: nn.Module, center: types.Prepare
-) -> Prediction:
+) -> LossPredictorStage:
     """(P_t, P_l): the run's encoder, once more, with a classifier and a predictor.
 
     It starts from the run's first weights, before any training.
@@ -63,18 +63,19 @@ def prediction(
     )
     first = run.train.variables.params[model.ENCODER]
     params = {**fresh.params, model.ENCODER: first}
-    inner = _stage(config, run, "predictor", method, network, params, center)
+    inner = _stage(config, run, "loss_predictor", method, network, params, center)
     inner = inner._replace(
+        key=key,
         forward=inference.make_forward(
             network, outputs(config, config.source_acquisition, method), center
-        )
+        ),
     )
     source, target = run.task.source, run.task.target
     image = joined.join(
         source.train.image, target.train.image, config.data.device_bytes
     )
     both = source._replace(train=source.train._replace(image=image))
-    return Prediction(
+    return LossPredictorStage(
         inner._replace(task=run.task._replace(source=both)),
         jax.jit(
             loss_prediction.TARGET_LOSSES[
@@ -139,7 +140,7 @@ def _stage(
         key=keys.key(run.key, name),
         train=make_state(Variables(params, norm, stats), descent, options.steps),
         pretraining=None,
-        prediction=None,
+        loss_predictor=None,
     )
 
 

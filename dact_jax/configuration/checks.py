@@ -145,13 +145,15 @@ def check_validation(config: Config, task: Task) -> None:
 
 def _check_predictor(config: Config) -> None:
     """Refuses what the network of D_AcT cannot be trained or asked with."""
-    options = config.predictor
+    options = config.loss_predictor
     if options.steps < 1:
-        raise errors.InputError(f"predictor.steps={options.steps} must be 1 or more.")
+        raise errors.InputError(
+            f"loss_predictor.steps={options.steps} must be 1 or more."
+        )
     if options.batch < 2 or options.batch % 2:
         raise errors.InputError(
-            f"predictor.batch={options.batch} must be even, 2 or more: its loss is one "
-            "of pairs."
+            f"loss_predictor.batch={options.batch} must be even, 2 or more: its loss "
+            "is one of pairs."
         )
     if config.data.labelled_list:
         raise errors.InputError(
@@ -169,7 +171,7 @@ def _check_predictor(config: Config) -> None:
 
 
 def _check_stages(config: Config) -> None:
-    for name in ("train", "pretrain", "predictor"):
+    for name in ("train", "pretrain", "loss_predictor"):
         options = config[name]
         errors.check_choice(
             f"{name}.schedule", options.schedule, get_args(schedules.Kind)
@@ -237,7 +239,7 @@ def _check_batches(config: Config) -> None:
     if config.pretrain.steps:
         batches["pretrain.batch"] = config.pretrain.batch
     if config.policy == defaults.CHOOSES_SOURCE:
-        batches["predictor.batch"] = config.predictor.batch
+        batches["loss_predictor.batch"] = config.loss_predictor.batch
     for field, size in batches.items():
         if size < 1 or size % count:
             raise errors.InputError(

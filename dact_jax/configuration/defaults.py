@@ -76,7 +76,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.train = _train()
     config.pretrain = _pretrain()
-    config.predictor = _predictor()
+    config.loss_predictor = _predictor()
     config.eval = _eval()
     return config
 
@@ -167,7 +167,7 @@ def identity(config: ml_collections.ConfigDict) -> dict[str, Any]:
         used["methods"].append(PREDICTOR)
         used["acquisitions"].append(config.source_acquisition)
     else:
-        del found["predictor"], found["source_acquisition"]
+        del found["loss_predictor"], found["source_acquisition"]
     for family, names in used.items():
         found[family] = {name: found[family].get(name, {}) for name in names}
     found["pretrain"].pop("folder", None)
@@ -205,7 +205,7 @@ def check_field(field: str, config: ml_collections.ConfigDict) -> None:
     """
     known = fields(config)
     if field not in known:
-        near = plugins.nearest(field, tuple(known))
+        near = errors.suggestion(field, tuple(known))
         raise errors.InputError(f"config has no field {field!r}; {near}")
 
 

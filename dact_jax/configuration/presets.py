@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import ml_collections
 
-from dact_jax import errors, plugins
+from dact_jax import errors
 from dact_jax.configuration.recipes import Recipe
 
 # Paper 1: bought labels. MME and S_AcT with their twin; AADA and CLUE with theirs.
@@ -85,7 +85,8 @@ def apply(
     base = name.removesuffix(_STAR) if name in stars else name
     if base not in PRESETS:
         raise errors.InputError(
-            f"there is no preset {name!r}; {plugins.nearest(name, (*PRESETS, *stars))}"
+            f"there is no preset {name!r}; "
+            f"{errors.suggestion(name, (*PRESETS, *stars))}"
         )
     config.update_from_flattened_dict(PRESETS[base])
     config.update_from_flattened_dict(recipes.get(config.method, {}))

@@ -1,6 +1,5 @@
 """Image folders: root/<domain>/<class>/*."""
 
-import difflib
 import os
 import pathlib
 from collections.abc import Sequence
@@ -48,10 +47,9 @@ def load(
     present = sorted({name for name in names.values() if name is not None})
     for name in classes or ():
         if name not in present:
-            near = difflib.get_close_matches(name, present, n=1)
-            hint = f"; the nearest that has is {near[0]}" if near else ""
             raise errors.InputError(
-                f"class {name} has no images in {root / domain}{hint}"
+                f"class {name!r} has no images in {root / domain}; "
+                f"{errors.suggestion(name, present)}"
             )
     class_names = tuple(classes or present)
     number: dict[str | None, int] = {name: k for k, name in enumerate(class_names)}

@@ -1,7 +1,6 @@
 """Lists of images: CSV manifests, and list files of lines "path label"."""
 
 import csv
-import difflib
 import pathlib
 import posixpath
 from collections.abc import Iterable, Sequence
@@ -254,9 +253,8 @@ def _numbers(rows: Iterable[Row], class_names: Sequence[str]) -> list[int]:
     number[""] = UNLABELED
     for row in rows:
         if row.label not in number:
-            near = difflib.get_close_matches(row.label, class_names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
             raise errors.InputError(
-                f"{row.where}: there is no class {row.label!r}{hint}"
+                f"{row.where}: there is no class {row.label!r}; "
+                f"{errors.suggestion(row.label, class_names)}"
             )
     return [number[row.label] for row in rows]

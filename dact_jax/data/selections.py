@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dact_jax import errors
+from dact_jax import errors, storage
 from dact_jax.data import embeddings
 from dact_jax.types import UNLABELED, Picked
 
@@ -139,19 +139,12 @@ def write(path: pathlib.Path, picked: Picked, names: np.ndarray | None) -> None:
       picked: what to write.
       names: str[N] of the pool's rows, or None.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            if path.suffix == ".npy":
-                np.save(file, picked.row)
-            else:
-                text = _table(picked, names)
-                file.write(text.encode("utf-8", errors="surrogateescape"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    if path.suffix == ".npy":
+        content = io.BytesIO()
+        np.save(content, picked.row)
+        storage.write_atomic(path, content.getvalue())
+    else:
+        storage.write_atomic(path, _table(picked, names))
 
 
 def check_finite(values: np.ndarray, where: str) -> None:

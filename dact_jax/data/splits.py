@@ -1,6 +1,5 @@
 """Two domains to one task: which target images are trained on, validated, tested."""
 
-import difflib
 import zlib
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -126,9 +125,9 @@ def find(id: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
     row = {name: i for i, name in enumerate(id.tolist())}
     for name in wanted:
         if name not in row:
-            near = difflib.get_close_matches(name, row, n=1)
-            hint = f"; the nearest is {near[0]}" if near else ""
-            raise errors.InputError(f"no image has the id {name}{hint}")
+            raise errors.InputError(
+                f"no image has the id {name!r}; {errors.suggestion(name, row)}"
+            )
     return np.array([row[name] for name in wanted], np.int64)
 
 

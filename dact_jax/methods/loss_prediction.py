@@ -119,7 +119,7 @@ def make(
 
     modules = {
         "classifier": heads.Linear(num_classes),
-        "predicted_loss": heads.LossPredictor(width),
+        "predicted_loss": heads.PredictedLoss(width),
     }
     return Method(modules, (predict_loss,))
 

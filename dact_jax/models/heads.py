@@ -194,7 +194,7 @@ class ClasswiseDiscriminator(nn.Module):
         return perceptrons(_reverse(x, reverse))
 
 
-class LossPredictor(nn.Module):
+class PredictedLoss(nn.Module):
     """The loss prediction module of Yoo & Kweon (CVPR 2019), figure 2.
 
     Reads the taps, which are the spatial means of the encoder's stages already, and

@@ -23,10 +23,10 @@ from dact_jax.types import (
     Evidence,
     Key,
     Lab,
+    LossPredictor,
     Picked,
     Policy,
     Pools,
-    Predictor,
     Selection,
     Variables,
 )
@@ -128,7 +128,7 @@ def make(
 
 
 def _train(
-    plan: Plan, predictor: Predictor, pools: Pools, memory: Memory, key: Key
+    plan: Plan, predictor: LossPredictor, pools: Pools, memory: Memory, key: Key
 ) -> Selection:
     """Line 5: (P_t, P_l) goes on, on U."""
     del plan
@@ -167,7 +167,7 @@ def _choose(
 
 
 def _try_source(
-    plan: Plan, predictor: Predictor, pools: Pools, memory: Memory, key: Key
+    plan: Plan, predictor: LossPredictor, pools: Pools, memory: Memory, key: Key
 ) -> Selection:
     """Lines 9-10: acc_s, of a copy trained on N."""
     only = pools._replace(target=np.zeros_like(pools.target))
@@ -177,7 +177,7 @@ def _try_source(
 
 
 def _decide(
-    plan: Plan, predictor: Predictor, pools: Pools, memory: Memory, key: Key
+    plan: Plan, predictor: LossPredictor, pools: Pools, memory: Memory, key: Key
 ) -> Selection:
     """Lines 11-15: acc_t, of a copy trained on T_l, and what joins U."""
     only = pools._replace(source=np.zeros_like(pools.source))
@@ -234,7 +234,7 @@ def _again(
 
 
 def _trial(
-    plan: Plan, predictor: Predictor, memory: Memory, only: Pools, key: Key
+    plan: Plan, predictor: LossPredictor, memory: Memory, only: Pools, key: Key
 ) -> float:
     """Validation accuracy of a copy of the predictor, trained on some samples."""
     start = memory.variables if plan.trial == "warm" else predictor.initial
@@ -243,9 +243,9 @@ def _trial(
     return predictor.accuracy(fitted.variables)
 
 
-def _predictor(lab: Lab) -> Predictor:
-    assert lab.predictor is not None
-    return lab.predictor
+def _predictor(lab: Lab) -> LossPredictor:
+    assert lab.loss_predictor is not None
+    return lab.loss_predictor
 
 
 def _share(plan: Plan, pools: Pools) -> int:

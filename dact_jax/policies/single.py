@@ -126,7 +126,7 @@ def buying(
             pools._replace(target=target),
             memory,
             {"target": picked._replace(row=row)},
-            found={"line": "buy target labels", "labels_target": int(target.sum())},
+            columns={"line": "buy target labels", "labels_target": int(target.sum())},
         )
 
     return init, select

@@ -1,13 +1,13 @@
 """Figures of a run: its accuracy against what it cost."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from matplotlib import axes as axis, figure, ticker
 
+from dact_jax.types import Row
+
 # Published numbers: whose -> (target labels, accuracy in [0, 1]), in rising order.
 Reference = Mapping[str, Sequence[tuple[int, float]]]
-Row = Mapping[str, Any]
 
 _MOST_TICKS = 12  # more label counts than that and their ticks would touch
 _LINES = (("test", "test_accuracy", "o-"), ("validation", "val_accuracy", "s--"))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib import figure
 
-from dact_jax import devices, types
+from dact_jax import devices, storage, types
 from dact_jax.data import files
 from dact_jax.reports import captions, figures, projections
 from dact_jax.run_types import Run
@@ -27,7 +27,6 @@ def write(
     run: Run,
     experiment: Experiment,
     folder: pathlib.Path,
-    prepare: types.Prepare,
     *,
     redraw: bool = True,
 ) -> list[str]:
@@ -37,8 +36,6 @@ def write(
       run: its data and network.
       experiment: finished.
       folder: of the run.
-      prepare: stored images to network input in evaluation, uint8[B, H, W, C] ->
-        float32[B, h, w, C].
       redraw: also those that are there.
 
     Returns:
@@ -49,7 +46,7 @@ def write(
       DivergedError: an embedding is not finite.
     """
     drawn = []
-    for name, draw in _drawers(run, experiment, prepare).items():
+    for name, draw in _drawers(run, experiment).items():
         if redraw or not (folder / name).exists():
             _save(draw(), folder / name)
             drawn.append(name)
@@ -72,7 +69,7 @@ def subset(picked: np.ndarray) -> np.ndarray:
 
 
 def _drawers(
-    run: Run, experiment: Experiment, prepare: types.Prepare
+    run: Run, experiment: Experiment
 ) -> Mapping[str, Callable[[], figure.Figure]]:
     """File -> what draws it, of those that the run has something to show in."""
     bound = run, experiment
@@ -82,8 +79,8 @@ def _drawers(
     }
     if any(_picked(experiment, domain).any() for domain in _SIDES):
         found[captions.PICKED_CLASSES] = functools.partial(_classes, *bound)
-    if _has_maps(run, prepare):
-        found[captions.FEATURE_MAPS] = functools.partial(_feature_maps, *bound, prepare)
+    if _has_maps(run):
+        found[captions.FEATURE_MAPS] = functools.partial(_feature_maps, *bound)
     return found
 
 
@@ -127,29 +124,27 @@ def _classes(run: Run, experiment: Experiment) -> figure.Figure:
     return figures.class_shares(panels, run.task.class_names)
 
 
-def _feature_maps(
-    run: Run, experiment: Experiment, prepare: types.Prepare
-) -> figure.Figure:
+def _feature_maps(run: Run, experiment: Experiment) -> figure.Figure:
     rows = [
-        *_seen(run, experiment, prepare, TARGET, 3),
-        *_seen(run, experiment, prepare, SOURCE, 2),
+        *_seen(run, experiment, TARGET, 3),
+        *_seen(run, experiment, SOURCE, 2),
     ]
     return figures.feature_maps(rows)
 
 
 def _seen(
-    run: Run, experiment: Experiment, prepare: types.Prepare, domain: int, most: int
+    run: Run, experiment: Experiment, domain: int, most: int
 ) -> Iterator[figures.Seen]:
     """Some picked images of a domain, or any where none was picked."""
     side, picked = _domain(run, domain), _picked(experiment, domain)
     offered = np.flatnonzero(picked if picked.any() else ~picked)
     rows = np.sort(_draw(np.random.default_rng(_SEED), offered, most))
     stored = np.asarray(side.train.image[rows])
-    images = prepare(jnp.asarray(stored))
+    images = run.prepare(jnp.asarray(stored))
     assert run.model.maps is not None
     look = jax.jit(run.model.maps, static_argnums=2)
     maps = jax.tree.map(np.asarray, look(experiment.train.variables, images, domain))
-    visible = _visible(prepare, stored, np.asarray(images))
+    visible = _visible(run.prepare, stored, np.asarray(images))
     what = f"{_SIDES[domain]}, picked" if picked.any() else _SIDES[domain]
     for i, k in enumerate(np.asarray(side.train.label)[rows]):
         name = run.task.class_names[k] if k >= 0 else "class unknown"
@@ -169,14 +164,14 @@ def _visible(
     return np.clip((images - black) / (white - black), 0, 1)
 
 
-def _has_maps(run: Run, prepare: types.Prepare) -> bool:
+def _has_maps(run: Run) -> bool:
     if run.model.maps is None:
         return False
     look = functools.partial(run.model.maps, domain=TARGET)
     image = run.task.target.train.image
     stored = jax.ShapeDtypeStruct((1, *image.shape[1:]), image.dtype)
     found = jax.eval_shape(
-        lambda variables, stored: look(variables, prepare(stored)),
+        lambda variables, stored: look(variables, run.prepare(stored)),
         run.train.variables,
         stored,
     )
@@ -199,9 +194,7 @@ def _draw(rng: np.random.Generator, rows: np.ndarray, most: int) -> np.ndarray:
 
 
 def _save(drawn: figure.Figure, path: pathlib.Path) -> None:
-    draft = path.with_name(f"{path.name}.tmp")
-    with warnings.catch_warnings():
+    with storage.atomic(path) as draft, warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes: no news to a user.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         drawn.savefig(draft, format="png", dpi=110)
-    draft.replace(path)

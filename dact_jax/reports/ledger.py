@@ -1,11 +1,9 @@
 """What a run cost, and what it decided: labels bought and read, work done."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from dact_jax.reports import markdown
-
-Row = Mapping[str, Any]
+from dact_jax.types import Row
 
 _WORK = ("training", "scoring", "selecting")
 _TEST = "Labels of the test images, as such, measure the accuracy and no more."

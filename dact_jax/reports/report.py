@@ -3,15 +3,14 @@
 import collections
 import itertools
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from dact_jax import errors
+from dact_jax import errors, storage
 from dact_jax.reports import captions, curves, ledger, markdown
 from dact_jax.reports.curves import Reference
 from dact_jax.rounds import workdir
-
-Row = Mapping[str, Any]
+from dact_jax.types import Row
 
 _NOT_LOSSES = ("event", "round", "step", "seconds")
 
@@ -76,9 +75,7 @@ def write(
         f"## To repeat or resume\n\n```bash\n{command}\n```" if command else "",
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
-    draft = files.markdown.with_suffix(".tmp")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(files.markdown)  # never half a report
+    storage.write_atomic(files.markdown, text)
     return files
 
 

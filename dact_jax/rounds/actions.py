@@ -4,13 +4,19 @@ import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
 from dact_jax import devices, errors, keys, run_types
 from dact_jax.data import streams
-from dact_jax.rounds import checkpoint, evaluation, loop, oracle, predictor, workdir
+from dact_jax.rounds import (
+    checkpoint,
+    evaluation,
+    loop,
+    loss_predictor,
+    oracle,
+    workdir,
+)
 from dact_jax.run_types import Run, lengths
 from dact_jax.training import inference, loop as training, step
 from dact_jax.types import (
@@ -21,22 +27,21 @@ from dact_jax.types import (
     Examples,
     Experiment,
     Lab,
+    LossPredictor,
     Picked,
-    Predictor,
+    Row,
     Task,
     TrainState,
     Variables,
 )
 
-Row = Mapping[str, Any]
 
-
-def lab(run: Run, predictor: Predictor | None = None) -> Lab:
+def lab(run: Run, predictor: LossPredictor | None = None) -> Lab:
     """What the run's policy may do.
 
     Args:
       run: of `build`.
-      predictor: of `prediction.bind`, where the policy chooses source samples.
+      predictor: of `loss_predictor.bind`, where the policy chooses source samples.
     """
 
     def sweep(variables: Variables, domain: int) -> Evidence:
@@ -50,10 +55,10 @@ def lab(run: Run, predictor: Predictor | None = None) -> Lab:
 
 def _labs(run: Run) -> Callable[[np.ndarray], Lab]:
     """Labels bought so far, int32[N_t] -> what the policy may do with them."""
-    if run.prediction is None:
+    if run.loss_predictor is None:
         return lambda label: lab(run)
-    bound = predictor.bind(run)
-    return lambda label: lab(run, bound(label))
+    predictor = loss_predictor.bind(run)
+    return lambda label: lab(run, predictor(label))
 
 
 def actions(

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from dact_jax import errors
+from dact_jax import errors, storage
 from dact_jax.rounds import workdir
 
 _PACKAGES = ("dact_jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -72,7 +72,7 @@ def claim(
         "versions": versions | {"python": platform.python_version()},
         "devices": list(devices),
     }
-    workdir.replace(path, yaml.dump(now | origin, Dumper=_Plain, sort_keys=False))
+    storage.write_atomic(path, yaml.dump(now | origin, Dumper=_Plain, sort_keys=False))
 
 
 class _Plain(yaml.SafeDumper):
@@ -122,7 +122,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _load(path: pathlib.Path, flag: str) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(workdir.read_text(path))
+        found = yaml.safe_load(storage.read_text(path))
         return {"config": dict(found["config"]), "data": dict(found["data"])}
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise errors.InputError(
@@ -133,6 +133,6 @@ def _load(path: pathlib.Path, flag: str) -> dict[str, Any]:
 def _foreign(folder: pathlib.Path) -> bool:
     # A kill in the middle of claiming leaves the temporary file and nothing else.
     return any(
-        path.name != workdir.temporary(folder / workdir.CONFIG).name
+        path.name != storage.temporary(folder / workdir.CONFIG).name
         for path in folder.iterdir()
     )

@@ -1,7 +1,7 @@
 """The outer loop: train, measure, select, ask, save; round after round."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,12 +14,11 @@ from dact_jax.types import (
     Lab,
     Picked,
     Policy,
+    Row,
     Selection,
     Track,
     TrainState,
 )
-
-Row = Mapping[str, Any]
 
 
 class Actions(NamedTuple):
@@ -115,7 +114,7 @@ def _select(
     seconds = {f"seconds_{name}": spent for name, spent in watch.stop().items()}
     experiment = _accept(actions, experiment, selection)
     place = {"event": "select", "round": coming, "step": 0}
-    actions.record_selection({**place, **selection.found, **seconds})
+    actions.record_selection({**place, **selection.columns, **seconds})
     return experiment
 
 

@@ -68,14 +68,14 @@ def run(
 
 def _predictor_too(made: Run, trained: Variables) -> Run:
     """The run whose loss predictor starts from what was trained, if it has one."""
-    if made.prediction is None:
+    if made.loss_predictor is None:
         return made
-    inner = made.prediction.run
+    inner = made.loss_predictor.run
     encoder = {ENCODER: trained.params[ENCODER]}
     variables = join(inner.train.variables, trained._replace(params=encoder))
     state = step.init_state(variables, inner.optimizer(lengths(inner)[0]))
     ready = inner._replace(train=devices.replicate(state))
-    return made._replace(prediction=made.prediction._replace(run=ready))
+    return made._replace(loss_predictor=made.loss_predictor._replace(run=ready))
 
 
 def join(fresh: Variables, trained: Variables) -> Variables:

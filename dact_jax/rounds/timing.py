@@ -38,7 +38,7 @@ def start(lab: Lab) -> Watch:
         rest = time.perf_counter() - began - sum(spent.values())
         return {**spent, "selecting": rest}
 
-    predictor = lab.predictor
+    predictor = lab.loss_predictor
     if predictor is not None:
         predictor = predictor._replace(
             fit=timed("training", predictor.fit),
@@ -46,4 +46,4 @@ def start(lab: Lab) -> Watch:
             sweep=timed("scoring", predictor.sweep),
         )
     sweep = timed("scoring", lab.sweep)
-    return Watch(lab._replace(sweep=sweep, predictor=predictor), stop)
+    return Watch(lab._replace(sweep=sweep, loss_predictor=predictor), stop)

@@ -6,14 +6,13 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from dact_jax import errors
+from dact_jax import errors, storage
+from dact_jax.types import Row
 
 METRICS, PICKS, CONFIG = "metrics.jsonl", "picks.csv", "config.yaml"
-
-Row = Mapping[str, Any]
 
 
 class Pick(NamedTuple):
@@ -46,13 +45,13 @@ def append(folder: pathlib.Path, rows: Iterable[Row]) -> None:
     Raises:
       ValueError: a number is NaN or infinite.
     """
-    _extend(folder / METRICS, "".join(map(_line, rows)))
+    storage.append_text(folder / METRICS, "".join(map(_line, rows)))
 
 
 def append_picks(folder: pathlib.Path, picks: Iterable[Pick]) -> None:
     """Adds picks to picks.csv, as `append` does; the first call writes its header."""
     path = folder / PICKS
-    _extend(path, _table(picks, header=not _size(path)))
+    storage.append_text(path, _table(picks, header=not _size(path)))
 
 
 def read(folder: pathlib.Path) -> list[dict[str, Any]]:
@@ -63,7 +62,7 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
     """
     path = folder / METRICS
     rows = []
-    for number, line in enumerate(read_text(path).split("\n")[:-1], start=1):
+    for number, line in enumerate(storage.read_text(path).split("\n")[:-1], start=1):
         try:
             row = json.loads(line)
             row["event"], row["round"], row["step"]  # what every row has
@@ -82,7 +81,7 @@ def read_picks(folder: pathlib.Path) -> list[Pick]:
       InputError: another line is not a pick.
     """
     path = folder / PICKS
-    text = read_text(path)
+    text = storage.read_text(path)
     records = list(csv.reader(io.StringIO(text, newline="")))
     if len(records) > 1 and tuple(records[0]) != Pick._fields:
         raise errors.InputError(
@@ -146,33 +145,3 @@ def _pick(path: pathlib.Path, number: int, fields: list[str]) -> Pick:
 
 def _size(path: pathlib.Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def read_text(path: pathlib.Path) -> str:
-    """The text of a file; empty where there is none."""
-    if not path.exists():
-        return ""
-    # newline="" keeps an id's own line ends; surrogateescape carries file names that
-    # are not UTF-8, and a character that a kill cut in two.
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return file.read()
-
-
-def _extend(path: pathlib.Path, text: str, mode: str = "a") -> None:
-    with path.open(
-        mode, encoding="utf-8", errors="surrogateescape", newline=""
-    ) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def temporary(path: pathlib.Path) -> pathlib.Path:
-    """Where a file is written before it takes its name."""
-    return path.with_name(f"{path.name}.tmp")
-
-
-def replace(path: pathlib.Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    _extend(temporary(path), text, "w")
-    os.replace(temporary(path), path)

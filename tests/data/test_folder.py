@@ -202,7 +202,7 @@ def test_nothing_readable(tmp_path):
         (
             "photo",
             {"classes": ["dgo"]},
-            "class dgo has no images in .*photo; .* is dog",
+            "class 'dgo' has no images in .*photo; .*'dog'",
         ),
         ("photo", {"on_error": "ignore"}, "on_error is .* not 'ignore'"),
         ("photo", {"size": 0}, "size must be"),

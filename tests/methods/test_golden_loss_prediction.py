@@ -58,7 +58,7 @@ def test_the_ranking_loss_and_its_gradient(case, padding):
 def test_the_network_that_predicts_losses():
     """The reference's maps are (B, C, h, w); our encoders take their means."""
     data = toy.golden("losspred")
-    head = heads.LossPredictor(width=5)
+    head = heads.PredictedLoss(width=5)
     taps = tuple(jnp.asarray(data[f"net_feat{i}"]).mean((2, 3)) for i in STAGES)
     names = {"linear": "linear"} | {f"fc{i + 1}": f"FC{i + 1}" for i in STAGES}
     params = {

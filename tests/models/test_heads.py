@@ -199,7 +199,7 @@ def staged(embedding, *widths):
 
 @pytest.mark.parametrize("widths", [(6,), (2, 3, 4), (2, 3, 4, 5)])
 def test_the_loss_predictor_reads_any_number_of_taps(widths, embedding, key):
-    head, inputs = heads.LossPredictor(width=8), staged(embedding, *widths)
+    head, inputs = heads.PredictedLoss(width=8), staged(embedding, *widths)
     params = head.init(key, inputs)
     shapes = {
         f"fc{i}": {"kernel": (width, 8), "bias": (8,)}
@@ -221,13 +221,13 @@ def test_the_loss_predictor_by_hand():
     }
     taps = (jnp.array([[3.0]]), jnp.array([[2.0]]))
     inputs = features([[7.0]])._replace(taps=taps)
-    out = heads.LossPredictor(width=2).apply({"params": params}, inputs)
+    out = heads.PredictedLoss(width=2).apply({"params": params}, inputs)
     # fc1: 3 and -3 + 1 < 0; fc2: 4 and 4 - 9 < 0
     np.testing.assert_allclose(out, [1 * 3 + 10 * 4 + 1], rtol=1e-6)
 
 
 def test_the_loss_predictor_reverses_into_every_tap(embedding, key):
-    head, inputs = heads.LossPredictor(width=8), staged(embedding, 2, 3)
+    head, inputs = heads.PredictedLoss(width=8), staged(embedding, 2, 3)
     params = head.init(key, inputs)
 
     def total(params, taps, reverse):
@@ -243,7 +243,7 @@ def test_the_loss_predictor_reverses_into_every_tap(embedding, key):
 
 def test_the_loss_predictor_starts_as_torch_would(embedding, key):
     inputs = staged(embedding, 400)
-    params = heads.LossPredictor(width=100).init(key, inputs)["params"]
+    params = heads.PredictedLoss(width=100).init(key, inputs)["params"]
     for layer, bound in (("fc1", 1 / 20), ("linear", 1 / 10)):
         assert 0.9 * bound < np.abs(params[layer]["kernel"]).max() <= bound
         assert 0 < np.abs(params[layer]["bias"]).max() <= bound
@@ -251,7 +251,7 @@ def test_the_loss_predictor_starts_as_torch_would(embedding, key):
 
 def test_the_loss_predictor_needs_taps(embedding, key):
     with pytest.raises(ValueError, match="reads taps, and the encoder has none"):
-        heads.LossPredictor().init(key, features(embedding))
+        heads.PredictedLoss().init(key, features(embedding))
 
 
 def network(**modules):

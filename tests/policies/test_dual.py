@@ -16,9 +16,9 @@ from dact_jax.types import (
     Evidence,
     Fitted,
     Lab,
+    LossPredictor,
     Picked,
     Pools,
-    Predictor,
 )
 
 NUM_SOURCE, NUM_TARGET = 8, 12
@@ -73,7 +73,7 @@ class World:
             place = np.arange(NUM_TARGET, dtype=np.float32)[:, None]
             return Evidence(place, {}, None)
 
-        predictor = Predictor(Weights(np.int32(1)), fit, accuracy, sweep)
+        predictor = LossPredictor(Weights(np.int32(1)), fit, accuracy, sweep)
         return Lab(look, np.arange(NUM_TARGET) != 5, predictor)
 
 
@@ -159,7 +159,7 @@ def test_both_branches_and_a_tie_by_hand(key):
         ("embed",),  # buys 9 and 8
         ("adapt", N3, T3),  # the final training
     ]
-    branches = [now.found["branch"] for now in told if "branch" in now.found]
+    branches = [now.columns["branch"] for now in told if "branch" in now.columns]
     assert branches == ["source", "target", "target"]
     assert _rows(pools.source) == N3
     assert _rows(pools.target) == T3
@@ -177,7 +177,7 @@ def test_both_branches_and_a_tie_by_hand(key):
     ]
     # Every label of the source was looked at, in the first scoring already.
     name = "source_labels_read"
-    read = [now.found[name] for now in told if name in now.found]
+    read = [now.columns[name] for now in told if name in now.columns]
     assert read == [NUM_SOURCE] * 3
 
 
@@ -207,7 +207,7 @@ def test_spent_labels_end_the_buying_and_not_the_choosing(key):
     """Exhausted target budget: U and T_l stay, N grows on."""
     world = World(_always("target"))
     told, pools, _ = trace(world, make(purchases=1), key)
-    branches = [now.found["branch"] for now in told if "branch" in now.found]
+    branches = [now.columns["branch"] for now in told if "branch" in now.columns]
     assert branches == ["target", "spent", "spent"]
     assert [ask for ask in world.asked if ask[0] == "adapt"] == [
         ("adapt", N1, T1),
@@ -221,7 +221,7 @@ def test_spent_labels_end_the_buying_and_not_the_choosing(key):
 def test_no_purchase_at_all(key):
     world = World(_always("target"))
     told, _, _ = trace(world, make(purchases=0), key)
-    branches = [now.found["branch"] for now in told if "branch" in now.found]
+    branches = [now.columns["branch"] for now in told if "branch" in now.columns]
     assert branches == ["spent"] * 3
     assert world.asked[-1] == ("adapt", N3, T1)
 
@@ -282,9 +282,9 @@ def test_trials_start_from_the_current_network_or_from_its_first_weights(trial, 
 
         def fit(variables, pools, key):
             seen.append((int(variables.history), np.asarray(jax.random.key_data(key))))
-            return found.predictor.fit(variables, pools, key)
+            return found.loss_predictor.fit(variables, pools, key)
 
-        return found._replace(predictor=found.predictor._replace(fit=fit))
+        return found._replace(loss_predictor=found.loss_predictor._replace(fit=fit))
 
     world.lab = lab
     trace(world, make(trial=trial, source_rounds=2), key)
@@ -304,11 +304,11 @@ def test_trials_leave_the_predictor_as_it_was(key):
         found = World.lab(world, label)
 
         def fit(variables, pools, key):
-            after = found.predictor.fit(variables, pools, key)
+            after = found.loss_predictor.fit(variables, pools, key)
             starts.append((int(variables.history), int(after.variables.history)))
             return after
 
-        return found._replace(predictor=found.predictor._replace(fit=fit))
+        return found._replace(loss_predictor=found.loss_predictor._replace(fit=fit))
 
     world.lab = lab
     trace(world, make(), key)
@@ -386,9 +386,9 @@ def _go(world, policy, key, tmp_path, die_at=None):
 
         def fit(*args):
             call()
-            return found.predictor.fit(*args)
+            return found.loss_predictor.fit(*args)
 
-        return found._replace(predictor=found.predictor._replace(fit=fit))
+        return found._replace(loss_predictor=found.loss_predictor._replace(fit=fit))
 
     actions = loop.Actions(
         adapt=adapt,

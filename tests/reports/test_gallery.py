@@ -12,7 +12,7 @@ from matplotlib import figure
 from PIL import Image
 
 from dact_jax import main
-from dact_jax.configuration import build, build_data, defaults
+from dact_jax.configuration import build, defaults
 from dact_jax.models import heads, lenet, mlp, model, resnet
 from dact_jax.reports import captions, figures, gallery, projections
 from dact_jax.rounds import actions
@@ -50,7 +50,7 @@ def digits(tmp_path_factory):
         }
     )
     made, _ = build.build(config)
-    return made, build_data.make_center(config)
+    return made
 
 
 def finished(made, *, source=None, target=()):
@@ -80,11 +80,11 @@ def drawn(monkeypatch):
 
 
 def test_a_run_of_images_has_all_pictures_in_any_script(digits, tmp_path):
-    made, center = digits
+    made = digits
     task = made.task._replace(class_names=("犬", "猫", "$", "_", *"456789"))
     experiment = finished(made, source=[3, 8, 21], target=[1, 2, 30, 31, 40])
     made = made._replace(task=task)
-    names = gallery.write(made, experiment, tmp_path, center)
+    names = gallery.write(made, experiment, tmp_path)
     assert names == [*PICTURES, captions.FEATURE_MAPS]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     for name in names:
@@ -93,9 +93,9 @@ def test_a_run_of_images_has_all_pictures_in_any_script(digits, tmp_path):
 
 
 def test_figures_get_what_was_picked_and_the_pools(digits, drawn, tmp_path):
-    made, center = digits
+    made = digits
     experiment = finished(made, source=[3, 8, 21], target=[1, 2, 30, 31, 40])
-    gallery.write(made, experiment, tmp_path, center)
+    gallery.write(made, experiment, tmp_path)
     target, source = drawn["embedding"]
     cloud, class_names, title, picked = target
     assert class_names == made.task.class_names
@@ -119,9 +119,9 @@ def test_figures_get_what_was_picked_and_the_pools(digits, drawn, tmp_path):
 
 
 def test_images_are_shown_as_they_were_stored(digits, drawn, tmp_path):
-    made, center = digits
+    made = digits
     experiment = finished(made, target=[7])
-    gallery.write(made, experiment, tmp_path, center)
+    gallery.write(made, experiment, tmp_path)
     ((rows,),) = drawn["feature_maps"]
     stored = np.asarray(made.task.target.train.image[7])
     np.testing.assert_allclose(rows[0].image, stored / 255, atol=1e-6)
@@ -129,8 +129,8 @@ def test_images_are_shown_as_they_were_stored(digits, drawn, tmp_path):
 
 
 def test_where_all_of_the_source_is_used_nothing_stands_out(digits, drawn, tmp_path):
-    made, center = digits
-    names = gallery.write(made, finished(made), tmp_path, center)
+    made = digits
+    names = gallery.write(made, finished(made), tmp_path)
     assert captions.PICKED_CLASSES not in names
     (target, *_, about, _), (source, *_, told, _) = drawn["embedding"]
     assert not target.picked.any()
@@ -140,19 +140,19 @@ def test_where_all_of_the_source_is_used_nothing_stands_out(digits, drawn, tmp_p
 
 
 def test_classes_that_nobody_knows_stay_unknown(digits, drawn, tmp_path):
-    made, center = digits
+    made = digits
     side = made.task.target
     label = np.where(np.arange(50) < 10, side.train.label, UNLABELED).astype(np.int32)
     side = side._replace(train=side.train._replace(label=label))
     known, made = made, made._replace(task=made.task._replace(target=side))
-    gallery.write(made, finished(known, target=[0, 1, 2]), tmp_path, center)
+    gallery.write(made, finished(known, target=[0, 1, 2]), tmp_path)
     assert (drawn["embedding"][0][0].label == UNLABELED).sum() == 40
     (((panel,), _),) = drawn["class_shares"]
     assert panel.pool.sum() == 10
 
 
 def test_only_the_subset_passes_the_network(digits, drawn, tmp_path, monkeypatch):
-    made, center = digits
+    made = digits
     monkeypatch.setattr(gallery, "_MOST", 20)
     monkeypatch.setattr(gallery, "_MOST_PICKED", 5)
     swept, sweep = [], inference.sweep
@@ -162,7 +162,7 @@ def test_only_the_subset_passes_the_network(digits, drawn, tmp_path, monkeypatch
         return sweep(forward, variables, examples, domain, **options)
 
     monkeypatch.setattr(inference, "sweep", keep)
-    gallery.write(made, finished(made, source=range(30)), tmp_path, center)
+    gallery.write(made, finished(made, source=range(30)), tmp_path)
     assert swept == [(20, 20, TARGET), (15, 15, SOURCE)]  # 5 picked and all 10 others
 
 
@@ -186,10 +186,10 @@ def picked_of(mask):
 
 
 def test_pictures_that_are_there_can_be_left(digits, drawn, tmp_path):
-    made, center = digits
+    made = digits
     for name in (*PICTURES[:2], captions.FEATURE_MAPS):
         (tmp_path / name).write_text("old")
-    again = functools.partial(gallery.write, made, finished(made), tmp_path, center)
+    again = functools.partial(gallery.write, made, finished(made), tmp_path)
     assert again(redraw=False) == []
     (tmp_path / PICTURES[1]).unlink()
     assert again(redraw=False) == [PICTURES[1]]
@@ -197,14 +197,14 @@ def test_pictures_that_are_there_can_be_left(digits, drawn, tmp_path):
 
 
 def test_a_picture_that_fails_leaves_none_behind(digits, tmp_path, monkeypatch):
-    made, center = digits
+    made = digits
 
     def fail(*args):
         raise OSError("disk full")
 
     monkeypatch.setattr(figures, "embedding", fail)
     with pytest.raises(OSError, match="disk full"):
-        gallery.write(made, finished(made), tmp_path, center)
+        gallery.write(made, finished(made), tmp_path)
     assert not list(tmp_path.iterdir())
 
 

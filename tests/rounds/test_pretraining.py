@@ -127,7 +127,7 @@ def test_training_goes_on_from_there(folder, whole):
 
 def test_the_loss_predictor_starts_from_there_too(folder, tmp_path):
     made, trained, row = _prepare(_config(folder, "d_act"), tmp_path)
-    start = made.prediction.run.train
+    start = made.loss_predictor.run.train
     _same(start.variables.params["encoder"], trained.params["encoder"])
     assert set(start.variables.params) == {"encoder", "classifier", "predicted_loss"}
     _same(start.variables.norm, trained.norm)

@@ -18,13 +18,13 @@ from dact_jax.types import (
     Examples,
     Fitted,
     Key,
+    LossPredictor,
     Pools,
-    Predictor,
     Variables,
 )
 
 
-def bind(run: Run) -> Callable[[np.ndarray], Predictor]:
+def bind(run: Run) -> Callable[[np.ndarray], LossPredictor]:
     """Target labels bought so far, int32[N_t] -> the predictor that may use them.
 
     It is trained on any union of source and target samples as on one domain, in
@@ -33,7 +33,7 @@ def bind(run: Run) -> Callable[[np.ndarray], Predictor]:
     Args:
       run: with `prediction`.
     """
-    stage = run.prediction
+    stage = run.loss_predictor
     assert stage is not None
     inner = stage.run
     num_steps = inner.schedule.steps
@@ -89,7 +89,7 @@ def bind(run: Run) -> Callable[[np.ndarray], Predictor]:
         look(state.variables, run.task.target.val)
         return Fitted(state.variables, last)
 
-    return lambda label: Predictor(
+    return lambda label: LossPredictor(
         inner.train.variables, functools.partial(fit, label), accuracy, sweep
     )
 
@@ -100,7 +100,9 @@ def _told() -> Iterator[None]:
     try:
         yield
     except errors.DivergedError as error:
-        named = str(error).replace("train.learning_rate", "predictor.learning_rate")
+        named = str(error).replace(
+            "train.learning_rate", "loss_predictor.learning_rate"
+        )
         raise errors.DivergedError(
             f"in training the loss predictor, {named} The last good checkpoint stays; "
             "a changed config needs another --workdir."

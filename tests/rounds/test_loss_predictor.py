@@ -8,7 +8,7 @@ from dact_jax import errors
 from dact_jax.configuration import build
 from dact_jax.methods import loss_prediction
 from dact_jax.rounds import actions
-from dact_jax.rounds.predictor import bind
+from dact_jax.rounds.loss_predictor import bind
 from dact_jax.types import UNLABELED, Pools
 from tests import toy
 
@@ -59,7 +59,7 @@ def test_a_sweep_tells_each_sample_s_own_loss(vectors, target_loss):
 
 
 def test_it_learns_from_the_samples_that_it_is_given(vectors, key):
-    made = _made(vectors, **{"predictor.steps": 60})
+    made = _made(vectors, **{"loss_predictor.steps": 60})
     predictor = bind(made)(_truth(made))
     pools = _none(made)
     pools.target[:] = True
@@ -116,18 +116,18 @@ def test_from_the_disk_as_from_the_device(vectors, key):
 
 
 def test_a_loss_that_becomes_nan_is_told_by_its_field(vectors, key):
-    made = _made(vectors, **{"predictor.learning_rate": 1e30})
+    made = _made(vectors, **{"loss_predictor.learning_rate": 1e30})
     predictor = bind(made)(_truth(made))
     pools = _none(made)
     pools.source[:] = True
-    with pytest.raises(errors.DivergedError, match=r"predictor.*predictor\.learning_r"):
+    with pytest.raises(errors.DivergedError, match=r"loss_predictor\.learning_r"):
         predictor.fit(predictor.initial, pools, key)
 
 
 def test_runs_that_choose_no_source_have_none(vectors):
     made = build.build(toy.vector_config(vectors, "s_act"))[0]
-    assert made.prediction is None
-    assert actions.lab(made).predictor is None
+    assert made.loss_predictor is None
+    assert actions.lab(made).loss_predictor is None
 
 
 def test_without_validation_labels_nothing_is_decided(vectors):
@@ -140,12 +140,12 @@ def test_without_validation_labels_nothing_is_decided(vectors):
     [
         ("source_acquisition", "aada", "'predicted_loss' (D_AcT) or 'random' (R_AcT)"),
         ("source_acquisition", "predicted", "did you mean 'predicted_loss'?"),
-        ("predictor.steps", 0, "predictor.steps=0 must be 1 or more"),
-        ("predictor.batch", 0, "predictor.batch=0 must be even, 2 or more"),
-        ("predictor.batch", 7, "predictor.batch=7 must be even, 2 or more"),
+        ("loss_predictor.steps", 0, "loss_predictor.steps=0 must be 1 or more"),
+        ("loss_predictor.batch", 0, "loss_predictor.batch=0 must be even, 2 or more"),
+        ("loss_predictor.batch", 7, "loss_predictor.batch=7 must be even, 2 or more"),
         ("policies.dual.trial", "hot", "policies.dual.trial='hot'"),
         ("data.labelled_list", "l.txt", "leave data.labelled_list, val_list"),
-        ("predictor.schedule", "slow", "predictor.schedule='slow'"),
+        ("loss_predictor.schedule", "slow", "loss_predictor.schedule='slow'"),
         ("policies.dual.source_rounds", 40, "half of the source in 40 rounds"),
         ("policies.dual.source_per_round", 50, "2 x 50 = 100 source samples"),
         ("policies.dual.initial", 0, "set policies.dual.initial"),
@@ -162,13 +162,13 @@ def test_bad_values_are_told_before_any_training(vectors, field, value, told):
 
 @pytest.mark.parametrize("learning_rate", [1e30, 1e38])
 def test_one_step_that_overflows_is_told_too(vectors, key, learning_rate):
-    changes = {"predictor.learning_rate": learning_rate, "predictor.steps": 1}
+    changes = {"loss_predictor.learning_rate": learning_rate, "loss_predictor.steps": 1}
     made = _made(vectors, **changes)
     predictor = bind(made)(_truth(made))
     pools = _none(made)
     pools.source[:] = True
     with pytest.raises(
-        errors.DivergedError, match=r"loss predictor.*predictor\.learni"
+        errors.DivergedError, match=r"loss predictor.*loss_predictor\.learni"
     ):
         predictor.fit(predictor.initial, pools, key)
 
