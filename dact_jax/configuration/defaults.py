@@ -187,7 +187,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     given = fields(config)
     for field, value in given.items():
         check_field(field, default)
-        _check_type(field, value, known[field])
+        check_type(field, value, known[field])
     for name in _ALIASES:  # a config may come from a dict, in which they are two
         long = given.get(f"data.{name}")
         if given.get(name, long) != long:
@@ -235,7 +235,8 @@ def fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return found
 
 
-def _check_type(field: str, value: Any, default: Any) -> None:
+def check_type(field: str, value: Any, default: Any) -> None:
+    """Raises InputError if the value has not the type of the field's default."""
     wanted = type(default)
     fits = isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)
     if wanted is float:

@@ -1,0 +1,150 @@
+"""Config files by path and by name, with overrides checked like the command line."""
+
+import os
+import pathlib
+
+import numpy as np
+import pytest
+
+from dact_jax import errors
+from dact_jax.configuration import defaults, files
+
+CHECKOUT = pathlib.Path("configs").absolute()
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """An empty working directory, in which no relative path of the checkout exists."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _write(path, body):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(body)
+
+
+@pytest.mark.parametrize(
+    "name", ["digits", "digits.py", "configs/digits.py", "configs/digits", "./digits"]
+)
+def test_a_packaged_config_is_found_from_any_folder(name, elsewhere):
+    assert files.resolve(name) == CHECKOUT / "digits.py"
+
+
+def test_an_existing_file_wins_over_a_packaged_config(elsewhere):
+    for path in ("configs/digits.py", "digits.py"):
+        _write(elsewhere / path, "")
+        assert files.resolve(path).absolute() == elsewhere / path
+    assert files.resolve("digits") == CHECKOUT / "digits.py"
+
+
+def test_a_folder_is_no_config_file(elsewhere):
+    (elsewhere / "digits").mkdir()
+    assert files.resolve("digits") == CHECKOUT / "digits.py"
+
+
+def test_an_installed_package_uses_its_own_folder(elsewhere, monkeypatch):
+    installed = elsewhere / "site-packages" / "dact_jax"
+    _write(installed / "configs" / "mine.py", "")
+    _write(installed / "configs" / "__init__.py", "")
+    _write(installed.parent / "configs" / "other.py", "")  # of another distribution
+    monkeypatch.setattr(files, "_PACKAGE", installed)
+    assert files.names() == ("mine",)
+    assert files.resolve("configs/mine.py") == installed / "configs" / "mine.py"
+    with pytest.raises(errors.InputError, match="'other'"):
+        files.resolve("other")
+
+
+def test_names_are_the_files_of_the_folder():
+    assert files.names() == tuple(sorted(p.stem for p in CHECKOUT.glob("*.py")))
+    assert "tiny" in files.names()
+
+
+@pytest.mark.parametrize(
+    "name", ["configs/digit.py", "digit", "/nowhere/digits.py", "my/configs/digits.py"]
+)
+def test_a_missing_file_is_an_error_that_suggests_a_packaged_config(name):
+    with pytest.raises(errors.InputError) as caught:
+        files.resolve(name)
+    assert repr(name) in str(caught.value)
+    assert "'digits'" in str(caught.value)
+
+
+def test_load_equals_the_config_of_the_file(elsewhere):
+    by_name = files.load("digits:preset=s_clue")
+    by_path = files.load(f"{CHECKOUT / 'digits.py'}:preset=s_clue")
+    assert by_name.to_dict() == by_path.to_dict()
+    assert by_name.acquisition == "clue"
+    assert files.load(CHECKOUT / "digits.py").name == "digits_s_act"
+    with pytest.raises(errors.InputError, match=r"'s_clu'.*'s_clue'"):
+        files.load("digits:preset=s_clu")
+
+
+def test_overrides_are_set_after_the_fields_of_the_file(elsewhere):
+    config = files.load(
+        "tiny",
+        seed=7,
+        source=pathlib.Path("photos", "studio"),
+        **{
+            "train.steps": np.int64(50),
+            "train.learning_rate": 1,
+            "data.mean": [0.5],
+            "data.transductive": np.bool_(True),
+            "data.target": "photos/phone",
+            "methods.mme.weight": 0.2,
+        },
+    )
+    assert config.seed == 7
+    assert config.source == config.data.source == os.path.join("photos", "studio")
+    assert config.target == config.data.target == "photos/phone"
+    assert type(config.train.steps) is int
+    assert config.train.steps == 50
+    assert type(config.train.learning_rate) is float
+    assert config.data.mean == (0.5,)
+    assert config.data.transductive is True
+    assert config.methods.mme.weight == 0.2
+    defaults.check(config)
+    plain = files.load("tiny")
+    assert plain.seed == 0
+    assert plain.train.steps == 100
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "parts"),
+    [
+        ("sed", 1, ("'sed'", "'seed'")),
+        ("train.stps", 4, ("'train.stps'", "'train.steps'")),
+        ("train", {"steps": 4}, ("'train'",)),
+        ("train.steps", "100", ("train.steps='100'", "int")),
+        ("train.steps", 1.0, ("train.steps=1.0", "int")),
+        ("train.steps", True, ("train.steps=True", "int")),
+        ("train.steps", None, ("train.steps=None", "int")),
+        ("train.learning_rate", "fast", ("train.learning_rate='fast'", "float")),
+        ("train.nesterov", 1, ("train.nesterov=1", "bool")),
+        ("name", 3, ("name=3", "str")),
+        ("data.mean", 0.5, ("data.mean=0.5", "tuple")),
+    ],
+)
+def test_a_wrong_override_is_one_sentence(field, value, parts):
+    with pytest.raises(errors.InputError) as caught:
+        files.load("tiny", **{field: value})
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("body", "spec", "part"),
+    [
+        ("", "mine.py", "get_config"),
+        ("def get_config(): return {}", "mine.py:preset=mme", "preset=mme"),
+        ("def get_config(arg): return {}", "mine.py", "[]"),
+    ],
+)
+def test_a_file_whose_get_config_does_not_fit(body, spec, part, elsewhere):
+    _write(elsewhere / "mine.py", body)
+    with pytest.raises(errors.InputError) as caught:
+        files.load(spec)
+    assert "'mine.py'" in str(caught.value)
+    assert part in str(caught.value)
