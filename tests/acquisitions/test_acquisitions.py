@@ -8,8 +8,9 @@ import pytest
 from dact_jax import errors
 from dact_jax.acquisitions import _ranking, aada, badge, entropy, margin, random
 from dact_jax.types import Evidence
+from tests import toy
 
-GOLDEN = np.load("tests/golden/aada_dev.npz")
+GOLDEN = toy.golden("aada")
 
 
 def evidence(classifier, discriminator=None, embedding=None):

@@ -9,14 +9,15 @@ from dact_jax import errors
 from dact_jax.acquisitions import clue
 from dact_jax.geometry import k_means, k_means_seeds
 from dact_jax.types import Evidence
+from tests import toy
 
-GOLDEN = np.load("tests/golden/clue_dev.npz")
+GOLDEN = toy.golden("clue")
 
 
 def golden(case):
     fields = {
         name.removeprefix(f"{case}_"): GOLDEN[name]
-        for name in GOLDEN.files
+        for name in GOLDEN
         if name.startswith(f"{case}_")
     }
     free = fields["unlabeled_idx"]

@@ -7,8 +7,9 @@ from dact_jax import errors
 from dact_jax.acquisitions import k_center as plugin
 from dact_jax.geometry import k_center
 from dact_jax.types import Evidence
+from tests import toy
 
-GOLDEN = np.load("tests/golden/kcenter_dev.npz")
+GOLDEN = toy.golden("kcenter")
 
 
 def greedy(points, centers, budget):

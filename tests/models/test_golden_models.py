@@ -2,7 +2,6 @@
 
 import functools
 import json
-import pathlib
 import zlib
 
 import flax.linen as nn
@@ -14,15 +13,10 @@ import pytest
 from dact_jax import ops
 from dact_jax.models import heads, lenet, model, norm, pretrained, resnet
 from dact_jax.types import Features, Variables
+from tests import toy
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 GRADIENT = {"rtol": 1e-3, "atol": 1e-5}
 COLD = {"rtol": 1e-3, "atol": 5e-5}  # gradients of the cross entropy at T = 0.05
-
-
-def golden(name):
-    with np.load(GOLDEN / f"{name}_dev.npz") as archive:
-        return dict(archive)
 
 
 def close(actual, expected, **tolerance):
@@ -58,7 +52,7 @@ def _draw(name, shape, seed):
 
 
 def state_dict(name, seed):
-    shapes = json.loads((GOLDEN / "state_dict_names.json").read_text())[name]
+    shapes = json.loads((toy.GOLDEN / "state_dict_names.json").read_text())[name]
     return recipe(shapes, seed)
 
 
@@ -104,7 +98,7 @@ def channels_first(array):
 
 
 def test_dsbn():
-    fixture = golden("dsbn")
+    fixture = toy.golden("dsbn")
     network = model.make_model(OnlyNorm(), {}, num_norms=2)
     variables = Variables(
         {"encoder": {}},
@@ -168,7 +162,7 @@ def mme_head(fixture, case):
 
 @pytest.mark.parametrize("case", ["c0", "c1", "c2"])
 def test_mme_losses(case):
-    fixture = golden("mme_losses")
+    fixture = toy.golden("mme_losses")
     head, params, names = mme_head(fixture, case)
     label = jnp.asarray(fixture[f"{case}_labels"], jnp.int32)
     weight, strength = float(fixture[f"{case}_lamda"]), float(fixture[f"{case}_eta"])
@@ -196,7 +190,7 @@ def test_mme_losses(case):
 
 @pytest.mark.parametrize("formulation", ["stock", "tiled"])
 def test_clue_lenet(formulation):
-    fixture = golden("clue_lenet")
+    fixture = toy.golden("clue_lenet")
     network = model.make_model(
         lenet.LeNet(formulation=formulation), {"classifier": heads.Linear(10)}, 1
     )
@@ -248,7 +242,7 @@ def test_clue_lenet(formulation):
 
 @pytest.mark.parametrize("net", ["resnet18", "resnet34", "resnet50"])
 def test_resnet_torchvision(net):
-    fixture = golden("resnet_torchvision")
+    fixture = toy.golden("resnet_torchvision")
     classes = int(fixture[f"{net}_num_classes"])
     network = model.make_model(
         getattr(resnet, net)(), {"classifier": heads.Linear(classes)}, 1
@@ -314,7 +308,7 @@ def pixels_after_stem(variables, x):
 
 @pytest.mark.parametrize("net", ["resnet18", "resnet34"])
 def test_resnet_mme(net):
-    fixture = golden("resnet_mme")
+    fixture = toy.golden("resnet_mme")
     network = model.make_model(getattr(resnet, net)(variant="mme"), {}, 1)
     tensors = state_dict(f"mme_{net}", int(fixture[f"{net}_recipe_seed"]))
     x = inputs(fixture, net)
@@ -332,7 +326,7 @@ def test_resnet_mme(net):
 
 @pytest.mark.parametrize("net", ["resnet18", "resnet50"])
 def test_resnet_dsbn(net):
-    fixture = golden("resnet_dsbn")
+    fixture = toy.golden("resnet_dsbn")
     classes, width = (
         int(fixture[f"{net}_{name}"]) for name in ("num_classes", "in_features")
     )

@@ -4,7 +4,6 @@ import collections
 import io
 import json
 import os
-import pathlib
 import pickle
 import sys
 import types
@@ -18,6 +17,7 @@ import safetensors.numpy
 
 from dact_jax import errors
 from dact_jax.models import heads, lenet, model, pretrained, resnet, torch_files
+from tests import toy
 
 STORAGES = {
     "float32": "FloatStorage",
@@ -239,9 +239,9 @@ LENET_SIDE = 20  # so that 2x2 pixels of 50 channels enter the fully connected l
 
 def resnet_names():
     """Of a ResNet-18 that ends behind the first block of its second stage."""
-    golden = pathlib.Path(__file__).parents[1] / "golden/state_dict_names.json"
+    names = toy.GOLDEN / "state_dict_names.json"
     kept = ("conv1.", "bn1.", "layer1.0.", "layer2.0.", "fc.")
-    every = json.loads(golden.read_text())["torchvision_resnet18_K10"]
+    every = json.loads(names.read_text())["torchvision_resnet18_K10"]
     return [(name, shape) for name, shape in every if name.startswith(kept)]
 
 

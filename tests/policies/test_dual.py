@@ -20,6 +20,7 @@ from dact_jax.types import (
     Picked,
     Pools,
 )
+from tests import toy
 
 NUM_SOURCE, NUM_TARGET = 8, 12
 FREE = np.arange(NUM_TARGET) < 2  # rows 0 and 1 of the target are labelled for free
@@ -345,10 +346,6 @@ class Train(NamedTuple):
     variables: float
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL."""
-
-
 def _go(world, policy, key, tmp_path, die_at=None):
     """A run whose checkpoints go to a disk and come back; killed at a verb's call."""
     calls = 0
@@ -360,7 +357,7 @@ def _go(world, policy, key, tmp_path, die_at=None):
         calls += 1
         if calls == die_at:
             store.close()
-            raise Killed
+            raise toy.Killed
 
     def tell(what):
         call()
@@ -451,7 +448,7 @@ def test_killed_between_any_two_lines_and_resumed_it_is_the_same_run(key, tmp_pa
         place = tmp_path / str(die_at)
         place.mkdir()
         world = World(_mixed())
-        with pytest.raises(Killed):
+        with pytest.raises(toy.Killed):
             _go(world, policy, key, place, die_at)
         again, told, _ = _go(world, policy, key, place)
         assert told == rows, f"killed at call {die_at}"
@@ -470,7 +467,7 @@ def test_a_line_that_was_saved_is_not_done_again(key, tmp_path):
     _, _, calls = _go(whole, policy, key, tmp_path / "whole")
     fits = sum(ask[0] == "fit" for ask in whole.asked)
     world = World(_mixed())
-    with pytest.raises(Killed):
+    with pytest.raises(toy.Killed):
         _go(world, policy, key, tmp_path / "killed", calls - 3)
     _go(world, policy, key, tmp_path / "killed")
     assert sum(ask[0] == "fit" for ask in world.asked) <= fits + 1

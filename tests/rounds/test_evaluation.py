@@ -18,10 +18,6 @@ from tests import toy
 CHANGES = {"eval.every": 2, "eval.keep": "best_val", "model.num_norms": 2}
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: no handler of the code under test sees it."""
-
-
 def test_mean_class_accuracy_by_hand():
     logits = np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 2, 0, 2]]
     label = np.array([0, 0, 0, 0, 2, 2, -1])
@@ -238,7 +234,7 @@ def _session(made, place, die_at=()):
     def shows(start):
         def step(number, at, losses):
             if (number, at) in die_at:
-                raise Killed
+                raise toy.Killed
 
         yield run_types.Show(step, lambda row: None)
 
@@ -252,7 +248,7 @@ def test_killed_between_evaluations_the_best_weights_and_the_rows_are_the_same(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     done = _session(made, whole)
     for place in ((0, 2), (0, 8), (1, 6), (1, 8)):  # checkpoints lie at 0, 4 and 8
-        with pytest.raises(Killed):
+        with pytest.raises(toy.Killed):
             _session(made, killed, [place])
     again = _session(made, killed)
     _same(again.train.variables, done.train.variables)
@@ -281,12 +277,12 @@ def test_a_run_stopped_in_a_policy_s_turn_goes_on_before_the_round(made, tmp_pat
 
         def select(row):
             if die:
-                raise Killed
+                raise toy.Killed
 
         yield run_types.Show(lambda *args: None, lambda row: None, select)
 
     like = actions.template(made)
-    with pytest.raises(Killed):
+    with pytest.raises(toy.Killed):
         session.run(made, tmp_path, like, functools.partial(shows, die=True))
     session.run(made, tmp_path, like, shows)
     assert starts == [(0, 0), (1, 0)]

@@ -9,13 +9,10 @@ import pytest
 from dact_jax import plugins
 from dact_jax.rounds import loop
 from dact_jax.types import UNLABELED, Acquisitions, Evidence, Lab
+from tests import toy
 
 TRUTH = (np.arange(40) * 7 % 3).astype(np.int32)
 STEPS = 4
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: no handler of the code under test sees it."""
 
 
 class Train(NamedTuple):
@@ -37,7 +34,7 @@ class World:
     def call(self):
         self.calls += 1
         if self.calls == self.die_at:
-            raise Killed
+            raise toy.Killed
 
     def save(self, experiment):
         self.call()
@@ -181,7 +178,7 @@ def test_killed_at_any_call_and_resumed_it_is_the_same_run(key):
     done = _go(whole, _policy(), key)
     for die_at in range(1, whole.calls + 1):
         world = World(die_at)
-        with pytest.raises(Killed):
+        with pytest.raises(toy.Killed):
             _go(world, _policy(), key)
         world.die_at = None
         world.rewind()

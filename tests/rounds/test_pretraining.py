@@ -25,10 +25,6 @@ CHANGES = {
 }
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: no handler of the code under test sees it."""
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Of the data, and of the runs that several tests read."""
@@ -190,11 +186,11 @@ def _killed(config, place, monkeypatch, event, at, within):
         for row in rows:
             written = (row["event"], (row["round"], row["step"]))
             if folder.name == within and written == (event, at):
-                raise Killed
+                raise toy.Killed
 
     with monkeypatch.context() as patch:
         patch.setattr(workdir, "append", append)
-        with pytest.raises(Killed):
+        with pytest.raises(toy.Killed):
             main.run(config, place, "command")
 
 

@@ -8,7 +8,7 @@ from dact_jax.training import optimizer, schedules, step
 from dact_jax.types import Batch, Examples, Variables
 from tests import toy
 
-GOLDEN = np.load("tests/golden/mme_step_dev.npz")
+GOLDEN = toy.golden("mme_step")
 
 
 def _made(name="mme", **options):
