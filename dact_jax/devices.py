@@ -1,4 +1,7 @@
-"""Which devices share the work: one mesh axis, "data", that batches are split over."""
+"""Shardings of arrays over all devices, along one mesh axis named "data".
+
+Batches are split along this axis; network variables are replicated.
+"""
 
 from typing import Any
 
@@ -10,45 +13,54 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dact_jax.types import Array, PyTree
 
 
-def mesh() -> Mesh:
-    """All devices in one axis "data"."""
+def make_mesh() -> Mesh:
+    """One-dimensional mesh of all devices of all processes; its axis is "data"."""
     return Mesh(np.array(jax.devices()), ("data",))
 
 
-def replicated(over: Mesh) -> NamedSharding:
-    """The same values on every device."""
-    return NamedSharding(over, PartitionSpec())
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Sharding of an array that every device of the mesh holds in full."""
+    return NamedSharding(mesh, PartitionSpec())
 
 
-def batched(over: Mesh, axis: int = 0) -> NamedSharding:
-    """Rows of the given axis split over the devices."""
-    return NamedSharding(over, PartitionSpec(*[None] * axis, "data"))
+def batched(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """Sharding of an array whose given axis is split evenly over the mesh."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
 
 
-def put(values: Array, over: Mesh, *, split: bool = True) -> jax.Array:
-    """An array that every process has, on the devices.
+def put(values: Array, mesh: Mesh, *, split: bool = True) -> jax.Array:
+    """Copies an array to the devices of a mesh, which may span processes.
 
     Args:
-      values: a NumPy array.
-      over: the devices.
-      split: by rows; else whole on every device.
+      values: equal in all processes. Each process copies only the parts that its own
+        devices hold.
+      split: True: split evenly along axis 0, whose length is a multiple of the number
+        of devices. False: replicated.
     """
-    sharding = batched(over) if split else replicated(over)
-    return jax.make_array_from_callback(values.shape, sharding, lambda at: values[at])
+    sharding = batched(mesh) if split else replicated(mesh)
+    return jax.make_array_from_callback(
+        values.shape, sharding, lambda index: values[index]
+    )
 
 
-def agreed(values: Any) -> Any:
-    """What process 0 found, in every process: their rounding may differ.
+def from_process_0(values: Any) -> Any:
+    """The values of process 0, in every process.
+
+    Results of the same computation may be rounded differently in each process, and
+    decisions that depend on them must not differ.
 
     Args:
-      values: NumPy arrays or scalars, of the same shapes in all.
+      values: PyTree of NumPy arrays or scalars, with the same shapes in all processes.
+
+    Returns:
+      The same PyTree with NumPy arrays as leaves; with one process, `values` itself.
     """
     if jax.process_count() == 1:
         return values
-    found = multihost_utils.broadcast_one_to_all(values)
-    return jax.tree.map(np.asarray, found)
+    broadcast = multihost_utils.broadcast_one_to_all(values)
+    return jax.tree.map(np.asarray, broadcast)
 
 
 def replicate(state: PyTree) -> PyTree:
-    """The same arrays on every device."""
-    return jax.device_put(state, replicated(mesh()))
+    """Copies every array of `state` in full to each of all devices."""
+    return jax.device_put(state, replicated(make_mesh()))

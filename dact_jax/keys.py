@@ -1,4 +1,4 @@
-"""Random keys that are named, never carried: adding a consumer shifts no other."""
+"""Random keys derived from names: a new consumer of randomness changes no other."""
 
 import zlib
 
@@ -8,14 +8,14 @@ from dact_jax.types import Key
 
 
 def key(root: Key, name: str, *counters: int | jax.Array) -> Key:
-    """The key of one purpose at one place of a run.
+    """Derives a key from a key, a name and counters.
 
     Args:
-      root: the run's key, `jax.random.key(seed)`.
-      name: the purpose, such as "augment".
+      root: of the run, `jax.random.key(seed)`, or derived from it.
+      name: purpose of the random numbers, such as "augment".
       *counters: int32[] each, such as round and step; may be traced.
     """
-    named = jax.random.fold_in(root, zlib.crc32(name.encode()))
+    derived = jax.random.fold_in(root, zlib.crc32(name.encode()))
     for counter in counters:
-        named = jax.random.fold_in(named, counter)
-    return named
+        derived = jax.random.fold_in(derived, counter)
+    return derived

@@ -1,4 +1,4 @@
-"""Differentiable pieces that several methods share."""
+"""Losses and layers without parameters that several methods share."""
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +8,11 @@ from dact_jax.types import UNLABELED, Array
 
 @jax.custom_vjp
 def reverse_gradient(x: jax.Array, strength: jax.Array | float) -> jax.Array:
-    """Identity forward; the gradient of x is multiplied by -strength (Ganin 2015).
+    """Identity whose gradient is multiplied by -strength (Ganin & Lempitsky, 2015).
 
     Args:
       x: float[...].
-      strength: float[], may be traced (a schedule); it gets a zero gradient.
+      strength: float[], may be traced, such as a schedule; its gradient is zero.
     """
     del strength
     return x
@@ -34,20 +34,22 @@ def normalize(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
 
     Args:
       x: float[..., F].
-      epsilon: least norm divided by.
+      epsilon: lower bound of the divisor.
     """
     squared = jnp.sum(x * x, axis=-1, keepdims=True)
     small = squared <= epsilon**2
-    norm = jnp.sqrt(jnp.where(small, 1.0, squared))  # sqrt has no gradient at 0
+    norm = jnp.sqrt(
+        jnp.where(small, 1.0, squared)
+    )  # the gradient of sqrt is infinite at 0
     return x / jnp.where(small, epsilon, norm)
 
 
 def cross_entropy(logits: jax.Array, label: Array) -> jax.Array:
-    """Mean cross entropy over the labelled rows; 0 when there is none.
+    """Mean cross entropy over the labelled rows; 0 if there are none.
 
     Args:
       logits: float32[..., K].
-      label: int32[...]; rows with UNLABELED do not count.
+      label: int32[...]; rows with UNLABELED are ignored.
     """
     label = jnp.asarray(label)
     labelled = label != UNLABELED
@@ -59,11 +61,11 @@ def cross_entropy(logits: jax.Array, label: Array) -> jax.Array:
 
 
 def binary_cross_entropy(logits: jax.Array, label: float) -> jax.Array:
-    """-log sigmoid(logits) where the label is 1, -log sigmoid(-logits) where it is 0.
+    """-log sigmoid(logits) for label 1, -log sigmoid(-logits) for label 0.
 
     Args:
       logits: float32[...].
-      label: of all of them, 0 or 1.
+      label: 0 or 1, the same for all logits.
 
     Returns:
       float32[...], not averaged.
@@ -76,7 +78,7 @@ def entropy(logits: jax.Array, epsilon: float = 1e-5) -> jax.Array:
 
     Args:
       logits: float32[..., K].
-      epsilon: float, inside the logarithm as in the reference code; 0: exact.
+      epsilon: inside the logarithm, as in the reference code; 0: exact entropy.
     """
     p = jax.nn.softmax(logits)
     log_p = jnp.log(p + epsilon) if epsilon else jax.nn.log_softmax(logits)
@@ -84,10 +86,11 @@ def entropy(logits: jax.Array, epsilon: float = 1e-5) -> jax.Array:
 
 
 def adaptation(progress: jax.Array, *, alpha: float = 10.0) -> jax.Array:
-    """2 / (1 + exp(-alpha q)) - 1: from 0 to nearly 1 (Ganin et al., 2016).
+    """Adaptation factor 2 / (1 + exp(-alpha p)) - 1 (Ganin et al., 2016).
 
     Args:
-      progress: q, float32[], 0 at the beginning; beyond 1 it goes on to saturate.
-      alpha: steepness; 10 in every reference.
+      progress: p, float32[], from 0 at the start of training to 1 at the end of the
+        schedule, where the factor is nearly 1; values above 1 are allowed.
+      alpha: steepness; 10 in all references.
     """
     return 2.0 / (1.0 + jnp.exp(-alpha * progress)) - 1.0

@@ -102,7 +102,7 @@ class Variables(NamedTuple):  # the whole network
 class Features(NamedTuple):
     embedding: jax.Array  # float32[S, B, F]
     taps: tuple[jax.Array, ...]  # stage l: float32[S, B, C_l], spatial mean
-    logits: jax.Array | None = None  # float32[S, B, K], for heads with `beside`
+    logits: jax.Array | None = None  # float32[S, B, K], for heads with `logits_from`
 
 
 class TrainState(NamedTuple):

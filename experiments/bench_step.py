@@ -1,4 +1,4 @@
-"""How long an iteration of MME takes, with either formulation of convolution.
+"""How long an iteration of MME takes, with either implementation of convolution.
 
     python experiments/bench_step.py --encoder=lenet --side=28 --channels=1
 
@@ -26,7 +26,7 @@ _BATCH = flags.DEFINE_integer(
     "batch", 32, "Source, and labelled target; twice unlabelled."
 )
 _CHUNK = flags.DEFINE_integer("chunk", 8, "Iterations in a scan.")
-_REPEATS = flags.DEFINE_integer("repeats", 7, "Timings of each formulation.")
+_REPEATS = flags.DEFINE_integer("repeats", 7, "Timings of each implementation.")
 
 
 def images_and_labels() -> Batch:
@@ -42,12 +42,12 @@ def images_and_labels() -> Batch:
     return Batch(source, target, images(2 * _BATCH.value))
 
 
-def make(formulation: str) -> Callable[[Batch], None]:
+def make(implementation: str) -> Callable[[Batch], None]:
     """A function that trains on a chunk and waits for the result."""
     head = "cosine" if _ENCODER.value == "lenet" else "two_layer"
     method = plugins.load("methods", "mme", 10, head=head)
     encoder = {"lenet": lenet.LeNet, "resnet18": resnet.resnet18}[_ENCODER.value]
-    network = model.make_model(encoder(formulation=formulation), method.heads, 1)
+    network = model.make_model(encoder(implementation=implementation), method.heads, 1)
     sgd = optimizer.sgd(optimizer.inverse_decay(0.01, 1e-4), updates_per_iteration=2)
     key = jax.random.key(0)
     shape = (_SIDE.value, _SIDE.value, _CHANNELS.value)
@@ -62,7 +62,7 @@ def make(formulation: str) -> Callable[[Batch], None]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Times both formulations."""
+    """Times both implementations."""
     del argv
     batch = images_and_labels()
     runs = {name: make(name) for name in ("tiled", "stock")}

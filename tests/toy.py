@@ -58,7 +58,7 @@ class Same(nn.Module):
 
 def network(method, encoder=None, *, num_norms=1, shared_affine=False):
     """The method's heads on an encoder, a narrow LeNet if none is given."""
-    encoder = encoder or lenet.LeNet(width=16, batch_norm=True, formulation="tiled")
+    encoder = encoder or lenet.LeNet(width=16, batch_norm=True, implementation="tiled")
     return model.make_model(
         encoder, method.heads, num_norms, shared_affine=shared_affine
     )

@@ -144,7 +144,7 @@ def _encoder(config: Config) -> nn.Module:
         options.encoder,
         side=config.data.crop,
         num_norms=options.num_norms,
-        formulation=how,
+        implementation=how,
         variant=options.variant,
         batch_norm=options.batch_norm,
         dropout=options.dropout,

@@ -66,7 +66,7 @@ def read(config: Config) -> tuple[Task, dict[str, str]]:
             logging.warning(
                 "Unreadable images left out of %s: %d.", data.name, data.skipped
             )
-    everywhere = devices.replicated(devices.mesh())
+    everywhere = devices.replicated(devices.make_mesh())
     return streams.place_task(task, config.data.device_bytes, everywhere), record
 
 

@@ -86,10 +86,10 @@ def check_method(config: Config, method: Method) -> None:
             "by acquisitions.predicted_loss.score='pred' and classes='any' only."
         )
     for head in plugins.needs("acquisitions", config.acquisition):
-        # ALDA's discriminator judges labels: its outputs say nothing of domains.
-        judges = getattr(method.heads.get(head), "judges", None)
+        # ALDA's discriminator predicts labels, not domains.
+        predicts = getattr(method.heads.get(head), "predicts", None)
         wanted, does, those = _JUDGES[head]
-        if config.policy != "fixed" and judges != wanted:
+        if config.policy != "fixed" and predicts != wanted:
             raise errors.InputError(
                 f"acquisition {config.acquisition!r} reads the head {head!r} of a "
                 f"method that {does}, and {config.method!r} is none; {those}."

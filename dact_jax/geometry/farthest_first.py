@@ -79,7 +79,7 @@ def _scan(
         over=pool.mesh,
     )
     told(budget, budget)
-    row, squared = devices.agreed((np.asarray(row), np.asarray(squared)))
+    row, squared = devices.from_process_0((np.asarray(row), np.asarray(squared)))
     return row[:budget], np.sqrt(squared[:budget])
 
 
@@ -125,7 +125,7 @@ def _settle(state: Search, budget: int, *, forced: bool) -> _Step:
         outside,
         budget,
     )
-    settled = devices.agreed(settled)
+    settled = devices.from_process_0(settled)
     now, picked = settled.known, settled.order[settled.order >= 0]
     same = not len(picked) and np.array_equal(known.bound[rows], now.bound)
     bounds.settle(known, rows, now, count + len(picked))

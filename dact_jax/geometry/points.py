@@ -67,7 +67,7 @@ def make(
     Raises:
       InputError: no [N, F] array of real numbers, or without rows or features.
     """
-    over = devices.mesh() if over is None else over
+    over = devices.make_mesh() if over is None else over
     features = _array(features)
     if resident is None:
         resident = _fits(features, over)

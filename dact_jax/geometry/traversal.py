@@ -63,7 +63,7 @@ def begin(pool: Points, chosen: np.ndarray, budget: int) -> Search:
     parted = _on_cpu(pool) and pool.num * total >= _PARTED
     num = cells.number(total) if parted else 1
     # One shape until all processes have the same: whether cells tell is rounded, too.
-    means = devices.agreed(cells.pivots((some - host.origin) * host.scale, num))
+    means = devices.from_process_0(cells.pivots((some - host.origin) * host.scale, num))
     means = means[:1] if (means == means[0]).all() else means
     pivots = devices.put(means, pool.mesh, split=False)
     frame = Frame(*(devices.put(x, pool.mesh, split=False) for x in host))
@@ -86,7 +86,7 @@ def _prepared(
     pool: Points, point: np.ndarray, count: int, frame: Frame, mode: str
 ) -> Centers:
     """The centres that there are, for products of a precision."""
-    put = functools.partial(devices.put, over=pool.mesh, split=False)
+    put = functools.partial(devices.put, mesh=pool.mesh, split=False)
     dtype = np.float32 if mode == "float32" else np.float64
     none = np.full(len(point), np.inf, dtype)
     centers = Centers(put(np.zeros(point.shape, dtype)), put(none))

@@ -114,7 +114,7 @@ def make(
         **heads.bottleneck(bottleneck),
         "classifier": heads.Linear(num_classes, initial="xavier"),
         "discriminator": heads.Discriminator(
-            num_classes, hidden=(hidden, hidden), dropout=dropout, judges="label"
+            num_classes, hidden=(hidden, hidden), dropout=dropout, predicts="label"
         ),
     }
     return Method(modules, (adversarial_learned,))

@@ -1,4 +1,5 @@
-"""Images in, embeddings and head outputs out: encoders, heads, batch norm by domain.
+"""Networks: encoders, heads, batch norm with one row per domain, pretrained weights.
 
-A domain is a row number here. It must not know losses, datasets or optimizers.
+A domain is a row number here. This package must not import losses, datasets or
+optimizers.
 """

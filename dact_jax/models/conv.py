@@ -1,9 +1,10 @@
-"""Convolution and max-pooling, each in two formulations of the same function.
+"""Convolution and max-pooling, each with two implementations of the same function.
 
-"stock" is XLA's own operation: right on GPU and TPU. On CPU, XLA's convolution with
-few channels, any of its convolutions inside a loop (`lax.scan`), and the gradient of
-its pooling are up to ten times slower than a matrix product and a maximum over shifted
-slices: "tiled". Parameters do not depend on the choice.
+"stock" is XLA's operation, the best choice on GPU and TPU. "tiled" computes
+convolution as a matrix product and pooling as a maximum over shifted slices. On CPU it
+is up to ten times faster for convolutions with few channels, for convolutions inside a
+loop (`lax.scan`) and for the gradient of pooling. Parameters do not depend on the
+implementation.
 """
 
 import functools
@@ -17,14 +18,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-Formulation = Literal["stock", "tiled"]
+Implementation = Literal["stock", "tiled"]
 Padding = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 
 NO_PADDING: Padding = ((0, 0), (0, 0))
 
 
 def uniform(fan_in: int) -> Callable[..., jax.Array]:
-    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's default, weights and biases alike."""
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), torch's default for weights and biases."""
 
     def init(key, shape, dtype=jnp.float32):  # type: ignore[no-untyped-def]
         bound = 1 / math.sqrt(fan_in)
@@ -37,13 +38,13 @@ class Conv(nn.Module):
     """2-D convolution, channels last; kernel float32[kh, kw, C, features].
 
     Attributes:
-      features: output channels.
+      features: number of output channels.
       kernel_size: (kh, kw).
       strides: (vertical, horizontal).
-      padding: explicit zeros; torch's padding=p is ((p, p), (p, p)).
+      padding: number of zeros on each side; torch's padding=p is ((p, p), (p, p)).
       use_bias: whether a bias float32[features] is added.
-      kernel_init: None for torch's default.
-      formulation: how it is computed; the result is the same up to rounding.
+      kernel_init: None: torch's default.
+      implementation: results are equal up to rounding.
     """
 
     features: int
@@ -52,7 +53,7 @@ class Conv(nn.Module):
     padding: Padding = NO_PADDING
     use_bias: bool = True
     kernel_init: Callable[..., jax.Array] | None = None
-    formulation: Formulation = "stock"
+    implementation: Implementation = "stock"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -65,7 +66,7 @@ class Conv(nn.Module):
             kernel,
             strides=self.strides,
             padding=self.padding,
-            formulation=self.formulation,
+            implementation=self.implementation,
         )
         if not self.use_bias:
             return y
@@ -79,14 +80,14 @@ def convolve(
     *,
     strides: tuple[int, int] = (1, 1),
     padding: Padding = NO_PADDING,
-    formulation: Formulation = "stock",
+    implementation: Implementation = "stock",
 ) -> jax.Array:
     """Cross-correlation of float[B, H, W, C] with float[kh, kw, C, O].
 
     Returns:
       float[B, H', W', O].
     """
-    if formulation == "stock":
+    if implementation == "stock":
         return lax.conv_general_dilated(
             x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
@@ -96,19 +97,19 @@ def convolve(
 
 
 def tile_width(columns: int, kernel: tuple[int, ...], stride: int) -> int:
-    """How many output columns one row of the matrix product makes.
+    """Number of output columns that one row of the matrix product of `tiled` yields.
 
-    A wider tile copies fewer overlapping inputs and makes a thin product wide, but
-    multiplies more zeros: with t columns the product is u/kw times as long as the
-    convolution, u = (t-1) stride + kw.
+    A wider tile copies fewer overlapping inputs, but multiplies more zeros: with t
+    columns a tile, the product does u/kw times the multiplications of the convolution,
+    where u = (t-1) stride + kw.
 
     Args:
       columns: width of the output.
-      kernel: (kh, kw, C, O).
+      kernel: shape (kh, kw, C, O).
       stride: horizontal.
     """
     _, width, _, outputs = kernel
-    copying = 128  # measured: to copy an input costs as much as that many products
+    copying = 128  # measured cost of copying one input, in multiplications
 
     def cost(tile: int) -> int:
         inputs = -(-columns // tile) * ((tile - 1) * stride + width)
@@ -122,14 +123,15 @@ def tiled(
 ) -> jax.Array:
     """Convolution without padding as one product with a banded matrix.
 
-    The inputs of `tile` neighbouring outputs, kh rows of u columns, form one row of
-    the left factor; the right factor holds the kernel `tile` times, each shifted.
+    Each row of the left factor holds the kh x u inputs of `tile` neighboring outputs,
+    u = (tile - 1) stride + kw. The right factor holds `tile` shifted copies of the
+    kernel.
 
     Args:
       x: float[B, H, W, C].
       kernel: float[kh, kw, C, O].
       strides: (vertical, horizontal).
-      tile: output columns made by one row.
+      tile: number of output columns per row of the product, see `tile_width`.
 
     Returns:
       float[B, H', W', O].
@@ -139,12 +141,12 @@ def tiled(
     rows = (x.shape[1] - height) // down + 1
     columns = (x.shape[2] - width) // right + 1
     tiles = -(-columns // tile)
-    step, span = tile * right, (tile - 1) * right + width  # u, of the docstring
+    step, span = tile * right, (tile - 1) * right + width  # span: u
     blocks = tiles - 1 + -(-span // step)
 
     x = x[:, :, : blocks * step]
     x = jnp.pad(x, ((0, 0), (0, 0), (0, blocks * step - x.shape[2]), (0, 0)))
-    x = x.reshape(*x.shape[:2], blocks, step * channels)  # a tile starts at a block
+    x = x.reshape(*x.shape[:2], blocks, step * channels)  # tile i starts at block i
     bottom = (rows - 1) * down + 1
     parts = [
         x[:, top : top + bottom : down, first : first + tiles, : length * channels]
@@ -153,8 +155,8 @@ def tiled(
     ]
     patches = jnp.concatenate(parts, axis=-1)  # [B, H', tiles, kh u C]
     shifted = [
-        jnp.pad(kernel, ((0, 0), (at, span - width - at), (0, 0), (0, 0)))
-        for at in range(0, step, right)
+        jnp.pad(kernel, ((0, 0), (shift, span - width - shift), (0, 0), (0, 0)))
+        for shift in range(0, step, right)
     ]
     band = jnp.stack(shifted, axis=3).reshape(-1, tile * outputs)
     y = patches @ band  # [B, H', tiles, tile O]
@@ -167,14 +169,14 @@ def max_pool(
     window: tuple[int, int] = (2, 2),
     strides: tuple[int, int] = (2, 2),
     padding: Padding = NO_PADDING,
-    formulation: Formulation = "stock",
+    implementation: Implementation = "stock",
 ) -> jax.Array:
-    """Largest value in each window of float[B, H, W, C]; padding never wins.
+    """Maximum over each window of float[B, H, W, C]; padding counts as -inf.
 
-    Where several values tie, "stock" gives the gradient to one of them and "tiled"
-    shares it.
+    If several values tie, "stock" passes the gradient to one of them; "tiled" divides
+    it among them.
     """
-    if formulation == "stock":
+    if implementation == "stock":
         return nn.max_pool(x, window, strides, padding)
     lowest = jnp.asarray(-jnp.inf, x.dtype)
     x = lax.pad(x, lowest, ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)))

@@ -1,4 +1,4 @@
-"""Encoders by name."""
+"""Encoders by name, with their options checked."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ RESNETS = {
     "resnet34": resnet.resnet34,
     "resnet50": resnet.resnet50,
 }
-ON_VECTORS = ("mlp",)  # all others are for images
+ON_VECTORS = ("mlp",)  # encoders of vectors; all others encode images
 
 
 def make(
@@ -20,7 +20,7 @@ def make(
     *,
     side: int,
     num_norms: int,
-    formulation: conv.Formulation,
+    implementation: conv.Implementation,
     variant: resnet.Variant = "torchvision",
     batch_norm: bool = False,
     dropout: float = 0.5,
@@ -30,37 +30,39 @@ def make(
 
     Args:
       name: "lenet", "mlp", or one of RESNETS.
-      side: height and width of its images, in pixels.
-      num_norms: rows of batch-norm terms: 1, or 2 for a row a domain.
-      formulation: of convolutions, "stock" or "tiled".
-      variant: of a ResNet, "torchvision" or "mme".
+      side: height and width of the images in pixels.
+      num_norms: rows of the batch-norm collections: 1, or 2 for one per domain.
+      implementation: of convolution and max-pooling.
+      variant: of a ResNet.
       batch_norm: whether a LeNet or MLP has batch norm.
       dropout: rate in a LeNet or MLP.
-      widths: of the layers of an MLP.
+      widths: output sizes of the layers of an MLP.
 
     Raises:
-      InputError: an unknown name or value, or one that does not fit the others.
+      InputError: an unknown name or value, or values that contradict each other.
     """
     errors.check_choice("model.encoder", name, ("lenet", "mlp", *RESNETS))
-    errors.check_choice("model.convolution", formulation, ("auto", "stock", "tiled"))
+    errors.check_choice("model.convolution", implementation, ("auto", "stock", "tiled"))
     errors.check_choice("model.variant", variant, ("torchvision", "mme"))
     errors.check_choice("model.num_norms", num_norms, (1, 2))
     if name in RESNETS:
-        return RESNETS[name](variant=variant, formulation=formulation)
+        return RESNETS[name](variant=variant, implementation=implementation)
     if num_norms > 1 and not batch_norm:
         raise errors.InputError(
-            "model.num_norms=2 has nothing to split in a LeNet or MLP without batch "
-            "norm: set model.batch_norm=True."
+            "model.num_norms=2 needs batch norm, which a LeNet or MLP has only with "
+            "model.batch_norm=True."
         )
     if name == "mlp":
         _check_widths(widths)
         return mlp.MLP(tuple(widths), dropout, batch_norm)
-    if side < lenet.SMALLEST:
+    if side < lenet.MIN_SIDE:
         raise errors.InputError(
-            f"data.crop={side} is too small for a LeNet: give {lenet.SMALLEST} pixels "
-            "or more."
+            f"data.crop={side} is too small for a LeNet; it must be at least "
+            f"{lenet.MIN_SIDE} pixels."
         )
-    return lenet.LeNet(dropout=dropout, batch_norm=batch_norm, formulation=formulation)
+    return lenet.LeNet(
+        dropout=dropout, batch_norm=batch_norm, implementation=implementation
+    )
 
 
 def _check_widths(widths: Sequence[object]) -> None:

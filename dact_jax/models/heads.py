@@ -1,11 +1,18 @@
 """Heads: small networks on the features of an encoder.
 
-Each maps Features to float32[..., K], the loss predictor to float32[...]. `reverse` is
-the strength of the gradient reversal at the place where the paper has it; None: none.
-`on` names the head whose output it reads instead of the embedding, `beside` the one
-whose output comes with it as `Features.logits`. A head named `BOTTLENECK` belongs to
-the encoding: what it returns is the embedding that all other heads see. Classifiers sow
-what their last layer sees, which `Model.head` returns for "<name>.features".
+Each head maps Features to float32[..., K]; the loss predictor maps them to
+float32[...]. All heads share these conventions:
+
+- `reverse` is the strength of the gradient reversal; None: no reversal.
+- `on` names the head that it is stacked on: its input, in place of the embedding.
+- `logits_from` names a head whose output is passed as `Features.logits`.
+- The head named `BOTTLENECK` is applied as part of `Model.encode`: its output is the
+  embedding that all other heads read.
+- Linear, Cosine and TwoLayer sow the input of their last layer, which `Model.head`
+  returns for the name "<head>.features".
+
+The folder of a pre-training records the attributes of its bottleneck and classifier:
+renaming an attribute of these classes invalidates existing folders.
 """
 
 from typing import Literal
@@ -18,16 +25,17 @@ from dact_jax import ops
 from dact_jax.models import conv
 from dact_jax.types import Features
 
-# torch's default; xavier-normal with zero bias; or normal of that deviation (Caffe).
+# Torch's default; Xavier-normal with zero bias; or, as in Caffe, normal with this
+# standard deviation and zero bias.
 Initial = Literal["torch", "xavier"] | float
 Strength = jax.Array | float | None
 
 BOTTLENECK = "bottleneck"
-SEEN = "features"  # what the last layer sees, in the collection "intermediates"
+LAST_INPUT = "features"  # sown in the collection "intermediates"
 
 
 class Linear(nn.Module):
-    """W f + b, the plain classifier."""
+    """Linear classifier, W f + b."""
 
     num_classes: int
     initial: Initial = "torch"
@@ -40,14 +48,15 @@ class Linear(nn.Module):
         """float32[..., F] -> float32[..., num_classes]."""
         del train
         x = _reverse(features.embedding, reverse)
-        self.sow("intermediates", SEEN, x)
+        self.sow("intermediates", LAST_INPUT, x)
         return _dense(x, self.num_classes, self.initial)
 
 
 class Cosine(nn.Module):
-    """W f/||f|| / T: MME's shallow predictor (Saito et al., ICCV 2019).
+    """W f/||f|| / T, MME's predictor for shallow encoders (Saito et al., ICCV 2019).
 
-    The rows of W, the prototypes, are not normalised. Reversal is before the norm.
+    The rows of W, the prototypes, are not normalised. The gradient is reversed before
+    the normalisation.
     """
 
     num_classes: int
@@ -61,17 +70,18 @@ class Cosine(nn.Module):
         """float32[..., F] -> float32[..., num_classes]."""
         del train
         x = ops.normalize(_reverse(features.embedding, reverse))
-        self.sow("intermediates", SEEN, x)
+        self.sow("intermediates", LAST_INPUT, x)
         return _dense(x, self.num_classes, use_bias=False) / self.temperature
 
 
 class TwoLayer(nn.Module):
-    """W2 g/||g|| / T with g = W1 f + b1: MME's predictor for ResNets.
+    """W2 g/||g|| / T with g = W1 f + b1, MME's predictor for ResNets.
 
-    Reversal is after the first layer, which therefore moves with the encoder.
+    The gradient is reversed between both layers: the first layer follows the objective
+    of the encoder, the second that of the classifier.
 
     Attributes:
-      width: size of g; None: that of the embedding.
+      width: size of g; None: size of the embedding.
     """
 
     num_classes: int
@@ -88,13 +98,13 @@ class TwoLayer(nn.Module):
         x = features.embedding
         x = _dense(x, self.width or x.shape[-1], name="fc1")
         x = ops.normalize(_reverse(x, reverse))
-        self.sow("intermediates", SEEN, x)
+        self.sow("intermediates", LAST_INPUT, x)
         x = _dense(x, self.num_classes, use_bias=False, name="fc2")
         return x / self.temperature
 
 
 class Bottleneck(nn.Module):
-    """W f + b, a smaller embedding; rectified and with dropout where asked (JAN)."""
+    """W f + b, a smaller embedding, with optional ReLU and dropout (JAN)."""
 
     width: int
     initial: Initial = "xavier"
@@ -115,21 +125,20 @@ class Bottleneck(nn.Module):
 def bottleneck(
     width: int, *, rectify: bool = False, dropout: float = 0.0
 ) -> dict[str, nn.Module]:
-    """The entry of a method's heads for a bottleneck; none where the width is 0."""
+    """The entry for a bottleneck in a method's heads; {} for width 0."""
     if not width:
         return {}
     return {BOTTLENECK: Bottleneck(width, rectify=rectify, dropout=dropout)}
 
 
 class Discriminator(nn.Module):
-    """A rectified perceptron with dropout behind each hidden layer; raw logits.
+    """Multilayer perceptron with ReLU and dropout after each hidden layer.
 
     Attributes:
-      outputs: 1 or 2 for a domain, K for ALDA's noise-correcting discriminator.
-      hidden: sizes of the hidden layers.
-      dropout: rate.
+      outputs: number of logits: 1 or 2 to predict the domain, K for ALDA's
+        noise-correcting discriminator.
       initial: "xavier" as in CDAN and ALDA, "torch" as in AADA.
-      judges: "domain", source 1 and target 0; or "label" noise, ALDA's.
+      predicts: "domain" (source 1, target 0) or "label" (label noise, in ALDA).
     """
 
     outputs: int
@@ -137,7 +146,7 @@ class Discriminator(nn.Module):
     dropout: float = 0.5
     initial: Initial = "xavier"
     on: str | None = None
-    judges: Literal["domain", "label"] = "domain"
+    predicts: Literal["domain", "label"] = "domain"
 
     @nn.compact
     def __call__(
@@ -152,25 +161,23 @@ class Discriminator(nn.Module):
 
 
 class ClasswiseDiscriminator(nn.Module):
-    """D_k(p_k f) for k = 1 .. K, one logit each (MADA, Pei et al., AAAI 2018).
+    """K domain discriminators, one logit each (MADA, Pei et al., AAAI 2018).
 
-    p is the softmax of what the classifier says of f, without gradient. The K
-    perceptrons are one vmap: every parameter has a leading axis K.
+    Discriminator k reads p_k f, where p is the softmax of the classifier's logits; no
+    gradient flows into p. The K perceptrons are computed in one vmap: every parameter
+    has a leading axis K.
 
     Attributes:
-      num_classes: K.
-      hidden: sizes of the hidden layers.
-      dropout: rate.
-      deviations: of the normal distributions that the weights start from, a layer
-        each (the released Caffe solver's); biases start at 0.
-      beside: the classifier's name.
+      deviations: standard deviation of the initial weights of each layer, as in the
+        released Caffe code; biases start at 0.
+      logits_from: name of the classifier.
     """
 
     num_classes: int
     hidden: tuple[int, ...] = (1024, 1024)
     dropout: float = 0.5
     deviations: tuple[float, ...] = (0.01, 0.01, 0.3)
-    beside: str = "classifier"
+    logits_from: str = "classifier"
 
     @nn.compact
     def __call__(
@@ -197,17 +204,16 @@ class ClasswiseDiscriminator(nn.Module):
 class PredictedLoss(nn.Module):
     """The loss prediction module of Yoo & Kweon (CVPR 2019), figure 2.
 
-    Reads the taps, which are the spatial means of the encoder's stages already, and
-    not the embedding. Each passes a linear map and a rectification; one more linear
-    map of all of them, joined, is the predicted loss. Reversal is before the first.
+    It reads the taps, which are spatial means of the encoder's stages, and not the
+    embedding. Each tap passes a linear layer and a ReLU; a last linear layer maps
+    their concatenation to the predicted loss. The gradient is reversed at the taps.
 
     Attributes:
-      width: outputs of each stage's linear map.
-      judges: what it is a judgement of.
+      width: output size of the linear layer of each stage.
     """
 
     width: int = 128
-    judges: Literal["loss"] = "loss"
+    predicts: Literal["loss"] = "loss"
 
     @nn.compact
     def __call__(
@@ -220,7 +226,7 @@ class PredictedLoss(nn.Module):
         """
         del train
         if not features.taps:
-            raise ValueError("the loss predictor reads taps, and the encoder has none")
+            raise ValueError("the loss predictor needs an encoder that returns taps")
         stages = [
             nn.relu(_dense(_reverse(tap, reverse), self.width, name=f"fc{stage}"))
             for stage, tap in enumerate(features.taps, 1)
@@ -256,14 +262,12 @@ def _dense(
     use_bias: bool = True,
     name: str = "fc",
 ) -> jax.Array:
-    """W x + b, in the network of the calling module."""
+    """W x + b, as a submodule of the calling module."""
     if initial == "torch":
         kernel_init = bias_init = conv.uniform(x.shape[-1])
-    elif initial == "xavier":
-        kernel_init = nn.initializers.xavier_normal()
-        bias_init = nn.initializers.zeros
     else:
-        kernel_init = nn.initializers.normal(initial)
+        xavier = nn.initializers.xavier_normal()
+        kernel_init = xavier if initial == "xavier" else nn.initializers.normal(initial)
         bias_init = nn.initializers.zeros
     layer = nn.Dense(
         width,

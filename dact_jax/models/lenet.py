@@ -1,4 +1,4 @@
-"""CLUE's LeNet for digits (Prabhu et al., ICCV 2021), without its classifier."""
+"""The LeNet for digits of CLUE (Prabhu et al., ICCV 2021), without its classifier."""
 
 import functools
 
@@ -7,28 +7,28 @@ import jax
 
 from dact_jax.models import conv, norm
 
-SMALLEST = 16  # pixels of a side: both convolutions and poolings leave one
+MIN_SIDE = 16  # pixels; one remains after both convolutions and poolings
 
 
 class LeNet(nn.Module):
-    """Two 5x5 convolutions, each pooled, and one fully connected layer.
+    """Two 5x5 convolutions, each with ReLU and pooling, and a fully connected layer.
 
-    The second convolution is followed by channel dropout before its pooling. The
-    embedding is the rectified fully connected layer; in training it passes dropout,
-    which the reference code has at the entry of its classifier.
+    Channel dropout follows the second convolution, before its pooling. The embedding
+    is the output of the fully connected layer after ReLU and dropout. The reference
+    code applies this dropout at the start of its classifier.
 
     Attributes:
       width: size F of the embedding.
       dropout: rate of both dropouts.
-      batch_norm: whether each convolution is followed by batch normalisation, so
-        that domain-specific normalisation applies to digits (not in CLUE).
-      formulation: how convolutions and pooling are computed.
+      batch_norm: whether batch norm follows each convolution (not in CLUE), as
+        domain-specific batch norm on digits requires.
+      implementation: of convolution and max-pooling.
     """
 
     width: int = 500
     dropout: float = 0.5
     batch_norm: bool = False
-    formulation: conv.Formulation = "stock"
+    implementation: conv.Implementation = "stock"
 
     @nn.compact
     def __call__(
@@ -36,18 +36,21 @@ class LeNet(nn.Module):
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """float32[B, h, w, C] -> embedding float32[B, F], taps float32[B, 20 | 50 | F].
 
-        Taps are the spatial means of both pooled convolutions, and the embedding
-        before its dropout.
+        Taps are the spatial means of both stages after pooling and ReLU, and the
+        embedding before dropout.
 
         Raises:
-          ValueError: images smaller than 16x16, of which nothing would be left.
+          ValueError: images smaller than 16x16 pixels.
         """
-        if min(images.shape[1:3]) < SMALLEST:
-            raise ValueError(f"LeNet needs 16x16 pixels or more, not {images.shape}")
+        if min(images.shape[1:3]) < MIN_SIDE:
+            raise ValueError(
+                f"images of a LeNet must have at least 16x16 pixels; got the shape "
+                f"{images.shape}"
+            )
         layer = functools.partial(
-            conv.Conv, kernel_size=(5, 5), formulation=self.formulation
+            conv.Conv, kernel_size=(5, 5), implementation=self.implementation
         )
-        pool = functools.partial(conv.max_pool, formulation=self.formulation)
+        pool = functools.partial(conv.max_pool, implementation=self.implementation)
         drop = functools.partial(nn.Dropout, self.dropout, deterministic=not train)
 
         x = layer(20, name="conv1")(images)
@@ -59,7 +62,7 @@ class LeNet(nn.Module):
             x = norm.BatchNorm(name="norm2")(x, train=train)
         second = nn.relu(pool(drop(broadcast_dims=(1, 2))(x)))
 
-        x = second.reshape(len(second), -1)  # (h, w, C) order, torch has (C, h, w)
+        x = second.reshape(len(second), -1)  # order (h, w, C); torch: (C, h, w)
         init = conv.uniform(x.shape[-1])
         x = nn.Dense(self.width, kernel_init=init, bias_init=init, name="fc1")(x)
         feature = nn.relu(x)

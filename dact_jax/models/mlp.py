@@ -1,4 +1,4 @@
-"""Fully connected layers for vectors: embeddings that somebody already has."""
+"""A multilayer perceptron, the encoder for vectors such as given embeddings."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from dact_jax.models import conv, norm
 
 
 class MLP(nn.Module):
-    """Layers of a linear map, batch normalisation, rectification and dropout.
+    """Layers that each consist of a linear map, batch norm, ReLU and dropout.
 
     Attributes:
-      widths: outputs of each layer; the last is the size F of the embedding.
+      widths: output size of each layer; the last is the size F of the embedding.
       dropout: rate after each layer.
-      batch_norm: whether linear maps are followed by batch normalisation, so that
-        domain-specific normalisation applies.
+      batch_norm: whether batch norm follows each linear map, as domain-specific batch
+        norm requires.
     """
 
     widths: Sequence[int] = (512,)
@@ -28,7 +28,7 @@ class MLP(nn.Module):
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """float32[B, 1, 1, C] -> embedding float32[B, F], taps float32[B, widths[l]].
 
-        Images of another shape [B, ...] are flattened. Taps are what the layers give
+        Images of any shape [B, ...] are flattened. Taps are the outputs of the layers
         before dropout.
         """
         x = images.reshape(len(images), -1)

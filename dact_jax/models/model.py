@@ -1,10 +1,10 @@
-"""The whole network as three pure functions, with one row of norm per domain.
+"""An encoder and its heads as pure functions, with batch-norm rows by domain.
 
-An encoder is a flax module that knows no domains: `__call__(images, *, train)` maps
-float32[B, h, w, C] to (embedding float32[B, F], taps). All streams of a call pass it
-as one batch; only its `norm.BatchNorm` layers tell them apart, by the rows of terms
-that they are given. It may `sow` its stages' maps, in order, as "maps" in the
-collection "intermediates".
+An encoder is a Flax module without knowledge of domains: `__call__(images, *, train)`
+maps float32[B, h, w, C] to (embedding float32[B, F], taps). All streams of a call form
+one batch; only the `norm.BatchNorm` layers distinguish them, by the rows of scale, bias
+and moments that they receive. An encoder may `sow` the feature maps of its stages, in
+order, as "maps" in the collection "intermediates".
 """
 
 import functools
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dact_jax import keys
-from dact_jax.models.heads import BOTTLENECK, SEEN
+from dact_jax.models.heads import BOTTLENECK, LAST_INPUT
 from dact_jax.types import Features, Key, Model, Variables
 
 ENCODER = "encoder"
@@ -31,28 +31,29 @@ def make_model(
     """The functions of an encoder with heads.
 
     Args:
-      encoder: maps images to (embedding, taps), as the module's docstring says.
-      heads: name -> module with the interface of `heads.py`. One named "bottleneck"
-        makes the embedding that all others see. One that reads another (`on`, in
-        place of the embedding, or `beside` it) comes after it.
-      num_norms: D, rows of batch-norm terms. 1: the streams of a call share moments
-        and terms; more: each stream has those of its domain (DSBN, Chang et al. 2019).
-      shared_affine: one row of scale and bias for all domains, whose moments alone
-        are their own.
+      encoder: maps images to (embedding, taps), as described in the module docstring.
+      heads: name -> module with the interface of `heads.py`. The output of a head
+        named "bottleneck" is the embedding that all others read. A head that reads
+        another (`on`, `logits_from`) comes after it.
+      num_norms: D, number of rows in the batch-norm collections. 1: the streams of a
+        call share one row. Otherwise each stream uses the row of its domain (DSBN,
+        Chang et al. 2019).
+      shared_affine: whether all domains share one row of scale and bias and only the
+        moments have D rows.
 
     Raises:
       ValueError: a head reads one that does not come before it.
     """
-    for place, name in enumerate(heads):
-        for read in _reads(heads, name):
-            if read is not None and read not in list(heads)[:place]:
+    for position, name in enumerate(heads):
+        for other in _reads(heads, name):
+            if other is not None and other not in list(heads)[:position]:
                 raise ValueError(
-                    f"head {name!r} reads {read!r}, which is no head before it"
+                    f"head {name!r} reads {other!r}, which must be a head before it"
                 )
     rows = (1 if shared_affine else num_norms, num_norms)
     init = functools.partial(_init, encoder, heads, rows)
     return Model(
-        jax.jit(init, static_argnums=1),  # computes no features: nothing returns them
+        jax.jit(init, static_argnums=1),  # jit removes the unused forward pass
         functools.partial(_encode, encoder, heads, num_norms),
         functools.partial(_head, heads),
         functools.partial(_maps, encoder, num_norms),
@@ -81,8 +82,8 @@ def _init(
         head = heads[name].init(keys.key(key, name), inputs)
         params[name] = head.get("params", {})
         if name == BOTTLENECK:
-            narrow = _apply(heads, variables, name, features, train=False, key=None)
-            features = features._replace(embedding=narrow)
+            embedding = _apply(heads, variables, name, features, train=False, key=None)
+            features = features._replace(embedding=embedding)
     return variables
 
 
@@ -100,7 +101,7 @@ def _encode(
     _check(images, domains, num_norms, train)
     rows = np.asarray(domains if num_norms > 1 else [0], np.int32)
     outputs, updated = encoder.apply(
-        _of_rows(variables, rows, num_norms),
+        _encoder_collections(variables, rows, num_norms),
         _interleave(images),
         train=train,
         mutable=["stats"],
@@ -108,8 +109,8 @@ def _encode(
     )
     features = Features(*jax.tree.map(lambda x: _separate(x, len(images)), outputs))
     if BOTTLENECK in heads:
-        narrow = _apply(heads, variables, BOTTLENECK, features, train=train, key=key)
-        features = features._replace(embedding=narrow)
+        embedding = _apply(heads, variables, BOTTLENECK, features, train=train, key=key)
+        features = features._replace(embedding=embedding)
     if not train:
         return features, variables
     stats = jax.tree.map(
@@ -127,20 +128,26 @@ def _maps(
     images: jax.Array,
     domain: int,
 ) -> tuple[jax.Array, ...]:
-    """What the encoder sows under "maps", stage by stage."""
+    """What the encoder sows as "maps", stage by stage; () if it sows none."""
     _check(images[None], (domain,), num_norms, train=False)
     rows = np.asarray([domain if num_norms > 1 else 0], np.int32)
-    _, found = encoder.apply(
-        _of_rows(variables, rows, num_norms),
+    _, sown = encoder.apply(
+        _encoder_collections(variables, rows, num_norms),
         images,
         train=False,
         mutable=["intermediates"],
     )
-    return found.get("intermediates", {}).get("maps", ())
+    return sown.get("intermediates", {}).get("maps", ())
 
 
-def _of_rows(variables: Variables, rows: np.ndarray, num_norms: int) -> dict[str, Any]:
-    """The encoder's collections, with these rows of norm: one, or one a stream."""
+def _encoder_collections(
+    variables: Variables, rows: np.ndarray, num_norms: int
+) -> dict[str, Any]:
+    """The encoder's Flax collections, with the given rows of "norm" and "stats".
+
+    Args:
+      rows: int32[1], or int32[S] for one row per stream.
+    """
     stats = jax.tree.map(lambda leaf: leaf[rows], variables.stats)
     norm = jax.tree.map(
         lambda leaf: leaf[rows if len(leaf) == num_norms else 0 * rows], variables.norm
@@ -157,43 +164,45 @@ def _head(
     reverse: jax.Array | float | None = None,
     key: Key | None = None,
 ) -> jax.Array:
-    if name == BOTTLENECK:  # it ran in encode
+    if name == BOTTLENECK:  # already applied in encode
         return features.embedding
-    if name.endswith(f".{SEEN}"):
-        return _seen(heads, variables, name.removesuffix(f".{SEEN}"), features)
+    if name.endswith(f".{LAST_INPUT}"):
+        head = name.removesuffix(f".{LAST_INPUT}")
+        return _last_input(heads, variables, head, features)
     inputs = _inputs(heads, variables, name, features, key)
     train = key is not None
     return _apply(heads, variables, name, inputs, train=train, key=key, reverse=reverse)
 
 
-def _seen(
+def _last_input(
     heads: Heads, variables: Variables, name: str, features: Features
 ) -> jax.Array:
-    """float32[S, B, ...], what a head's last layer sees, in evaluation mode."""
+    """float32[S, B, ...], the input of a head's last layer, in evaluation mode."""
     sown = {}
     if name != BOTTLENECK:
         inputs = _inputs(heads, variables, name, features, None)
         params = {"params": variables.params[name]}
         _, updated = heads[name].apply(params, inputs, mutable=["intermediates"])
         sown = updated.get("intermediates", {})
-    if SEEN not in sown:
+    if LAST_INPUT not in sown:
         raise ValueError(
-            f"head {name!r} ({type(heads[name]).__name__}) has no features: only "
-            "Linear, Cosine and TwoLayer say what their last layer sees"
+            f"head {name!r} ({type(heads[name]).__name__}) has no features: use a "
+            "Linear, Cosine or TwoLayer head"
         )
-    return sown[SEEN][0]
+    return sown[LAST_INPUT][0]
 
 
 def _inputs(
     heads: Heads, variables: Variables, name: str, features: Features, key: Key | None
 ) -> Features:
-    """Features with what the head reads in place of the embedding, or beside it."""
-    on, beside = (
-        None if read is None else _head(heads, variables, read, features, key=key)
-        for read in _reads(heads, name)
+    """Features with the outputs of `on` and `logits_from` filled in."""
+    embedding, logits = (
+        None if other is None else _head(heads, variables, other, features, key=key)
+        for other in _reads(heads, name)
     )
-    embedding = features.embedding if on is None else on
-    return features._replace(embedding=embedding, logits=beside)
+    if embedding is None:
+        embedding = features.embedding
+    return features._replace(embedding=embedding, logits=logits)
 
 
 def _apply(
@@ -216,12 +225,13 @@ def _apply(
 
 
 def _reads(heads: Heads, name: str) -> tuple[str | None, str | None]:
-    """The heads that one reads in place of the embedding, and beside it."""
-    return getattr(heads[name], "on", None), getattr(heads[name], "beside", None)
+    """Names of the heads whose output replaces the embedding, or is the logits."""
+    head = heads[name]
+    return getattr(head, "on", None), getattr(head, "logits_from", None)
 
 
 def _dropout(key: Key | None, name: str) -> dict[str, Key] | None:
-    """By name: a head drops the same when called and when another reads it."""
+    """Keyed by head: its dropout mask is the same when another head reads it."""
     return None if key is None else {"dropout": keys.key(key, name)}
 
 
@@ -238,18 +248,20 @@ def _separate(batch: jax.Array, streams: int) -> jax.Array:
 def _check(
     images: jax.Array, domains: tuple[int, ...], num_norms: int, train: bool
 ) -> None:
-    """Refuses at trace time what indexing would silently get wrong."""
+    """Raises at trace time where indexing would silently use wrong rows."""
     if images.ndim != 5 or len(domains) != len(images):
         raise ValueError(
-            f"{len(domains)} domains need images of shape "
-            f"[{len(domains)}, B, h, w, C], not {list(images.shape)}"
+            f"images must have the shape [{len(domains)}, B, h, w, C] for "
+            f"{len(domains)} domains, not {list(images.shape)}"
         )
     if num_norms == 1:
         return
     if not all(0 <= domain < num_norms for domain in domains):
-        raise ValueError(f"domains are {domains}, but there are {num_norms} norm rows")
+        raise ValueError(
+            f"domains={domains} must lie in [0, num_norms), and num_norms={num_norms}"
+        )
     if train and len(set(domains)) < len(domains):
         raise ValueError(
-            f"domains are {domains}: two streams of one domain would both write its "
-            "running moments; join them in one stream"
+            f"domains={domains} must be distinct in training, since each stream "
+            "updates the running moments of its domain: join the streams of a domain"
         )

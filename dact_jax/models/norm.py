@@ -1,4 +1,4 @@
-"""Batch normalisation that keeps one row of terms for each domain (DSBN)."""
+"""Batch norm with one row of scale, bias and moments per domain (DSBN)."""
 
 import functools
 
@@ -10,14 +10,15 @@ import jax.numpy as jnp
 class BatchNorm(nn.Module):
     """(x - mean) / sqrt(variance + epsilon) * scale + bias over all but channels.
 
-    The affine terms are in the collection `norm` and the running moments in `stats`,
-    each float32[C]. Where they are float32[S, C], the images of the batch belong in
-    turn to S domains, and each is normalised with its domain's moments and terms
-    (Chang et al., CVPR 2019) by a vmap over the rows: the network around this layer
-    knows no domains.
+    Scale and bias are in the collection "norm", the running mean and variance in
+    "stats", each float32[C]. If they are float32[S, C] instead, image i of the batch
+    belongs to domain i mod S and is normalised with that domain's row (Chang et al.,
+    CVPR 2019), in a vmap over the rows. The network around this layer needs no
+    knowledge of domains.
 
-    Training uses the moments of the batch, the variance over n. The running moments
-    take momentum * batch + (1 - momentum) * old, the variance over n - 1 (torch).
+    Training normalises with the mean and the biased variance of the batch. The running
+    moments become momentum * batch + (1 - momentum) * old, with the unbiased variance
+    of the batch, as in torch.
 
     Attributes:
       epsilon: added to the variance.
@@ -32,7 +33,8 @@ class BatchNorm(nn.Module):
         """float32[B S, ..., C] -> the same shape.
 
         Raises:
-          ValueError: in training, with one value per channel: it has no variance.
+          ValueError: in training, with a single value per channel and domain, of which
+            the unbiased variance is undefined.
         """
         channels = x.shape[-1:]
         scale = self.variable("norm", "scale", jnp.ones, channels).value
@@ -41,17 +43,18 @@ class BatchNorm(nn.Module):
         variance = self.variable("stats", "variance", jnp.ones, channels)
         if train and x.size < 2 * scale.size:
             raise ValueError(
-                "batch normalisation needs two or more values per channel and domain "
-                f"in training; its input has the shape {x.shape}"
+                "batch norm needs at least two values per channel and domain in "
+                f"training; its input has the shape {x.shape}"
             )
-        # Domains alternate, so that a batch split over devices has all on each.
+        # Domains alternate along the batch axis: a part of the batch on one device
+        # holds images of all domains.
         streams = x.reshape(-1, scale.size // x.shape[-1], *x.shape[1:])
         rows = [leaf.reshape(-1, *channels) for leaf in (scale, bias)]
         rows += [running.value.reshape(-1, *channels) for running in (mean, variance)]
-        one = functools.partial(
+        normalize = functools.partial(
             _normalize, epsilon=self.epsilon, momentum=self.momentum, train=train
         )
-        y, *moments = jax.vmap(one, (1, 0, 0, 0, 0), (1, 0, 0))(streams, *rows)
+        y, *moments = jax.vmap(normalize, (1, 0, 0, 0, 0), (1, 0, 0))(streams, *rows)
         if train and not self.is_initializing():
             for running, new in zip((mean, variance), moments, strict=True):
                 running.value = new.reshape(running.value.shape)
@@ -69,7 +72,15 @@ def _normalize(
     momentum: float,
     train: bool,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """One domain's float32[B, ..., C] and its rows -> normalised, running moments."""
+    """Batch norm of one domain.
+
+    Args:
+      x: float32[B, ..., C].
+      scale, bias, mean, variance: float32[C], the domain's rows.
+
+    Returns:
+      (normalised float32[B, ..., C], running mean and variance float32[C]).
+    """
     row = (1,) * (x.ndim - 1) + scale.shape
     running = mean, variance
     if train:

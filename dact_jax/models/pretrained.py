@@ -31,7 +31,7 @@ _LENET = {
     "fc": "classifier.2",
 }
 _LENET_CHANNELS = 50  # of its second convolution
-_IGNORED = re.compile(
+_IGNORED = re.compile(  # tensors that a file may have and the encoder does not
     r"(^(fc|(pretext_)?classifier\.2)\.(weight|bias)|num_batches_tracked)$"
 )
 _UNREADABLE = (
@@ -50,14 +50,17 @@ class Weights(NamedTuple):
 
 
 def load_weights(path: str | pathlib.Path) -> Weights:
-    """Tensors from a .safetensors, .npz or PyTorch (.pth, .pt, .th) file.
+    """Reads a .safetensors, .npz or PyTorch (.pth, .pt, .th) file.
+
+    The prefix "module." of names, which torch's DataParallel adds, is removed.
 
     Raises:
-      InputError: no such file, or not one of these kinds.
+      InputError: the file does not exist, or cannot be read as its suffix says (any
+        other suffix: as a PyTorch file).
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise errors.InputError(f"there is no weights file {path}.")
+        raise errors.InputError(f"weights file {path} does not exist.")
     readers: dict[str, Callable[..., dict[str, np.ndarray]]] = {
         ".safetensors": safetensors.numpy.load_file,
         ".npz": _read_npz,
@@ -67,7 +70,9 @@ def load_weights(path: str | pathlib.Path) -> Weights:
     except errors.InputError:
         raise
     except _UNREADABLE as error:
-        raise errors.InputError(f"{path} cannot be read: {error}.") from error
+        raise errors.InputError(
+            f"weights file {path} cannot be read: {error}."
+        ) from error
     tensors = {name.removeprefix("module."): t for name, t in tensors.items()}
     return Weights(str(path), tensors)
 
@@ -80,16 +85,21 @@ def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
 def apply_weights(
     variables: Variables, weights: Weights, encoder: str, *, classifier: bool = False
 ) -> Variables:
-    """Variables whose encoder has the given weights, in every row of the norm.
+    """Copies weights into the encoder of a model, into every batch-norm row.
 
     Args:
-      variables: of the model to be started; say all names and shapes.
-      weights: in torch's names; their own classifier is left out unless asked for.
-      encoder: "lenet" (CLUE's names), otherwise a ResNet (torchvision's and timm's).
-      classifier: whether the head "classifier", a `heads.Linear`, is loaded too.
+      variables: of the model; only names and shapes of the encoder's leaves matter.
+      encoder: "lenet" (names as in CLUE's files), otherwise a ResNet (names as in
+        torchvision's and timm's files).
+      classifier: whether to load the head "classifier", a `heads.Linear`, as well;
+        otherwise the file's classifier is ignored.
+
+    Returns:
+      The variables with float32 weights from the file; other heads are unchanged.
 
     Raises:
-      InputError: a tensor is missing, has another shape, or is not of this encoder.
+      InputError: a tensor is missing, has the wrong shape, or is not part of the
+        encoder.
     """
     rename = _lenet_name if encoder == "lenet" else _resnet_name
     used = set()
@@ -98,7 +108,9 @@ def apply_weights(
         *modules, leaf = (part.key for part in path)
         name = f"{rename('.'.join(modules))}.{_LEAVES[leaf]}"
         if name not in weights.tensors:
-            raise errors.InputError(f"{weights.path} has no {name}; {encoder} has one.")
+            raise errors.InputError(
+                f"{weights.path} lacks {name}, which {encoder} needs."
+            )
         used.add(name)
         shape, tensor = _torch_shape(shape), weights.tensors[name]
         if tensor.shape != shape:
@@ -114,18 +126,20 @@ def apply_weights(
     def rows(path: Any, old: jax.Array) -> jax.Array:
         return jnp.broadcast_to(read(path, old.shape[1:]), old.shape)
 
-    each = jax.tree_util.tree_map_with_path
-    heads = ["classifier"] if classifier else []
-    params = {name: each(param, variables.params[name]) for name in ["encoder", *heads]}
-    new = Variables(
+    map_leaves = jax.tree_util.tree_map_with_path
+    modules = ["encoder", "classifier"] if classifier else ["encoder"]
+    params = {name: map_leaves(param, variables.params[name]) for name in modules}
+    loaded = Variables(
         variables.params | params,
-        each(rows, variables.norm),
-        each(rows, variables.stats),
+        map_leaves(rows, variables.norm),
+        map_leaves(rows, variables.stats),
     )
     for name in weights.tensors:
         if name not in used and not _IGNORED.search(name):
-            raise errors.InputError(f"{name} in {weights.path} is not in {encoder}.")
-    return new
+            raise errors.InputError(
+                f"{name} in {weights.path} is not a tensor of {encoder}."
+            )
+    return loaded
 
 
 def _lenet_name(module: str) -> str:
@@ -140,13 +154,13 @@ def _resnet_name(module: str) -> str:
 
 
 def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Of a flax leaf: (kh, kw, C, O) -> (O, C, kh, kw), (in, out) -> (out, in)."""
+    """Flax to torch: (kh, kw, C, O) -> (O, C, kh, kw), (in, out) -> (out, in)."""
     return (*reversed(shape[-2:]), *shape[:-2]) if len(shape) > 1 else shape
 
 
 def _from_torch(tensor: np.ndarray, name: str) -> np.ndarray:
-    """A tensor in flax's layout."""
-    if name == _LENET["fc1"] + ".weight":  # its inputs: (C, h, w) -> (h, w, C)
+    """Torch to Flax, the inverse of `_torch_shape` on the axes of a tensor."""
+    if name == _LENET["fc1"] + ".weight":  # inputs (C, h, w) -> (h, w, C)
         side = math.isqrt(tensor.shape[1] // _LENET_CHANNELS)
         tensor = tensor.reshape(-1, _LENET_CHANNELS, side, side)
         tensor = tensor.transpose(0, 2, 3, 1).reshape(len(tensor), -1)

@@ -1,4 +1,4 @@
-"""ResNet (He et al., CVPR 2016), as torchvision or as MME's code builds it."""
+"""ResNet (He et al., CVPR 2016), as in torchvision or as in MME's code."""
 
 import functools
 import math
@@ -21,18 +21,20 @@ def basic(width: int, stride: int, variant: Variant) -> tuple[Layer, ...]:
 
 
 def bottleneck(width: int, stride: int, variant: Variant) -> tuple[Layer, ...]:
-    """1x1, 3x3, 1x1; the stride is on the 3x3, in MME's code on the first 1x1."""
+    """1x1, 3x3, 1x1; torchvision strides in the 3x3, MME's code in the first 1x1."""
     first, second = (stride, 1) if variant == "mme" else (1, stride)
     return (width, 1, first), (width, 3, second), (4 * width, 1, 1)
 
 
 class Residual(nn.Module):
-    """relu(x + layers(x)), x projected by a 1x1 convolution where shapes differ.
+    """relu(shortcut(x) + layers(x)).
+
+    The shortcut is the identity, or a 1x1 convolution and norm where shapes differ.
 
     Attributes:
-      layers: each a convolution and norm, all but the last rectified.
-      conv: makes a convolution from (channels, kernel size, strides, padding).
-      norm: makes a norm layer.
+      layers: convolutions, each followed by norm and, except the last, by ReLU.
+      conv: returns a convolution for (channels, kernel size, strides, padding).
+      norm: returns a norm layer.
     """
 
     layers: tuple[Layer, ...]
@@ -56,20 +58,21 @@ class Residual(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Images to the globally pooled last stage; domain-blind.
+    """Residual network; the embedding is the spatial mean of the last stage.
 
     Attributes:
-      stage_sizes: blocks in each stage.
+      stage_sizes: number of blocks in each stage.
       block: `basic` or `bottleneck`.
-      variant: "mme" pools behind the stem without padding at the top and left, and
-        strides as `bottleneck` says. Both load torchvision's weights.
-      formulation: how convolutions and pooling are computed.
+      variant: "mme" pads the pooling after the stem only at the bottom and right, and
+        places strides as described in `bottleneck`. Both variants can load
+        torchvision's weights.
+      implementation: of convolution and max-pooling.
     """
 
     stage_sizes: tuple[int, ...]
     block: Callable[[int, int, Variant], tuple[Layer, ...]]
     variant: Variant = "torchvision"
-    formulation: conv.Formulation = "stock"
+    implementation: conv.Implementation = "stock"
 
     @nn.compact
     def __call__(
@@ -83,7 +86,7 @@ class ResNet(nn.Module):
             conv.Conv,
             use_bias=False,
             kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-            formulation=self.formulation,
+            implementation=self.implementation,
         )
         x = _convolve(layer, images, 64, 7, 2, "conv1")
         x = nn.relu(norm.BatchNorm(name="bn1")(x, train=train))
@@ -92,7 +95,7 @@ class ResNet(nn.Module):
             window=(3, 3),
             strides=(2, 2),
             padding=_pool_padding(x.shape, self.variant),
-            formulation=self.formulation,
+            implementation=self.implementation,
         )
         taps = []
         for stage, blocks in enumerate(self.stage_sizes):
@@ -122,13 +125,19 @@ def _convolve(
     stride: int,
     name: str,
 ) -> jax.Array:
-    """A square convolution with torch's padding=size//2, in the calling module."""
+    """Convolution with a square kernel and torch's padding=size//2.
+
+    Becomes a submodule of the calling module.
+    """
     pad = (size // 2, size // 2)
     return layer(channels, (size, size), (stride, stride), (pad, pad), name=name)(x)
 
 
 def _pool_padding(shape: tuple[int, ...], variant: Variant) -> conv.Padding:
-    """Of the 3x3/2 pooling; torch's ceil_mode completes the last window (MME)."""
+    """Padding of the pooling with window 3 and stride 2 after the stem.
+
+    MME's code uses torch's ceil_mode: the last window may reach beyond the image.
+    """
     if variant == "torchvision":
         return (1, 1), (1, 1)
     _, height, width, _ = shape

@@ -1,8 +1,9 @@
-"""Reads tensors from PyTorch's files without PyTorch, and nothing but tensors.
+"""Reads the tensors of PyTorch files without PyTorch and without running code.
 
-Such a file is a pickle whose tensors name storages, raw bytes that lie beside it: as
-members of a zip archive (torch 1.6 and later), or one after the other behind the
-pickle (earlier). No global but those listed here is resolved: a file cannot run code.
+Such a file is a pickle whose tensors refer to storages, which are raw bytes outside the
+pickle: members of a zip archive (torch 1.6 and later), or appended to the pickle one
+after another (earlier versions). Unpickling resolves only the globals listed below, so
+that a file cannot execute code.
 """
 
 import collections
@@ -34,7 +35,7 @@ class _Storage(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-    """A tensor whose bytes are yet to be found; offset and strides count elements."""
+    """A strided view of a storage; offset and strides are in elements."""
 
     storage: _Storage
     offset: int
@@ -50,7 +51,7 @@ _GLOBALS = {
     "torch.DoubleStorage": "float64",
     "torch.FloatStorage": "float32",
     "torch.HalfStorage": "float16",
-    "torch.BFloat16Storage": "bfloat16",  # a NumPy dtype since JAX was imported
+    "torch.BFloat16Storage": "bfloat16",  # NumPy knows it after JAX was imported
     "torch.LongStorage": "int64",
     "torch.IntStorage": "int32",
     "torch.ShortStorage": "int16",
@@ -61,13 +62,13 @@ _GLOBALS = {
 
 
 class _ForbiddenError(Exception):
-    """A file asks for a global that is not listed."""
+    """The pickle refers to a global that is not in _GLOBALS."""
 
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
-        self.dtypes: dict[str, str] = {}  # of all storages that the pickle names
+        self.dtypes: dict[str, str] = {}  # storage key -> dtype
 
     def find_class(self, module: str, name: str) -> Any:
         if (full := f"{module}.{name}") not in _GLOBALS:
@@ -77,7 +78,7 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: tuple[Any, ...]) -> _Storage:
         _, dtype, key, _, _, *view = pid
         if any(part is not None for part in view):
-            raise ValueError("it has views of storages")
+            raise ValueError("views of storages are not supported")
         self.dtypes[key] = dtype
         return _Storage(key, dtype)
 
@@ -85,23 +86,24 @@ class _Unpickler(pickle.Unpickler):
 def load(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """The tensors of a state dict, by name.
 
-    A state dict inside {"state_dict": ...} is unwrapped.
+    A checkpoint of the form {"state_dict": ...} is unwrapped; entries that are not
+    tensors are skipped.
 
     Raises:
-      InputError: not a PyTorch file, or one that holds more than tensors, containers,
-        numbers and strings.
+      InputError: the file is not a PyTorch file, is damaged, or refers to Python
+        objects other than tensors, containers, numbers and strings.
     """
     with open(path, "rb") as file:
         try:
             return _load(file)
         except _ForbiddenError as error:
             raise errors.InputError(
-                f"{path} holds a {error}; only tensors are read: write it with "
+                f"{path} contains {error}, which is not a tensor: write the file with "
                 "torch.save(model.state_dict(), path)."
             ) from None
         except _MALFORMED as error:
             raise errors.InputError(
-                f"{path} is no PyTorch state dict that can be read ({error})."
+                f"{path} cannot be read as a PyTorch state dict: {error}."
             ) from error
 
 
@@ -113,7 +115,7 @@ def _load(file: IO[bytes]) -> dict[str, np.ndarray]:
         content, storages = _read_legacy(file)
     tensors = dict(_tensors(content))
     if not tensors:
-        raise ValueError("it holds no tensors")
+        raise ValueError("it contains no tensors")
     return {name: _array(tensor, storages) for name, tensor in tensors.items()}
 
 
@@ -136,7 +138,7 @@ def _read_zip(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
 def _read_legacy(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
     magic, _, system = (_Unpickler(file).load() for _ in range(3))
     if magic != _LEGACY_MAGIC:
-        raise ValueError("its first bytes are wrong")
+        raise ValueError("it does not start with PyTorch's magic number")
     _require_little(system["little_endian"])
     unpickler = _Unpickler(file)
     content = unpickler.load()
@@ -161,7 +163,7 @@ def _tensors(content: Any) -> Iterator[tuple[str, _Tensor]]:
 
 def _array(tensor: _Tensor, storages: Mapping[str, bytes]) -> np.ndarray:
     dtype = np.dtype(tensor.storage.dtype)
-    view = np.ndarray(  # checks that all elements lie inside the storage
+    view = np.ndarray(  # raises if an element lies outside the storage
         tensor.shape,
         dtype,
         storages[tensor.storage.key],

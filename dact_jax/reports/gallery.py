@@ -94,7 +94,7 @@ def _embedding(run: Run, experiment: Experiment, domain: int) -> figure.Figure:
         Examples(files.take(side.train.image, rows), label),
         domain,
         batch_size=run.evaluation.batch,
-        sharding=devices.batched(devices.mesh()),
+        sharding=devices.batched(devices.make_mesh()),
     ).embedding
     planes = {"PCA": projections.pca(found), "t-SNE": projections.t_sne(found)}
     cloud = figures.Cloud(planes, label, pool[rows])

@@ -201,7 +201,7 @@ def _sweep(
         examples,
         domain,
         batch_size=run.evaluation.batch,
-        sharding=devices.batched(devices.mesh()),
+        sharding=devices.batched(devices.make_mesh()),
     )
 
 

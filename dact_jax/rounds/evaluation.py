@@ -169,7 +169,7 @@ def _accuracies(
         examples,
         run.evaluation.domain,
         batch_size=run.evaluation.batch,
-        sharding=devices.batched(devices.mesh()),
+        sharding=devices.batched(devices.make_mesh()),
     )
     found = evidence.outputs["classifier"], examples.label, counted
     return inference.accuracy(*found), inference.mean_class_accuracy(*found)

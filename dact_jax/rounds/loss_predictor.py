@@ -38,7 +38,7 @@ def bind(run: Run) -> Callable[[np.ndarray], LossPredictor]:
     inner = stage.run
     num_steps = inner.schedule.steps
     go = loop.make_advance(inner, num_steps)
-    split = devices.batched(devices.mesh())
+    split = devices.batched(devices.make_mesh())
     resident = streams.resident(inner.task)
     known = np.asarray(run.task.source.train.label)
 
@@ -75,7 +75,7 @@ def bind(run: Run) -> Callable[[np.ndarray], LossPredictor]:
         )
         drawn = loop.chunks(now, Pools(both, nobody), label, key, 0, num_steps)
         fresh = step.init_state(evaluation.copy(variables), inner.optimizer(num_steps))
-        state = jax.device_put(fresh, devices.replicated(devices.mesh()))
+        state = jax.device_put(fresh, devices.replicated(devices.make_mesh()))
         round_ = keys.key(key, "round")
         last: dict[str, float] = {}
         with _told():

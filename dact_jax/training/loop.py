@@ -25,7 +25,7 @@ def make_advance(run: Run, num_steps: int) -> Callable:
     return jax.jit(
         step.scan_steps(one, load),
         donate_argnums=0,
-        out_shardings=devices.replicated(devices.mesh()),
+        out_shardings=devices.replicated(devices.make_mesh()),
     )
 
 
@@ -46,7 +46,7 @@ def chunks(
     drawn = streams.batches(
         run.task, pools, label, run.schedule.sizes, keys.key(key, "batches"), start
     )
-    split = devices.batched(devices.mesh(), axis=1)
+    split = devices.batched(devices.make_mesh(), axis=1)
     for length in sizes:
         yield jax.device_put(streams.chunk(drawn, length), split)
 

@@ -237,6 +237,6 @@ def test_an_encoder_starts_from_given_weights(tmp_path):
 def test_convolution_is_chosen_by_device():
     config = defaults.load("configs/tiny.py")
     assert jax.default_backend() == "cpu"
-    assert build._encoder(config).formulation == "tiled"
+    assert build._encoder(config).implementation == "tiled"
     config.model.convolution = "stock"
-    assert build._encoder(config).formulation == "stock"
+    assert build._encoder(config).implementation == "stock"

@@ -243,12 +243,12 @@ def test_each_domain_has_its_own_norm_row(key):
 @pytest.mark.parametrize("widths", [(), (0,), (8, -1), (8.5,)])
 def test_widths_are_positive(widths):
     with pytest.raises(errors.InputError, match=r"model\.widths=.*such as \(512,\)"):
-        encoders.make("mlp", side=1, num_norms=1, formulation="stock", widths=widths)
+        encoders.make("mlp", side=1, num_norms=1, implementation="stock", widths=widths)
 
 
 def test_dsbn_of_an_mlp_needs_batch_norm():
     with pytest.raises(errors.InputError, match=r"set model\.batch_norm=True"):
-        encoders.make("mlp", side=1, num_norms=2, formulation="stock")
+        encoders.make("mlp", side=1, num_norms=2, implementation="stock")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Convolution and pooling: both formulations against NumPy and each other."""
+"""Convolution and pooling: both implementations against NumPy and each other."""
 
 import itertools
 
@@ -41,16 +41,20 @@ def oracle(x, kernel, strides, padding):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_formulations_agree_with_numpy(case):
+def test_implementations_agree_with_numpy(case):
     shape, kernel_shape, strides, padding = CASES[case]
     x, kernel = normal(0, shape), normal(1, kernel_shape)
     expected = oracle(x, kernel, strides, padding)
     weight = normal(2, expected.shape)
 
-    def run(formulation):
+    def run(implementation):
         def loss(x, kernel):
             y = conv.convolve(
-                x, kernel, strides=strides, padding=padding, formulation=formulation
+                x,
+                kernel,
+                strides=strides,
+                padding=padding,
+                implementation=implementation,
             )
             return jnp.vdot(y, weight), y
 
@@ -87,10 +91,10 @@ def test_tile_width_is_within_the_output():
     assert conv.tile_width(24, (5, 5, 1, 20), 1) > 1
 
 
-def test_formulations_share_parameters(key):
+def test_implementations_share_parameters(key):
     x = normal(0, (2, 9, 9, 3))
     layer = {
-        how: conv.Conv(4, (3, 3), formulation=how, padding=((1, 1), (1, 1)))
+        how: conv.Conv(4, (3, 3), implementation=how, padding=((1, 1), (1, 1)))
         for how in ("stock", "tiled")
     }
     variables = layer["stock"].init(key, x)
@@ -130,14 +134,14 @@ def test_max_pool(case):
     expected = windows(x, window, strides, padding, -np.inf).max((3, 4))
     weight = normal(1, expected.shape)
 
-    def run(formulation):
+    def run(implementation):
         def loss(x):
             y = conv.max_pool(
                 x,
                 window=window,
                 strides=strides,
                 padding=padding,
-                formulation=formulation,
+                implementation=implementation,
             )
             return jnp.vdot(y, weight), y
 

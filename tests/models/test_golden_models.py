@@ -188,11 +188,11 @@ def test_mme_losses(case):
             close(d_params[layer][leaf].T, expected, **tolerance)
 
 
-@pytest.mark.parametrize("formulation", ["stock", "tiled"])
-def test_clue_lenet(formulation):
+@pytest.mark.parametrize("implementation", ["stock", "tiled"])
+def test_clue_lenet(implementation):
     fixture = toy.golden("clue_lenet")
     network = model.make_model(
-        lenet.LeNet(formulation=formulation), {"classifier": heads.Linear(10)}, 1
+        lenet.LeNet(implementation=implementation), {"classifier": heads.Linear(10)}, 1
     )
     shapes = [
         (

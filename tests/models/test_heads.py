@@ -250,7 +250,7 @@ def test_the_loss_predictor_starts_as_torch_would(embedding, key):
 
 
 def test_the_loss_predictor_needs_taps(embedding, key):
-    with pytest.raises(ValueError, match="reads taps, and the encoder has none"):
+    with pytest.raises(ValueError, match="taps"):
         heads.PredictedLoss().init(key, features(embedding))
 
 
@@ -313,7 +313,7 @@ def test_features_are_those_of_evaluation(embedding, key):
 def test_heads_without_features_are_refused(name, embedding):
     made, variables = network(**{name: HEADS[name]})
     narrow = features(embedding[..., :3] if name == "bottleneck" else embedding)
-    message = rf"'{name}' \({type(HEADS[name]).__name__}\) has no features: only Linear"
+    message = rf"'{name}' \({type(HEADS[name]).__name__}\).* features"
     with pytest.raises(ValueError, match=message):
         made.head(variables, f"{name}.features", narrow)
 

@@ -151,7 +151,7 @@ def test_a_file_cannot_run_code(write, torch, tmp_path):
             return os.mkdir, (str(tmp_path / "harm"),)
 
     write(torch, tmp_path / "evil.pth", {"w": Evil()})
-    with pytest.raises(errors.InputError, match=r"evil\.pth holds a posix\.mkdir"):
+    with pytest.raises(errors.InputError, match=r"evil\.pth .*posix\.mkdir"):
         torch_files.load(tmp_path / "evil.pth")
     assert not (tmp_path / "harm").exists()
 
@@ -160,7 +160,7 @@ def test_a_file_cannot_run_code(write, torch, tmp_path):
 def test_a_view_beyond_its_storage_is_refused(write, torch, tmp_path):
     storage = Storage("0", np.zeros(4, np.float32))
     write(torch, tmp_path / "net.pth", {"w": Tensor(storage, 1, (2, 2), (2, 1))})
-    with pytest.raises(errors.InputError, match=r"net\.pth is no PyTorch state dict"):
+    with pytest.raises(errors.InputError, match=r"net\.pth .*buffer"):
         torch_files.load(tmp_path / "net.pth")
 
 
@@ -191,7 +191,7 @@ def test_torn_file(write, torch, tmp_path):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(errors.InputError, match=r"there is no weights file .*no\.pth"):
+    with pytest.raises(errors.InputError, match=r"no\.pth"):
         pretrained.load_weights(tmp_path / "no.pth")
 
 
@@ -295,18 +295,19 @@ def test_wrong_weights_are_named():
         pretrained.apply_weights(start, weights, "lenet", **options)
 
     missing = {name: t for name, t in tensors.items() if name != "fc_params.bias"}
-    with pytest.raises(errors.InputError, match=r"net\.pth has no fc_params\.bias"):
+    with pytest.raises(errors.InputError, match=r"net\.pth .*fc_params\.bias"):
         apply(missing)
-    with pytest.raises(errors.InputError, match=r"extra\.weight in net\.pth is not in"):
+    with pytest.raises(errors.InputError, match=r"extra\.weight .*net\.pth"):
         apply(tensors | {"extra.weight": np.zeros(1)})
     color = {"conv_params.0.weight": np.zeros((20, 3, 5, 5), np.float32)}
     with pytest.raises(
         errors.InputError,
-        match=r"conv_params\.0\.weight in net\.pth has the shape \[20, 3, 5, 5\]; "
-        r"lenet needs \[20, 1, 5, 5\]",
+        match=r"conv_params\.0\.weight .*net\.pth .*\[20, 3, 5, 5\].*\[20, 1, 5, 5\]",
     ):
         apply(tensors | color)
     seven = {"classifier.2.weight": np.zeros((7, 500), np.float32)}
     apply(tensors | seven)
-    with pytest.raises(errors.InputError, match=r"needs \[10, 500\]"):
+    with pytest.raises(
+        errors.InputError, match=r"classifier\.2\.weight .*\[7, 500\].*\[10, 500\]"
+    ):
         apply(tensors | seven, classifier=True)

@@ -43,7 +43,7 @@ def test_sweep_equals_one_forward_of_all(lazy, batch_size, key):
         Examples(stored, label),
         TARGET,
         batch_size=batch_size,
-        sharding=devices.batched(devices.mesh()),
+        sharding=devices.batched(devices.make_mesh()),
     )
     features, _ = network.encode(
         variables, prepare(jnp.asarray(images))[None], (TARGET,), train=False
@@ -92,5 +92,5 @@ def _sweep(forward, images):
         Examples(images, np.zeros(len(images), np.int32)),
         TARGET,
         batch_size=4,
-        sharding=devices.batched(devices.mesh()),
+        sharding=devices.batched(devices.make_mesh()),
     )

@@ -53,8 +53,8 @@ def test_two_devices_equal_one(key):
     many = jax.jit(step.scan_steps(one, _identity))
     drawn = _batches(2)
     alone, _ = many(state, (), drawn, key)
-    split = jax.device_put(drawn, devices.batched(devices.mesh(), axis=1))
-    everywhere = jax.device_put(state, devices.replicated(devices.mesh()))
+    split = jax.device_put(drawn, devices.batched(devices.make_mesh(), axis=1))
+    everywhere = jax.device_put(state, devices.replicated(devices.make_mesh()))
     shared, _ = many(everywhere, (), split, key)
     assert toy.same(alone, jax.device_get(shared), rtol=1e-4, atol=1e-5)
 
