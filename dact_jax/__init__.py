@@ -1,8 +1,40 @@
 """Active domain adaptation in JAX: which images to label, and the adapted classifier.
 
-Only the selection: `dact_jax.k_center(features, budget)`.
+  run(config, workdir)        run an experiment, or resume it
+  load(workdir)               the trained classifier of a run
+  config("digits", seed=1)    the config of a file or of a packaged name
+  k_center(features, budget)  only the selection: rows that cover the features
+
+Each is imported when it is first used: `k_center` needs neither Flax nor Optax.
 """
 
-from dact_jax.geometry.k_center import k_center
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["k_center"]
+if TYPE_CHECKING:
+    from dact_jax.classifier import load
+    from dact_jax.configuration.files import load as config
+    from dact_jax.geometry.k_center import k_center
+    from dact_jax.runner import run
+
+__all__ = ["config", "k_center", "load", "run"]
+
+_MODULES = {
+    "config": ("configuration.files", "load"),
+    "k_center": ("geometry.k_center", "k_center"),
+    "load": ("classifier", "load"),
+    "run": ("runner", "run"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _MODULES[name]
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one clear sentence each, shown without a traceback."""
+"""Errors that a user can correct: one sentence each, shown without a traceback."""
 
 import difflib
 from collections.abc import Collection, Sequence
@@ -11,15 +11,10 @@ class InputError(ValueError):
 
 
 def check_choice(field: str, value: object, valid: Sequence[object]) -> None:
-    """Refuses a value that is none of the valid ones.
+    """Raises InputError unless the value is one of the valid ones.
 
     Args:
       field: as the user writes it, such as "methods.dann.form".
-      value: of that field.
-      valid: all that it may be.
-
-    Raises:
-      InputError: names the field and what is valid.
     """
     if value not in valid:
         listed = ", ".join(map(repr, valid))
@@ -42,3 +37,12 @@ def suggestion(word: str, known: Collection[str]) -> str:
     more = len(known) - _LISTED
     tail = f", and {more} more" if more > 0 else ""
     return f"valid: {listed}{tail}." if known else "it takes none."
+
+
+def sentence(error: Exception) -> str | None:
+    """What to tell a user about an error that they can correct; None for others."""
+    if isinstance(error, (InputError, DivergedError)):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    return None

@@ -1,183 +1,122 @@
-"""`python -m dact_jax.main --config=configs/digits.py`: one run, begun or resumed."""
+"""`python -m dact_jax.main --config=configs/digits.py`: one run, started or resumed."""
 
-import contextlib
 import itertools
 import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
-import jax
-import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dact_jax import errors, run_types
-from dact_jax.configuration import build, defaults
-from dact_jax.reports import gallery, report, tensorboard, terminal
-from dact_jax.rounds import actions, claim, pretraining, session, workdir
-from dact_jax.run_types import Run, lengths
+from dact_jax import errors, runner
+from dact_jax.configuration import defaults, files
+from dact_jax.reports import terminal
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "File with get_config(), such as configs/digits.py:preset=s_act."
+    "config", None, "A config file or a packaged config, such as digits:preset=s_act."
 )
-_OVERRIDE = re.compile(r"(?:no)?config\.(.+)")
-_HELP = {"help", "helpfull", "helpshort", "helpxml", "?"}
 _WORKDIR = flags.DEFINE_string(
     "workdir", "", "Folder of the run; by default runs/<config.name>_seed<config.seed>."
 )
-
-
-def run(config: ml_collections.ConfigDict, folder: pathlib.Path, command: str) -> None:
-    """Runs the experiment to its end, from its last checkpoint if it has one.
-
-    Args:
-      config: complete.
-      folder: of the run.
-      command: what the report says to repeat it.
-
-    Raises:
-      InputError: something is wrong with the config, the data or the folder.
-      DivergedError: a loss became NaN; the last checkpoint stays.
-    """
-    if config.tensorboard:
-        tensorboard.require()
-    names = [device.device_kind for device in jax.devices()]
-    identity = defaults.identity(config)
-    claim.claim(folder, identity, data=None, devices=names)
-    made, data = build.build(config)
-    like = actions.template(made)
-    claim.claim(folder, identity, data=data, devices=names)
-    write_report = _reporter(config, made, folder, command)
-
-    @contextlib.contextmanager
-    def shows(start: tuple[int, int]) -> Iterator[run_types.Show]:
-        steps = lengths(made)
-        with contextlib.ExitStack() as stack:
-            told = [stack.enter_context(terminal.make(steps, start=start))]
-            if config.tensorboard:
-                events = tensorboard.make(folder, steps, start=start)
-                told.append(stack.enter_context(events))
-            # A report after each round: a run that is stopped has one too.
-            told.append(run_types.Show(_silent, lambda row: write_report()))
-            yield terminal.join(*told)
-
-    def stage_shows(
-        start: tuple[int, int],
-    ) -> contextlib.AbstractContextManager[run_types.Show]:
-        assert made.pretraining is not None
-        steps = lengths(made.pretraining.run)
-        return terminal.make(steps, start=start, label="pre-training")
-
-    def first(run: Run, begun: bool) -> Run:
-        if run.pretraining is None:
-            return run
-        run, row = pretraining.run(run, folder, data, names, stage_shows)
-        if not begun:
-            workdir.append(folder, [row])
-        return run
-
-    done = session.run(made, folder, like, shows, first=first)
-    markdown = folder / "report.md"
-    if done.anew or not markdown.exists():
-        write_report()
-    drawn = _draw(config, made, done, folder)
-    if drawn:
-        write_report()
-    if not done.anew:
-        added = f"now with {', '.join(drawn)}" if drawn else "stays as it is"
-        print(f"This run is finished; {folder} {added}.")
-    print(terminal.summary(workdir.read(folder), markdown))
-
-
-def _draw(
-    config: ml_collections.ConfigDict,
-    made: Run,
-    done: session.Done,
-    folder: pathlib.Path,
-) -> list[str]:
-    """Names of the pictures drawn. All else is saved by then: they can cost no run."""
-    if not config.figures:
-        return []
-    return gallery.write(made, done.experiment, folder, redraw=done.anew)
-
-
-def _reporter(
-    config: ml_collections.ConfigDict, made: Run, folder: pathlib.Path, command: str
-) -> Callable[[], None]:
-    """Writes the report of the rounds that are finished."""
-    source, target = made.task.source.name, made.task.target.name
-    title = f"{config.name}: {source} to {target}, seed {config.seed}"
-    published: dict[str, list[tuple[int, float]]] = {}
-    for name, labels, percent in config.reference:
-        published.setdefault(name, []).append((labels, percent / 100))
-
-    def write() -> None:
-        report.write(
-            folder,
-            title,
-            reference=published,
-            command=command,
-            keep=made.evaluation.keep,
-        )
-
-    return write
-
-
-def _silent(number: int, step: int, losses: Mapping[str, float]) -> None:
-    del number, step, losses
+_OVERRIDE = re.compile(r"(?:no)?config\.(.+)")
+_HELP = {"help", "helpshort", "h", "?"}
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs what the flags ask for; a user's mistake ends it with one sentence."""
-    del argv
-    logging.set_verbosity(logging.WARNING)  # jax tells of every backend it lacks
+    """Runs what the flags ask for; a user's mistake ends it with one sentence.
+
+    Args:
+      argv: the program's name and the flags.
+    """
+    if {arg.lstrip("-") for arg in argv[1:]} & _HELP:
+        print(_help())
+        return
+    command = " ".join(["python -m dact_jax.main", *map(shlex.quote, argv[1:])])
+    app.run(lambda _: _execute(command), argv=list(argv), flags_parser=_parse)
+
+
+def _execute(command: str) -> None:
+    logging.set_verbosity(logging.WARNING)  # jax logs every backend that it lacks
     logging.get_absl_handler().setFormatter(None)  # a warning is its sentence alone
     config = _CONFIG.value
     name = f"{config.name}_seed{config.seed}"
     folder = pathlib.Path(_WORKDIR.value or pathlib.Path("runs", name))
-    command = " ".join(["python -m dact_jax.main", *map(shlex.quote, sys.argv[1:])])
     try:
-        run(config, folder, command)
-    except (errors.InputError, errors.DivergedError) as error:
-        _refuse(error)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _refuse(errors.InputError(f"{error.filename}: {error.strerror}."))
+        result = runner.run(config, folder, progress=True, command=command)
+    except (errors.InputError, errors.DivergedError, OSError) as error:
+        _exit_with(error)
     except KeyboardInterrupt:
-        print("\nStopped; the same command goes on from the last checkpoint.")
+        print("\nStopped; the same command resumes from the last checkpoint.")
         sys.exit(130)
+    if result.finished_before:
+        drawn = ", ".join(result.pictures)
+        state = f"now has {drawn}" if drawn else "is unchanged"
+        print(f"This run was finished before; {folder} {state}.")
+    print(terminal.summary(result.rows, result.report))
+
+
+def _help() -> str:
+    return "\n".join(
+        [
+            __doc__,
+            "",
+            "  --config=FILE[:preset=NAME]   a config file, or the name of a packaged",
+            "                                config: " + ", ".join(files.names()),
+            "  --config.FIELD=VALUE          any field: --config.train.steps=100",
+            "  --workdir=DIR                 folder of the run; by default",
+            "                                runs/<config.name>_seed<config.seed>",
+            "",
+            "The same command resumes a run that was stopped. Fields and presets:",
+            "docs/configs.md; what a run leaves: docs/run_folder.md.",
+        ]
+    )
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-    """absl's parsing, with mistakes told in one sentence."""
+    """absl's parsing; a mistake is answered with one sentence."""
     try:
-        _check_config(argv)
-        return flags.FLAGS(argv)
+        return flags.FLAGS(_checked(argv))
     except (flags.Error, errors.InputError) as error:
-        _refuse(error)
+        _exit_with(error)
 
 
-def _check_config(argv: Sequence[str]) -> None:
-    """Refuses what config_flags would answer with a traceback."""
-    config = None
-    for arg, after in itertools.zip_longest(argv[1:], argv[2:], fillvalue=""):
+def _checked(argv: Sequence[str]) -> list[str]:
+    """The flags with the path of the config file in place of its name.
+
+    Raises:
+      InputError: what config_flags would answer with a traceback.
+    """
+    config, checked = None, list(argv)
+    for place, (arg, after) in enumerate(
+        itertools.zip_longest(argv[1:], argv[2:], fillvalue=""), start=1
+    ):
         name, equals, value = arg.lstrip("-").partition("=")
         if name == "config":
-            config = defaults.load(value if equals else after)
+            spec = value if equals else after
+            config = files.load(spec)
+            file, colon, argument = spec.partition(":")
+            path = f"{files.resolve(file)}{colon}{argument}"
+            checked[place] = f"--config={path}" if equals else arg
+            if not equals and place + 1 < len(checked):
+                checked[place + 1] = path
         elif (field := _OVERRIDE.fullmatch(name)) and config is not None:
             defaults.check_field(field[1], config)
-    if config is None and not _HELP & {arg.lstrip("-") for arg in argv}:
+    if config is None and "helpfull" not in {arg.lstrip("-") for arg in argv}:
         raise errors.InputError("give --config=, such as --config=configs/digits.py")
+    return checked
 
 
-def _refuse(error: Exception) -> NoReturn:
-    print(f"dact_jax: {error}", file=sys.stderr)
+def _exit_with(error: Exception) -> NoReturn:
+    mistake = isinstance(error, flags.Error)
+    sentence = str(error) if mistake else errors.sentence(error)
+    if sentence is None:
+        raise error
+    print(f"dact_jax: {sentence}", file=sys.stderr)
     sys.exit(2)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse)
+    main(sys.argv)

@@ -1,4 +1,4 @@
-"""What a config comes to: data, network and settings, before the first iteration."""
+"""What a config is turned into: data, network and settings of a run. No logic."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -23,33 +23,40 @@ Keep = Literal["last", "best_val"]
 
 
 class Schedule(NamedTuple):
-    steps: int  # iterations a round
-    first_steps: int  # of round 0
-    progress_steps: int  # iterations in which a method's progress goes 0 -> 1; 0: all
+    steps: int  # iterations in a round
+    first_steps: int  # iterations in round 0
+    progress_steps: int  # iterations over which progress goes from 0 to 1; 0: the round
     sizes: BatchSizes
-    chunk: int  # iterations a dispatch
+    chunk: int  # iterations in one jitted call
     save_every: int  # iterations between two checkpoints of a round
-    carry_weights: bool  # a round goes on from the weights of the one before
-    carry_optimizer: bool  # and from its momentum and schedule
+    carry_weights: bool  # a round starts from the weights of the previous one
+    carry_optimizer: bool  # and from its optimizer state
 
 
 class Evaluation(NamedTuple):
-    batch: int
+    batch: int  # images in one forward pass
     every: int  # iterations; 0: at the end of a round only
-    keep: Keep  # whose weights go on after a round, to selection too
-    domain: int  # the batch-norm row that the target is evaluated with
-    score: types.Forward  # of test and validation images
+    keep: Keep  # whose weights selection and the next round start from
+    domain: int  # the batch-norm row that target images are normalized with
+    score: types.Forward  # for test and validation images
 
 
 class Pretraining(NamedTuple):
-    run: "Run"  # on the source alone, one round
-    folder: str  # where it is kept; empty: in the run's own
-    identity: Mapping[str, Any]  # what it depends on
+    """A run on the source alone, before round 0."""
+
+    run: "Run"
+    folder: str  # where it is kept; "": inside the run's folder
+    identity: Mapping[str, Any]  # the part of the config that it depends on
 
 
 class LossPredictorStage(NamedTuple):
-    run: "Run"  # of (P_t, P_l): source and target pool are one domain, its source
-    # float32[N, K] logits, int32[N] labels -> float32[N], each one's own loss
+    """The loss predictor (P_t, P_l) of D_AcT as a run of its own.
+
+    Its source pool is the union of the source and the target pool, as one domain.
+    """
+
+    run: "Run"
+    # logits float32[N, K], labels int32[N] -> float32[N], the loss of each sample
     actual_loss: Callable[[Array, Array], jax.Array]
 
 
@@ -57,35 +64,35 @@ class Run(NamedTuple):
     task: Task
     method: Method
     model: Model
-    optimizer: Callable[[int], optax.GradientTransformation]  # of a round's iterations
+    optimizer: Callable[[int], optax.GradientTransformation]  # iterations in the round
     policy: Policy
-    acquisition: str  # its name, for the record
-    source_acquisition: str  # and of the one that chooses source samples
+    acquisition: str  # name, for picks.csv
+    source_acquisition: str  # name, for picks.csv
     schedule: Schedule
     evaluation: Evaluation
     augment: Callable[[jax.Array, Key], jax.Array]  # uint8[B, H, W, C] -> float32
-    prepare: types.Prepare  # stored images to network input, in evaluation
-    forward: types.Forward  # in evaluation mode, jitted once for all its uses
+    prepare: types.Prepare  # stored images to network input, without randomness
+    forward: types.Forward  # in evaluation mode, jitted once for all sweeps
     key: Key
-    train: TrainState  # what round 0 begins with
-    pretraining: Pretraining | None = None  # before round 0
-    loss_predictor: LossPredictorStage | None = (
-        None  # of a policy that chooses source samples
-    )
+    train: TrainState  # the state that round 0 begins with
+    pretraining: Pretraining | None = None
+    loss_predictor: LossPredictorStage | None = None  # if the policy chooses source
 
 
 def lengths(run: Run) -> list[int]:
-    """Iterations of each round."""
+    """Iterations in each round."""
     schedule = run.schedule
-    rest = [schedule.steps] * (run.policy.num_rounds - 1)
-    return [schedule.first_steps, *rest]
+    return [schedule.first_steps] + [schedule.steps] * (run.policy.num_rounds - 1)
 
 
-def _quiet(row: Row) -> None:
-    del row
+def _ignore(*args: object) -> None:
+    del args
 
 
 class Show(NamedTuple):
-    step: Callable[[int, int, Mapping[str, float]], None]  # round, iterations, losses
-    round: Callable[[Row], None]  # a row of a finished round
-    select: Callable[[Row], None] = _quiet  # a row of what a policy did
+    """Shows the progress of a run; by default it shows nothing."""
+
+    # (round, iterations done in it, losses by name), after every chunk
+    step: Callable[[int, int, Mapping[str, float]], None] = _ignore
+    round: Callable[[Row], None] = _ignore  # the row of a finished round
+    select: Callable[[Row], None] = _ignore  # the row of a policy's step

@@ -153,8 +153,8 @@ def run(config: str, method: str, fields: Fields) -> dict[str, Any]:
 def _finish(config: Any, folder: pathlib.Path) -> tuple[Experiment, Task]:
     made, _ = build.build(config)
     nowhere = checkpoint.Store(lambda tree: None, lambda like: None, lambda: None)
-    quiet = run_types.Show(lambda *args: None, lambda row: None)
-    act = actions.actions(made, nowhere, folder, quiet)
+    quiet = run_types.Show()
+    act = actions.bind(made, nowhere, folder, quiet)
     done = loop.run(actions.begin(made, act), act, made.policy, made.key)
     return done, made.task
 

@@ -1,16 +1,12 @@
 """Runs behind a table: in this process, kept, and never repeated."""
 
-import contextlib
-import io
 import json
 import pathlib
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from dact_jax import main
-from dact_jax.configuration import defaults
-from dact_jax.rounds import workdir
+import dact_jax
 
 COLUMNS = {  # what a table may show of a run -> its heading
     "test_accuracy": "last",
@@ -30,13 +26,10 @@ def finish(
       folder: of the run.
       fields: dotted field of the config -> value.
     """
-    config = defaults.load(spec)
-    config.figures = False
-    config.update_from_flattened_dict(dict(fields))
-    with contextlib.redirect_stdout(io.StringIO()):
-        main.run(config, folder, f"python -m dact_jax.main --config={spec}")
-    rows = workdir.read(folder)
-    return [row for row in rows if row["event"] == "round"]
+    config = dact_jax.config(spec, figures=False, **fields)
+    command = f"python -m dact_jax.main --config={spec}"
+    result = dact_jax.run(config, folder, command=command)
+    return [row for row in result.rows if row["event"] == "round"]
 
 
 def write(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:

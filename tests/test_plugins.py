@@ -53,5 +53,5 @@ def test_keys_depend_on_name_and_counters(key):
 def test_the_oracle_knows_what_the_data_set_holds():
     ask = oracle.from_dataset(np.array([2, -1, 0], np.int32))
     assert ask(np.array([2, 0])).tolist() == [0, 2]
-    with pytest.raises(ValueError, match="without label"):
+    with pytest.raises(ValueError, match="row 1"):
         ask(np.array([1]))

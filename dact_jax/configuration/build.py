@@ -30,7 +30,7 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     defaults.check(config)
     checks.check(config)
     center = build_data.make_center(config)
-    encoder = _encoder(config)
+    encoder = make_encoder(config)
     weights = _weights(config)
     acquire = _acquisitions(config)
     for family, args in (  # whatever the data are
@@ -135,7 +135,8 @@ def _evaluation(
     )
 
 
-def _encoder(config: Config) -> nn.Module:
+def make_encoder(config: Config) -> nn.Module:
+    """The encoder that `model.*` describes, with the convolutions of the device."""
     options = config.model
     how = options.convolution
     if how == "auto":

@@ -45,8 +45,8 @@ def load(path: str | pathlib.Path, *, name: str, scale: Scale = "unit") -> Datas
     if scale not in get_args(Scale):
         raise errors.InputError(f'data.scale is "unit" or "raw", not {scale!r}.')
     arrays = _arrays(path)
-    vectors = _vectors(arrays[FEATURES], f"features of {path}")
-    count = len(vectors)
+    images = stored(arrays[FEATURES], f"features of {path}", scale)
+    count = len(images)
     classes = None
     if "classes" in arrays:
         classes = _classes(arrays["classes"], f"classes of {path}")
@@ -56,15 +56,29 @@ def load(path: str | pathlib.Path, *, name: str, scale: Scale = "unit") -> Datas
         ids = _ids(arrays["path"], f"path of {path}", count)
     else:
         ids = np.char.zfill(np.arange(count).astype(str), len(str(count - 1)))
-    vectors = _unit(vectors) if scale == "unit" else vectors
     return Dataset(
         name=name,
-        image=vectors[:, None, None],
+        image=images,
         label=label,
         id=ids,
         split=None,
         class_names=class_names,
     )
+
+
+def stored(features: np.ndarray, where: str, scale: Scale) -> np.ndarray:
+    """Vectors as images of one pixel, float32[N, 1, 1, F].
+
+    Args:
+      features: float[N, F].
+      where: what they are, for error messages.
+      scale: as in `load`.
+
+    Raises:
+      InputError: they are empty, not finite, or of another shape or type.
+    """
+    vectors = _vectors(features, where)
+    return (_unit(vectors) if scale == "unit" else vectors)[:, None, None]
 
 
 def array_names(path: str | pathlib.Path) -> tuple[str, ...]:

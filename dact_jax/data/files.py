@@ -54,7 +54,7 @@ class ImageFiles:
         def fill(i: int) -> None:
             out[i] = decode(self.paths[rows[i]], self.size, self.channels)
 
-        _threads(fill, range(len(rows)))
+        in_threads(fill, range(len(rows)))
         return out
 
 
@@ -82,10 +82,15 @@ def decode(path: str, size: int, channels: int = 3) -> np.ndarray:
             # A JPEG of many megapixels is decoded at an eighth, quarter or half of its
             # size, still at least twice what is wanted: several times faster.
             opened.draft(None, (2 * size, 2 * size))
-            image = _eight_bit(ImageOps.exif_transpose(opened))
+            return fit(opened, size, channels)
     except UNREADABLE as error:
         fault = _text(error)
         raise errors.InputError(f"{path} is not a readable image: {fault}") from None
+
+
+def fit(image: Image.Image, size: int, channels: int) -> np.ndarray:
+    """An image of any size and mode as uint8[size, size, channels], turned upright."""
+    image = _eight_bit(ImageOps.exif_transpose(image))
     image = image.convert("RGB" if channels == 3 else "L")
     image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(size, size, channels)
@@ -139,7 +144,7 @@ def dataset(
 
 def _readable(paths: Sequence[str], *, skip: bool) -> np.ndarray:
     """bool[N], which files are whole images."""
-    faults = _threads(_fault, paths)
+    faults = in_threads(_fault, paths)
     for path, fault in zip(paths, faults, strict=True):
         message = f"{path} is not a readable image: {fault}"
         if fault and not skip:
@@ -182,7 +187,7 @@ def _text(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _threads(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
+def in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
     """function of each item, in order; decoding releases the interpreter lock."""
     with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(function, items))

@@ -1,14 +1,14 @@
-"""A run's verbs, bound to its data, its network and the devices."""
+"""What a round does, bound to a run's data, its network, its folder and the devices."""
 
 import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from dact_jax import devices, errors, keys, run_types
-from dact_jax.data import streams
+from dact_jax import devices, errors, keys
 from dact_jax.rounds import (
     checkpoint,
     evaluation,
@@ -17,7 +17,7 @@ from dact_jax.rounds import (
     oracle,
     workdir,
 )
-from dact_jax.run_types import Run, lengths
+from dact_jax.run_types import Run, Show, lengths
 from dact_jax.training import inference, loop as training, step
 from dact_jax.types import (
     SOURCE,
@@ -36,42 +36,10 @@ from dact_jax.types import (
 )
 
 
-def lab(run: Run, predictor: LossPredictor | None = None) -> Lab:
-    """What the run's policy may do.
-
-    Args:
-      run: of `build`.
-      predictor: of `loss_predictor.bind`, where the policy chooses source samples.
-    """
-
-    def sweep(variables: Variables, domain: int) -> Evidence:
-        part = (run.task.source, run.task.target)[domain]
-        evidence = _sweep(run, variables, part.train, domain)
-        return evidence if domain == SOURCE else evidence._replace(label=None)
-
-    buyable = np.asarray(run.task.target.train.label) != UNLABELED
-    return Lab(sweep, buyable, predictor)
-
-
-def _labs(run: Run) -> Callable[[np.ndarray], Lab]:
-    """Labels bought so far, int32[N_t] -> what the policy may do with them."""
-    if run.loss_predictor is None:
-        return lambda label: lab(run)
-    predictor = loss_predictor.bind(run)
-    return lambda label: lab(run, predictor(label))
-
-
-def actions(
-    run: Run, store: checkpoint.Store, folder: pathlib.Path, show: run_types.Show
+def bind(
+    run: Run, store: checkpoint.Store, folder: pathlib.Path, show: Show
 ) -> loop.Actions:
-    """What the rounds do: train on this data, write into this folder.
-
-    Args:
-      run: of `build`.
-      store: where checkpoints go.
-      folder: of the run.
-      show: what the terminal gets.
-    """
+    """The actions of a run's rounds: train on its data, write into its folder."""
 
     def save(experiment: Experiment) -> None:
         store.save(experiment._replace(written=workdir.extent(folder)))
@@ -87,13 +55,16 @@ def actions(
     def record_picks(number: int, picked: Mapping[str, Picked]) -> None:
         workdir.append_picks(folder, _picks(run, number, picked))
 
-    def record(row: Row, losses: Mapping[str, float] | None) -> None:
+    def record_chunk(row: Row, losses: Mapping[str, float]) -> None:
         workdir.append(folder, [row])
-        if losses is not None:
-            show.step(row["round"], row["step"], losses)
+        show.step(row["round"], row["step"], losses)
 
+    def record_evaluation(row: Row) -> None:
+        workdir.append(folder, [row])
+
+    recorders = _Recorders(save, record_chunk, record_evaluation)
     return loop.Actions(
-        adapt=_make_adapt(run, save, record),
+        adapt=functools.partial(_adapt, run, training.make_fit(run), recorders),
         measure=functools.partial(evaluation.measure, run),
         choose=functools.partial(evaluation.choose, run),
         track=functools.partial(evaluation.begin, run),
@@ -107,94 +78,120 @@ def actions(
     )
 
 
+def lab(run: Run, predictor: LossPredictor | None = None) -> Lab:
+    """What the run's policy may do.
+
+    Args:
+      predictor: of `loss_predictor.bind`, for a policy that chooses source samples.
+    """
+
+    def sweep(variables: Variables, domain: int) -> Evidence:
+        pool = (run.task.source, run.task.target)[domain].train
+        evidence = _sweep(run, variables, pool, domain)
+        return evidence if domain == SOURCE else evidence._replace(label=None)
+
+    buyable = np.asarray(run.task.target.train.label) != UNLABELED
+    return Lab(sweep, buyable, predictor)
+
+
 def template(run: Run) -> Experiment:
-    """An experiment of the run's shapes, for restoring one."""
-    sizes = _sizes(run.task)
-    label = np.full(sizes[1], UNLABELED, np.int32)
-    first = run.policy.init(_labs(run)(label), *sizes, run.key)
-    track = evaluation.begin(run, run.train)
-    return Experiment(0, first.pools, label, first.memory, run.train, 0.0, track)
+    """An experiment with the run's shapes, for restoring a checkpoint."""
+    num_source, num_target = _sizes(run.task)
+    label = np.full(num_target, UNLABELED, np.int32)
+    selection = run.policy.init(_labs(run)(label), num_source, num_target, run.key)
+    return Experiment(
+        round=0,
+        pools=selection.pools,
+        label=label,
+        memory=selection.memory,
+        train=run.train,
+        seconds=0.0,
+        track=evaluation.begin(run, run.train),
+    )
 
 
-def begin(run: Run, act: loop.Actions) -> Experiment:
+def begin(run: Run, actions: loop.Actions) -> Experiment:
     """The experiment before round 0, with its first labels bought."""
     train = evaluation.copy(run.train)
-    return loop.begin(act, run.policy, train, _sizes(run.task), run.key)
+    return loop.begin(actions, run.policy, train, _sizes(run.task), run.key)
+
+
+class _Recorders(NamedTuple):
+    save: Callable[[Experiment], None]
+    chunk: Callable[[Row, Mapping[str, float]], None]  # row of a chunk, its losses
+    evaluation: Callable[[Row], None]
+
+
+def _adapt(
+    run: Run, fit: training.Fit, record: _Recorders, experiment: Experiment
+) -> Experiment:
+    """Trains to the end of the round.
+
+    Records every chunk, evaluates every `eval.every` iterations and saves every
+    `train.save_every`.
+    """
+    number, num_steps = experiment.round, lengths(run)[experiment.round]
+    key = keys.key(run.key, "round", number)
+    start = int(experiment.train.step)
+    started = time.perf_counter() - experiment.seconds
+    chunks = training.draw_chunks(
+        run, experiment.pools, experiment.label, key, start, num_steps
+    )
+    try:
+        for state, losses in fit(experiment.train, chunks, key, num_steps):
+            at, seconds = int(state.step), time.perf_counter() - started
+            experiment = experiment._replace(train=state, seconds=seconds)
+            row = {"event": "train", "round": number, "step": at}
+            record.chunk({**row, **losses, "seconds": seconds}, losses)
+            experiment = _checkpoint(run, record, experiment, num_steps)
+    except errors.DivergedError as error:
+        raise errors.DivergedError(
+            f"round {number}: {error} The last good checkpoint stays; "
+            "a changed config needs another --workdir."
+        ) from None
+    return experiment
+
+
+def _checkpoint(
+    run: Run, record: _Recorders, experiment: Experiment, num_steps: int
+) -> Experiment:
+    """Evaluates and saves where the config asks for it; the end is not evaluated here.
+
+    Raises:
+      DivergedError: the weights are ruined though every loss was finite.
+    """
+    at, every = int(experiment.train.step), run.evaluation.every
+    due = at % run.schedule.save_every == 0 or at == num_steps
+    if due:
+        _check_sound(run, experiment.train.variables)
+    if every and at % every == 0 and at < num_steps:
+        track, row = evaluation.observe(run, experiment)
+        experiment = experiment._replace(track=track)
+        record.evaluation(row)
+    if due:
+        record.save(experiment)
+    return experiment
 
 
 def _restart(run: Run, train: TrainState) -> TrainState:
-    """What a round begins with, from what the round before left."""
+    """The state that a round begins with, given the one that the last round left."""
     options = run.schedule
-    carried = train.variables if options.carry_weights else run.train.variables
-    fresh = step.init_state(carried, run.optimizer(options.steps))
+    variables = train.variables if options.carry_weights else run.train.variables
+    state = step.init_state(variables, run.optimizer(options.steps))
     if options.carry_optimizer:
-        fresh = fresh._replace(opt_state=train.opt_state)
-    return devices.replicate(evaluation.copy(fresh))
+        state = state._replace(opt_state=train.opt_state)
+    return devices.replicate(evaluation.copy(state))
 
 
-def _make_adapt(
-    run: Run,
-    save: Callable[[Experiment], None],
-    record: Callable[[Row, Mapping[str, float] | None], None],
-) -> Callable[[Experiment], Experiment]:
-    every = run.evaluation.every
-    resident = streams.resident(run.task)
-    advance = functools.cache(functools.partial(training.make_advance, run))
-
-    def adapt(experiment: Experiment) -> Experiment:
-        key = keys.key(run.key, "round", experiment.round)
-        num_steps = lengths(run)[experiment.round]
-        began = time.perf_counter() - experiment.seconds
-        latest = experiment
-
-        def on_chunk(state: TrainState, losses: dict[str, float]) -> None:
-            nonlocal latest
-            at = int(state.step)
-            seconds = time.perf_counter() - began
-            latest = latest._replace(train=state, seconds=seconds)
-            where = {"event": "train", "round": experiment.round, "step": at}
-            record({**where, **losses, "seconds": seconds}, losses)
-            due = at % run.schedule.save_every == 0 or at == num_steps
-            if due:
-                _check_sound(run, state.variables)
-            if every and at % every == 0 and at < num_steps:  # then measure does
-                track, row = evaluation.observe(run, latest)
-                latest = latest._replace(track=track)
-                record(row, None)
-            if due:
-                save(latest)
-
-        go = advance(num_steps)
-        try:
-            training.fit(
-                lambda state, drawn: go(state, resident, drawn, key),
-                experiment.train,
-                training.chunks(
-                    run,
-                    experiment.pools,
-                    experiment.label,
-                    key,
-                    int(experiment.train.step),
-                    num_steps,
-                ),
-                on_chunk,
-            )
-        except errors.DivergedError as error:
-            raise errors.DivergedError(
-                f"round {experiment.round}: {error} The last good checkpoint stays; "
-                "a changed config needs another --workdir."
-            ) from None
-        return latest
-
-    return adapt
+def _labs(run: Run) -> Callable[[np.ndarray], Lab]:
+    """Labels bought so far, int32[N_t] -> what the policy may do with them."""
+    if run.loss_predictor is None:
+        return lambda label: lab(run)
+    predictor = loss_predictor.bind(run)
+    return lambda label: lab(run, predictor(label))
 
 
-def _sweep(
-    run: Run,
-    variables: Variables,
-    examples: Examples,
-    domain: int,
-) -> Evidence:
+def _sweep(run: Run, variables: Variables, examples: Examples, domain: int) -> Evidence:
     return inference.sweep(
         run.forward,
         variables,
@@ -206,9 +203,9 @@ def _sweep(
 
 
 def _check_sound(run: Run, variables: Variables) -> None:
-    """Refuses weights that a forward pass overflows with, though all are finite.
+    """Rejects finite weights with which a forward pass overflows.
 
-    The last update before a checkpoint has no loss after it yet to tell of it.
+    No loss is computed after the last update before a checkpoint that would show it.
 
     Raises:
       DivergedError: an output for some target images is not finite.
@@ -221,19 +218,21 @@ def _check_sound(run: Run, variables: Variables) -> None:
 def _picks(
     run: Run, number: int, picked: Mapping[str, Picked]
 ) -> Iterator[workdir.Pick]:
-    for side, found in picked.items():
+    """The lines of picks.csv of one selection, made before round `number`."""
+    for side, picks in picked.items():
         if side == "source":
-            names, by, origin = run.task.source.id, run.source_acquisition, found.origin
+            ids, by, origin = run.task.source.id, run.source_acquisition, picks.origin
+        elif number:
+            ids, by = run.task.target.id, run.acquisition
+            origin = f"{number - 1}/{lengths(run)[number - 1]}"
         else:
-            names, by, origin = run.task.target.id, "initial", ""
-            if number:
-                by = run.acquisition
-                origin = f"{number - 1}/{lengths(run)[number - 1]}"
-        for order, (row, score) in enumerate(zip(found.row, found.score, strict=True)):
+            ids, by, origin = run.task.target.id, "initial", ""
+        for order, (row, score) in enumerate(zip(picks.row, picks.score, strict=True)):
             yield workdir.Pick(
-                number, order, side, str(names[row]), float(score), by, origin
+                number, order, side, str(ids[row]), float(score), by, origin
             )
 
 
 def _sizes(task: Task) -> tuple[int, int]:
+    """(N_s, N_t)."""
     return len(task.source.train.label), len(task.target.train.label)

@@ -1,9 +1,9 @@
-"""Saving and restoring any pytree, atomically. The only module that knows orbax."""
+"""Saves and restores any pytree, atomically. The only module that imports orbax."""
 
 import pathlib
 import shutil
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,12 +13,12 @@ from absl import logging
 from dact_jax import errors
 from dact_jax.types import PyTree
 
-# What orbax raises where files of a checkpoint are missing, empty or cut.
+# Raised by orbax where files of a checkpoint are missing, empty or truncated.
 _DAMAGED = (ValueError, OSError, KeyError, TypeError)
 
 
 class Store(NamedTuple):
-    """Checkpoints of one run, numbered as they come."""
+    """Checkpoints of one run, numbered 1, 2, ... as they are saved."""
 
     save: Callable[[PyTree], None]
     restore: Callable[[PyTree], PyTree | None]
@@ -26,16 +26,16 @@ class Store(NamedTuple):
 
 
 def open_store(folder: pathlib.Path, *, keep: int = 2) -> Store:
-    """A store in `folder`, which is made if it is missing.
+    """A store of checkpoints in `folder`, which is created if it is missing.
 
-    A checkpoint counts only once it is complete on disk: a process killed while it
-    saves leaves the one before it as the latest. `restore` takes the newest that can be
-    read and moves newer ones to `<folder>_damaged`; it raises InputError, and touches
-    nothing, if none can.
+    A checkpoint counts only once it is complete on disk: after a process is killed
+    while saving, the previous checkpoint is the latest. `restore` returns the newest
+    that can be read, or None if there is none, and moves newer, damaged ones to
+    `<folder>_damaged`. If there are checkpoints but none can be read, it raises
+    InputError and changes nothing.
 
     Args:
-      folder: absolute or relative path.
-      keep: how many of the newest checkpoints stay.
+      keep: number of newest checkpoints that are kept.
     """
     root = pathlib.Path(folder).absolute()
     manager = ocp.CheckpointManager(
@@ -48,50 +48,85 @@ def open_store(folder: pathlib.Path, *, keep: int = 2) -> Store:
     def save(tree: PyTree) -> None:
         last = manager.latest_step()
         number = 1 if last is None else last + 1
-        # numpy scalars and flags become arrays: orbax keeps dtype and shape of those.
+        # Python scalars become arrays, whose dtype and shape orbax keeps.
         arrays = jax.tree.map(_array, tree)
         manager.save(number, args=ocp.args.StandardSave(arrays), force=True)
 
     def restore(template: PyTree) -> PyTree | None:
         arrays = jax.tree.map(_array, template)
         numbers = sorted(manager.all_steps(), reverse=True)
-        for place, number in enumerate(numbers):
+        for index, number in enumerate(numbers):
             try:
-                found = manager.restore(number, args=ocp.args.StandardRestore(arrays))
+                tree = manager.restore(number, args=ocp.args.StandardRestore(arrays))
             except _DAMAGED as error:
                 reason = str(error).split("\n")[0]
                 logging.warning("%s cannot be read: %s", root / str(number), reason)
                 continue
-            _set_aside(root, numbers[:place])
+            _set_aside(root, numbers[:index])
             manager.reload()
-            # What was numpy (pools, labels, counters) comes back as numpy.
-            return jax.tree.map(_like, template, found)
+            # NumPy leaves (pools, labels, counters) come back as NumPy.
+            return jax.tree.map(_like, template, tree)
         if numbers:
             raise errors.InputError(
-                f"no checkpoint in {root} could be read, and none was touched: go back "
-                "to the versions in config.yaml, or give another --workdir."
+                f"no checkpoint in {root} can be read; none was changed. Use the "
+                "library versions in config.yaml, or give another --workdir."
             )
         return None
 
     return Store(save, restore, manager.close)
 
 
+def read(folder: pathlib.Path, template: Mapping[str, Any]) -> dict[str, Any]:
+    """Some entries of the newest checkpoint that can be read; changes nothing.
+
+    Args:
+      folder: of the checkpoints.
+      template: the entries wanted, nested by name, such as {"round": 0, "train":
+        {"step": 0}}; leaves are numbers, or arrays of the shapes expected.
+
+    Returns:
+      The template's structure with NumPy arrays.
+
+    Raises:
+      InputError: there is no checkpoint with these entries and shapes.
+    """
+    template = jax.tree.map(np.asarray, template)
+    as_numpy = jax.tree.map(lambda leaf: ocp.RestoreArgs(np.ndarray), template)
+    arguments = ocp.args.PyTreeRestore(
+        item=template, restore_args=as_numpy, partial_restore=True
+    )
+    root = pathlib.Path(folder).absolute()
+    numbers = [int(path.name) for path in root.glob("*") if path.name.isdigit()]
+    for number in sorted(numbers, reverse=True):
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+            try:
+                path = root / str(number) / ocp.checkpoint_manager.DEFAULT_ITEM_NAME
+                tree = checkpointer.restore(path, args=arguments)
+            except _DAMAGED:
+                continue
+        shapes = [jax.tree.map(np.shape, leaves) for leaves in (tree, template)]
+        if shapes[0] == shapes[1]:
+            return dict(tree)
+    raise errors.InputError(f"{root} has no readable checkpoint of such a network.")
+
+
 def _set_aside(root: pathlib.Path, numbers: list[int]) -> None:
-    """Moves checkpoints out of the way that an older one stands in for."""
+    """Moves damaged checkpoints out of the way; an older one is used instead."""
     aside = root.with_name(f"{root.name}_damaged")
     for number in numbers:
         aside.mkdir(exist_ok=True)
-        shutil.rmtree(aside / str(number), ignore_errors=True)  # of an earlier time
+        # An earlier restore may have left one of the same number.
+        shutil.rmtree(aside / str(number), ignore_errors=True)
         shutil.move(root / str(number), aside / str(number))
-        logging.warning("An older checkpoint goes on; %s is now in %s.", number, aside)
+        logging.warning("Checkpoint %s is damaged; it is now in %s.", number, aside)
 
 
 def _array(leaf: object) -> jax.Array | np.ndarray:
     return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
 
 
-def _like(template: object, found: object) -> object:
+def _like(template: object, leaf: object) -> object:
     if isinstance(template, jax.Array):
-        return found
-    value = np.asarray(found)
+        return leaf
+    value = np.asarray(leaf)
     return value if isinstance(template, np.ndarray) else type(template)(value)  # type: ignore[call-arg]

@@ -4,7 +4,7 @@ import importlib.metadata
 import pathlib
 import platform
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -12,127 +12,182 @@ from dact_jax import errors, storage
 from dact_jax.rounds import workdir
 
 _PACKAGES = ("dact_jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
 _UNSET = "(not set)"
+_SHOWN = 3  # differing fields that an error spells out
 
 
-_SHOWN = 3  # differing fields that a refusal spells out
+def check(
+    folder: pathlib.Path, config: Mapping[str, Any], *, flag: str = "--workdir"
+) -> None:
+    """Checks that a folder is new, empty, or that of a run with this config.
+
+    It writes nothing and needs no data, so it can run before they are read.
+
+    Args:
+      config: resolved, nested; plain values.
+      flag: the command-line flag that names the folder, for error messages.
+
+    Raises:
+      InputError: the folder belongs to another run, or is not a run's.
+    """
+    path = folder / workdir.CONFIG
+    if path.exists():
+        saved = _load(path, flag)
+        _compare_config(folder, saved["config"], _plain(config), flag)
+    elif folder.exists() and (not folder.is_dir() or _has_other_files(folder)):
+        raise errors.InputError(
+            f"{folder} exists and holds no {workdir.CONFIG}, so it is not the "
+            f"folder of a run: give an empty or new {flag}."
+        )
 
 
 def claim(
     folder: pathlib.Path,
     config: Mapping[str, Any],
     *,
-    data: Mapping[str, str] | None,
+    data: Mapping[str, str],
     devices: Sequence[str],
+    classes: Sequence[str] = (),
+    image_shape: Sequence[int] = (),
     flag: str = "--workdir",
 ) -> None:
-    """Makes the folder this run's own, or checks that it already is.
+    """Makes a folder that of this run, or checks that it already is.
 
-    Without `data` it only checks, and compares `config` alone: what can be told
-    before the data are read.
-
-    A new or empty folder gets config.yaml with `config`, `data`, `devices` and the
-    versions of the libraries. In a run's folder `config` and `data` must be the same as
-    then; devices and versions may differ, and those of the beginning stay written.
+    A new or empty folder gets config.yaml, which holds the arguments and the versions
+    of the libraries. In the folder of a run `config` and `data` must equal those
+    stored; all else may differ, and what was stored first stays.
 
     Args:
-      folder: of the run.
       config: resolved, nested; plain values.
-      data: what was read -> a fingerprint of it, such as "target" -> "sha256:...";
-        None: nothing was read yet.
+      data: what was read -> its fingerprint, such as "target" -> "sha256:...".
       devices: names, such as "cpu".
-      flag: what the user would change to have another folder.
+      classes: names of the classes, in the order of the network's outputs.
+      image_shape: (H, W, C) of the stored images.
+      flag: the command-line flag that names the folder, for error messages.
 
     Raises:
-      InputError: the folder is another run's, or not a run's.
+      InputError: the folder belongs to another run, or is not a run's.
     """
+    check(folder, config, flag=flag)
     path = folder / workdir.CONFIG
-    # As it would be read back: tuples become lists.
-    now = yaml.safe_load(
-        yaml.safe_dump({"config": dict(config), "data": dict(data or {})})
-    )
     if path.exists():
-        then = _load(path, flag)
-        if data is None:
-            then = {**then, "data": {}}
-        _compare(folder, then, now, flag)
-        return
-    if folder.exists() and (not folder.is_dir() or _foreign(folder)):
-        raise errors.InputError(
-            f"{folder} exists and holds no {workdir.CONFIG}, so it is not the "
-            f"folder of a run: give an empty or new {flag}."
-        )
-    if data is None:
+        _compare_data(folder, _load(path, flag)["data"], _plain(data), flag)
         return
     folder.mkdir(parents=True, exist_ok=True)
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    origin = {
+    record = {
+        "config": _plain(config),
+        "data": _plain(data),
+        "classes": list(map(str, classes)),
+        "image_shape": list(map(int, image_shape)),
         "versions": versions | {"python": platform.python_version()},
         "devices": list(devices),
     }
-    storage.write_atomic(path, yaml.dump(now | origin, Dumper=_Plain, sort_keys=False))
+    storage.write_atomic(path, yaml.dump(record, Dumper=_NoAliases, sort_keys=False))
 
 
-class _Plain(yaml.SafeDumper):
-    """Writes a value that occurs twice twice, not as an alias."""
+class Record(NamedTuple):
+    """What config.yaml holds of a run that is needed to use its network."""
+
+    config: Mapping[str, Any]  # nested, without what has no influence
+    classes: tuple[str, ...]
+    image_shape: tuple[int, ...]  # (H, W, C)
+
+
+def read(folder: pathlib.Path) -> Record:
+    """The config, classes and image shape that a run was started with.
+
+    Raises:
+      InputError: the folder is not a run's, or its config.yaml is damaged.
+    """
+    path = folder / workdir.CONFIG
+    if not path.exists():
+        raise errors.InputError(f"{folder} is not the folder of a run: no {path.name}.")
+    record = _load(path, "workdir")
+    return Record(
+        record["config"], tuple(record["classes"]), tuple(record["image_shape"])
+    )
+
+
+class _NoAliases(yaml.SafeDumper):
+    """Writes a value that occurs twice in full both times."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-def _compare(
-    folder: pathlib.Path, then: Mapping[str, Any], now: Mapping[str, Any], flag: str
+def _plain(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree as YAML reads it back: tuples become lists."""
+    return dict(yaml.safe_load(yaml.safe_dump(dict(tree))))
+
+
+def _compare_config(
+    folder: pathlib.Path,
+    saved: Mapping[str, Any],
+    current: Mapping[str, Any],
+    flag: str,
 ) -> None:
-    fields = _differences(then["config"], now["config"])
+    fields = _differences(saved, current)
     if fields:
         more = len(fields) - _SHOWN
         tail = f"; and {more} more" if more > 0 else ""
         raise errors.InputError(
-            f"{folder} was made with {'; '.join(fields[:_SHOWN])}{tail}: "
+            f"{folder} was started with {'; '.join(fields[:_SHOWN])}{tail}: "
             f"give another {flag} or the old value{'s' if len(fields) > 1 else ''}."
         )
-    files = _differences(then["data"], now["data"])
+
+
+def _compare_data(
+    folder: pathlib.Path,
+    saved: Mapping[str, Any],
+    current: Mapping[str, Any],
+    flag: str,
+) -> None:
+    files = _differences(saved, current)
     if files:
         raise errors.InputError(
-            f"{folder} was made with other data, {'; '.join(files)}: "
+            f"{folder} was started with other data, {'; '.join(files)}: "
             f"give another {flag} or the old files."
         )
 
 
-def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    old, new = _flat(then), _flat(now)
+def _differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """One clause for each leaf that differs."""
+    old, new = flat(saved), flat(current)
     return [
-        f"{name}={old.get(name, _UNSET)}, this run asks for {new.get(name, _UNSET)}"
+        f"{name}={old.get(name, _UNSET)}, this run has {new.get(name, _UNSET)}"
         for name in old | new
         if name not in old or name not in new or old[name] != new[name]
     ]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves by dotted name."""
+    leaves: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
+            leaves |= flat(value, f"{prefix}{name}.")
         else:
-            flat[f"{prefix}{name}"] = value
-    return flat
+            leaves[f"{prefix}{name}"] = value
+    return leaves
 
 
 def _load(path: pathlib.Path, flag: str) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(storage.read_text(path))
-        return {"config": dict(found["config"]), "data": dict(found["data"])}
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        record = yaml.safe_load(storage.read_text(path))
+        return {
+            "config": dict(record["config"]),
+            "data": dict(record["data"]),
+            "classes": list(record.get("classes", [])),
+            "image_shape": list(record.get("image_shape", [])),
+        }
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise errors.InputError(
-            f"{path} is not what a run writes there: give another {flag}."
+            f"{path} is not the config.yaml of a run: give another {flag}."
         ) from error
 
 
-def _foreign(folder: pathlib.Path) -> bool:
-    # A kill in the middle of claiming leaves the temporary file and nothing else.
-    return any(
-        path.name != storage.temporary(folder / workdir.CONFIG).name
-        for path in folder.iterdir()
-    )
+def _has_other_files(folder: pathlib.Path) -> bool:
+    # A process killed while it claims the folder leaves the draft and nothing else.
+    draft = storage.temporary(folder / workdir.CONFIG)
+    return any(path.name != draft.name for path in folder.iterdir())

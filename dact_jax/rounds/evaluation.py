@@ -1,6 +1,5 @@
-"""How good a network is on the target, and which of a round's networks goes on."""
+"""Accuracy on the target, and which of a round's networks is kept."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +13,7 @@ from dact_jax.types import (
     Examples,
     Experiment,
     Pools,
+    Row,
     Track,
     TrainState,
     Variables,
@@ -21,7 +21,7 @@ from dact_jax.types import (
 
 
 class Scores(NamedTuple):
-    """In [0, 1]; None where no image has a label."""
+    """Accuracies in [0, 1]; None where no image has a label."""
 
     test: float | None
     test_mean_class: float | None
@@ -37,24 +37,24 @@ def evaluate(run: Run, variables: Variables, pools: Pools) -> Scores:
     )
 
 
-def measure(run: Run, experiment: Experiment) -> Mapping[str, Any]:
-    """The row of a finished round: label counts and accuracies.
+def measure(run: Run, experiment: Experiment) -> Row:
+    """The row of a finished round: label counts and accuracies of three networks.
 
-    `test_accuracy` is the last network's. `test_at_best_val` is that of the network
-    with the best validation accuracy among those evaluated in the round, `best_test`
-    the best of all: it was chosen by the labels that it is measured on.
+    `test_accuracy` is that of the last network, `test_at_best_val` that of the network
+    with the best validation accuracy among those evaluated in the round. `best_test` is
+    the best test accuracy: its network is chosen by the labels that measure it.
     """
     target, pools = run.task.target, experiment.pools
     scores = evaluate(run, experiment.train.variables, pools)
-    at = int(experiment.train.step)
-    seen = update(experiment.track, scores, at, kept=())
+    num_steps = int(experiment.train.step)
+    track = update(experiment.track, scores, num_steps, kept=())
     counts = np.bincount(
         experiment.label[pools.target], minlength=len(run.task.class_names)
     )
     return {
         "event": "round",
         "round": experiment.round,
-        "step": at,
+        "step": num_steps,
         "labels_target": int(pools.target.sum()),
         "labels_val": len(target.val.label),
         "source_samples": int(pools.source.sum()),
@@ -62,10 +62,10 @@ def measure(run: Run, experiment: Experiment) -> Mapping[str, Any]:
         "test_accuracy": scores.test,
         "test_mean_class_accuracy": scores.test_mean_class,
         "val_accuracy": scores.val,
-        "best_val": _known(seen.val),
-        "best_val_step": None if seen.val < 0 else seen.step,
-        "test_at_best_val": _known(seen.test_at_val),
-        "best_test": _known(seen.best_test),
+        "best_val": _known(track.val),
+        "best_val_step": None if track.val < 0 else track.step,
+        "test_at_best_val": _known(track.test_at_val),
+        "best_test": _known(track.best_test),
         "test_images": int(_tested(run, pools).sum()),
         "labels_per_class": dict(
             zip(run.task.class_names, counts.tolist(), strict=True)
@@ -75,53 +75,52 @@ def measure(run: Run, experiment: Experiment) -> Mapping[str, Any]:
 
 
 def begin(run: Run, train: TrainState) -> Track:
-    """What a round has seen before its first evaluation."""
+    """The track of a round before its first evaluation."""
     kept = copy(train.variables) if run.evaluation.keep == "best_val" else ()
     return Track(-1.0, -1.0, 0, -1.0, kept)
 
 
-def observe(run: Run, experiment: Experiment) -> tuple[Track, Mapping[str, Any]]:
-    """Evaluates in the middle of a round: what is known then, and a row of it."""
+def observe(run: Run, experiment: Experiment) -> tuple[Track, Row]:
+    """Evaluates during a round: the track afterwards, and a row of metrics."""
     variables = experiment.train.variables
     scores = evaluate(run, variables, experiment.pools)
-    at = int(experiment.train.step)
-    old = experiment.track
-    kept = old.kept
-    if run.evaluation.keep == "best_val" and _better(old, scores):
+    num_steps = int(experiment.train.step)
+    previous = experiment.track
+    kept = previous.kept
+    if run.evaluation.keep == "best_val" and _better(previous, scores):
         kept = copy(variables)
     row = {
         "event": "eval",
         "round": experiment.round,
-        "step": at,
+        "step": num_steps,
         "test_accuracy": scores.test,
         "val_accuracy": scores.val,
     }
-    return update(old, scores, at, kept=kept), row
+    return update(previous, scores, num_steps, kept=kept), row
 
 
-def update(old: Track, scores: Scores, step: int, *, kept: Any) -> Track:
-    """What is known after one more evaluation.
+def update(previous: Track, scores: Scores, step: int, *, kept: Any) -> Track:
+    """The track after one more evaluation.
 
     Args:
-      old: before it.
-      scores: of the network at that step.
-      step: iterations done.
-      kept: the variables to keep from now on.
+      scores: of the network after `step` iterations.
+      kept: the variables to keep.
     """
     test = -1.0 if scores.test is None else scores.test
-    best_test = max(old.best_test, test)
-    if not _better(old, scores):
-        return old._replace(best_test=best_test, kept=kept)
+    best_test = max(previous.best_test, test)
+    if not _better(previous, scores):
+        return previous._replace(best_test=best_test, kept=kept)
     assert scores.val is not None
     return Track(scores.val, test, step, best_test, kept)
 
 
-def choose(run: Run, experiment: Experiment, row: Mapping[str, Any]) -> Experiment:
-    """The experiment with the weights that go on to selection and the next round.
+def choose(run: Run, experiment: Experiment, row: Row) -> Experiment:
+    """The experiment with the weights that selection and the next round start from.
+
+    These are the last ones or, with eval.keep="best_val", the best by validation.
 
     Args:
-      run: says whether those are the last or the best by validation.
-      experiment: with the last ones.
+      experiment: with the last weights.
       row: of `measure`.
     """
     if run.evaluation.keep == "last" or row["best_val_step"] == row["step"]:
@@ -131,12 +130,12 @@ def choose(run: Run, experiment: Experiment, row: Mapping[str, Any]) -> Experime
 
 
 def copy(tree: Any) -> Any:
-    """The same values in buffers of their own: training donates the ones it gets."""
+    """The same values in new buffers, since training donates the ones that it gets."""
     return jax.tree.map(lambda leaf: leaf.copy(), tree)
 
 
-def _better(old: Track, scores: Scores) -> bool:
-    return scores.val is not None and scores.val >= old.val
+def _better(previous: Track, scores: Scores) -> bool:
+    return scores.val is not None and scores.val >= previous.val
 
 
 def _known(accuracy: float) -> float | None:
@@ -144,11 +143,11 @@ def _known(accuracy: float) -> float | None:
 
 
 def _tested(run: Run, pools: Pools) -> np.ndarray:
-    """bool[N], test images that count."""
+    """bool[N], test images that are evaluated."""
     target = run.task.target
     tested = _labelled(target.test)
     if target.test is target.train:
-        # Transductive: the pool is what is tested on, less its labelled part.
+        # Transductive: the test images are the pool without its labelled part.
         tested &= ~pools.target
     return tested
 
@@ -160,7 +159,7 @@ def _labelled(examples: Examples) -> np.ndarray:
 def _accuracies(
     run: Run, variables: Variables, examples: Examples, counted: np.ndarray
 ) -> tuple[float | None, float | None]:
-    """Over images, and the mean over classes."""
+    """Accuracy over images, and its mean over classes."""
     if not counted.any():
         return None, None
     evidence = inference.sweep(
@@ -171,5 +170,8 @@ def _accuracies(
         batch_size=run.evaluation.batch,
         sharding=devices.batched(devices.make_mesh()),
     )
-    found = evidence.outputs["classifier"], examples.label, counted
-    return inference.accuracy(*found), inference.mean_class_accuracy(*found)
+    logits, label = evidence.outputs["classifier"], examples.label
+    return (
+        inference.accuracy(logits, label, counted),
+        inference.mean_class_accuracy(logits, label, counted),
+    )

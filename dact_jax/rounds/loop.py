@@ -1,4 +1,4 @@
-"""The outer loop: train, measure, select, ask, save; round after round."""
+"""The outer loop: train, evaluate, select, ask for labels, save; round after round."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -22,19 +22,19 @@ from dact_jax.types import (
 
 
 class Actions(NamedTuple):
-    """What a round does; bound to data, model and devices by engine."""
+    """What a round does, bound to data, model and devices (`actions.bind`)."""
 
     adapt: Callable[[Experiment], Experiment]  # trains to the end of the round
     measure: Callable[[Experiment], Row]  # accuracies and label counts
-    choose: Callable[[Experiment, Row], Experiment]  # weights that go on: last or best
-    restart: Callable[[TrainState], TrainState]  # what a new round begins with
-    track: Callable[[TrainState], Track]  # what it has seen then
-    lab: Callable[[np.ndarray], Lab]  # labels bought so far, int32[N_t] -> for policies
-    oracle: Callable[[np.ndarray], np.ndarray]  # target rows int32[n] -> labels
+    choose: Callable[[Experiment, Row], Experiment]  # keeps the last or best weights
+    restart: Callable[[TrainState], TrainState]  # for a new round
+    track: Callable[[TrainState], Track]  # the track of a new round
+    lab: Callable[[np.ndarray], Lab]  # labels bought so far, int32[N_t] -> policy's lab
+    oracle: Callable[[np.ndarray], np.ndarray]  # target rows -> labels, int32[n]
     save: Callable[[Experiment], None]
     record_round: Callable[[Row], None]
     record_selection: Callable[[Row], None]
-    record_picks: Callable[[int, Mapping[str, Picked]], None]
+    record_picks: Callable[[int, Mapping[str, Picked]], None]  # round, picks by side
 
 
 def begin(
@@ -44,22 +44,27 @@ def begin(
     sizes: tuple[int, int],
     key: Key,
 ) -> Experiment:
-    """The experiment before its first round: first labels asked for and recorded.
+    """The experiment before round 0: the first labels are bought, recorded and saved.
 
     Args:
-      actions: lab, oracle, track, record_picks and save are used.
-      policy: chooses the first pools.
-      train: the state that training begins with.
-      sizes: (N_s, N_t).
+      train: the state that round 0 begins with.
+      sizes: (N_s, N_t), rows of the source and of the target pool.
       key: of the run.
     """
-    nobody = np.full(sizes[1], UNLABELED, np.int32)
-    lab = actions.lab(nobody)
-    selection = policy.init(lab, sizes[0], sizes[1], keys.key(key, "policy"))
-    experiment = Experiment(
-        0, selection.pools, nobody, selection.memory, train, 0.0, actions.track(train)
+    unlabeled = np.full(sizes[1], UNLABELED, np.int32)
+    selection = policy.init(
+        actions.lab(unlabeled), sizes[0], sizes[1], keys.key(key, "policy")
     )
-    experiment = _accept(actions, experiment, selection)
+    experiment = Experiment(
+        round=0,
+        pools=selection.pools,
+        label=unlabeled,
+        memory=selection.memory,
+        train=train,
+        seconds=0.0,
+        track=actions.track(train),
+    )
+    experiment = _apply(actions, experiment, selection)
     actions.save(experiment)
     return experiment
 
@@ -69,12 +74,14 @@ def run(
 ) -> Experiment:
     """Runs what is left and returns the finished experiment.
 
-    Everything is a function of the experiment and the key, so a run that was stopped
-    anywhere goes on from its last checkpoint exactly as if it had not been.
+    Everything is a function of the experiment and the key, so a run that is resumed
+    from any checkpoint ends as if it had never stopped.
     """
     while not finished(experiment, policy):
-        go = _select if experiment.turn else _train
-        experiment = go(experiment, actions, policy, key)
+        if experiment.turn:
+            experiment = _select(experiment, actions, policy, key)
+        else:
+            experiment = _train(experiment, actions, policy)
         if not experiment.turn and 0 < experiment.round < policy.num_rounds:
             train = actions.restart(experiment.train)
             experiment = experiment._replace(train=train, track=actions.track(train))
@@ -87,41 +94,46 @@ def finished(experiment: Experiment, policy: Policy) -> bool:
     return experiment.round >= policy.num_rounds and not experiment.turn
 
 
-def _train(
-    experiment: Experiment, actions: Actions, policy: Policy, key: Key
-) -> Experiment:
-    """One round of training, measured."""
-    del key
-    now = experiment.round
+def _train(experiment: Experiment, actions: Actions, policy: Policy) -> Experiment:
+    """One round of training and its evaluation."""
     experiment = actions.adapt(experiment)
     row = actions.measure(experiment)
     actions.record_round(row)
     experiment = actions.choose(experiment, row)
-    turn = now < policy.num_selections
-    return experiment._replace(round=now + 1, seconds=0.0, turn=turn)
+    return experiment._replace(
+        round=experiment.round + 1,
+        seconds=0.0,
+        turn=experiment.round < policy.num_selections,
+    )
 
 
 def _select(
     experiment: Experiment, actions: Actions, policy: Policy, key: Key
 ) -> Experiment:
     """One step of the policy's turn."""
-    coming = experiment.round
-    own = keys.key(key, "select", coming - 1) if coming else keys.key(key, "first")
+    if experiment.round:
+        select_key = keys.key(key, "select", experiment.round - 1)
+    else:
+        select_key = keys.key(key, "first")
     watch = timing.start(actions.lab(experiment.label))
     selection = policy.select(
-        watch.lab, experiment.train.variables, experiment.pools, experiment.memory, own
+        watch.lab,
+        experiment.train.variables,
+        experiment.pools,
+        experiment.memory,
+        select_key,
     )
     seconds = {f"seconds_{name}": spent for name, spent in watch.stop().items()}
-    experiment = _accept(actions, experiment, selection)
-    place = {"event": "select", "round": coming, "step": 0}
-    actions.record_selection({**place, **selection.columns, **seconds})
+    row = {"event": "select", "round": experiment.round, "step": 0}
+    experiment = _apply(actions, experiment, selection)
+    actions.record_selection({**row, **selection.columns, **seconds})
     return experiment
 
 
-def _accept(
+def _apply(
     actions: Actions, experiment: Experiment, selection: Selection
 ) -> Experiment:
-    """Asks for what was picked, records it and lets the policy have its way."""
+    """Buys the picked labels, records the picks, updates the pools."""
     label = experiment.label.copy()
     if "target" in selection.picked:
         row = selection.picked["target"].row

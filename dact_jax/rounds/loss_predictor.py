@@ -1,4 +1,4 @@
-"""The network (P_t, P_l) of D_AcT: trained on some labels, and its source scored."""
+"""The loss predictor (P_t, P_l) of D_AcT: its training, evaluation and sweep."""
 
 import contextlib
 import functools
@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from dact_jax import devices, errors, keys
-from dact_jax.data import streams
 from dact_jax.rounds import evaluation
 from dact_jax.run_types import Run
 from dact_jax.training import inference, loop, step
@@ -25,85 +24,89 @@ from dact_jax.types import (
 
 
 def bind(run: Run) -> Callable[[np.ndarray], LossPredictor]:
-    """Target labels bought so far, int32[N_t] -> the predictor that may use them.
+    """Target labels bought so far, int32[N_t] -> the loss predictor that uses them.
 
-    It is trained on any union of source and target samples as on one domain, in
-    batches drawn from all of them alike.
+    It is trained on any union of source and target samples as on one domain: batches
+    are drawn from all of them alike.
 
     Args:
-      run: with `prediction`.
+      run: with `loss_predictor`.
     """
     stage = run.loss_predictor
     assert stage is not None
-    inner = stage.run
-    num_steps = inner.schedule.steps
-    go = loop.make_advance(inner, num_steps)
-    split = devices.batched(devices.make_mesh())
-    resident = streams.resident(inner.task)
-    known = np.asarray(run.task.source.train.label)
+    predictor_run = stage.run
+    train_on_chunks = loop.make_fit(predictor_run)
+    source_label = np.asarray(run.task.source.train.label)
 
-    def look(variables: Variables, examples: Examples) -> Evidence:
-        size = run.evaluation.batch
-        with _told():
+    def infer(variables: Variables, examples: Examples) -> Evidence:
+        with _named_errors():
             return inference.sweep(
-                inner.forward,
+                predictor_run.forward,
                 variables,
                 examples,
                 SOURCE,
-                batch_size=size,
-                sharding=split,
+                batch_size=run.evaluation.batch,
+                sharding=devices.batched(devices.make_mesh()),
             )
 
     def sweep(variables: Variables) -> Evidence:
-        found = look(variables, run.task.source.train)
-        loss = np.asarray(stage.actual_loss(found.outputs["classifier"], known))
-        return found._replace(outputs={**found.outputs, "actual_loss": loss})
+        evidence = infer(variables, run.task.source.train)
+        logits = evidence.outputs["classifier"]
+        loss = np.asarray(stage.actual_loss(logits, source_label))
+        return evidence._replace(outputs={**evidence.outputs, "actual_loss": loss})
 
     def accuracy(variables: Variables) -> float:
-        held = run.task.target.val
-        return inference.accuracy(
-            look(variables, held).outputs["classifier"], held.label
-        )
+        validation = run.task.target.val
+        logits = infer(variables, validation).outputs["classifier"]
+        return inference.accuracy(logits, validation.label)
 
     def fit(label: np.ndarray, variables: Variables, pools: Pools, key: Key) -> Fitted:
-        both = np.concatenate([pools.source, pools.target])
-        nobody = np.zeros(len(inner.task.target.train.label), bool)
-        source = inner.task.source
-        train = source.train._replace(label=np.concatenate([known, label]))
-        now = inner._replace(
-            task=inner.task._replace(source=source._replace(train=train))
-        )
-        drawn = loop.chunks(now, Pools(both, nobody), label, key, 0, num_steps)
-        fresh = step.init_state(evaluation.copy(variables), inner.optimizer(num_steps))
-        state = jax.device_put(fresh, devices.replicated(devices.make_mesh()))
-        round_ = keys.key(key, "round")
-        last: dict[str, float] = {}
-        with _told():
-            state = loop.fit(
-                lambda state, some: go(state, resident, some, round_),
-                state,
-                drawn,
-                lambda state, losses: last.update(losses),
-            )
-        # The last update has no loss after it that would tell of an overflow.
-        look(state.variables, run.task.target.val)
-        return Fitted(state.variables, last)
+        num_steps = predictor_run.schedule.steps
+        labels = np.concatenate([source_label, label])
+        labelled_run, union = _with_labels(predictor_run, labels), _union(run, pools)
+        chunks = loop.draw_chunks(labelled_run, union, label, key, 0, num_steps)
+        optimizer = predictor_run.optimizer(num_steps)
+        state = step.init_state(evaluation.copy(variables), optimizer)
+        state = jax.device_put(state, devices.replicated(devices.make_mesh()))
+        losses: dict[str, float] = {}
+        with _named_errors():
+            progress = train_on_chunks(state, chunks, keys.key(key, "round"), num_steps)
+            for trained, losses in progress:  # noqa: B007 (the last ones are used)
+                state = trained
+        # No loss follows the last update: this shows whether it overflowed.
+        infer(state.variables, run.task.target.val)
+        return Fitted(state.variables, losses)
 
     return lambda label: LossPredictor(
-        inner.train.variables, functools.partial(fit, label), accuracy, sweep
+        predictor_run.train.variables, functools.partial(fit, label), accuracy, sweep
+    )
+
+
+def _with_labels(run: Run, label: np.ndarray) -> Run:
+    """The run whose source pool has these labels, int32[N_s + N_t]."""
+    source = run.task.source
+    train = source.train._replace(label=label)
+    return run._replace(task=run.task._replace(source=source._replace(train=train)))
+
+
+def _union(run: Run, pools: Pools) -> Pools:
+    """Both pools as the source pool of the predictor's run, bool[N_s + N_t]."""
+    return Pools(
+        np.concatenate([pools.source, pools.target]),
+        np.zeros(len(run.task.target.train.label), bool),
     )
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Says whose learning rate was too large."""
+def _named_errors() -> Iterator[None]:
+    """Makes a DivergedError name the loss predictor's learning rate."""
     try:
         yield
     except errors.DivergedError as error:
-        named = str(error).replace(
+        message = str(error).replace(
             "train.learning_rate", "loss_predictor.learning_rate"
         )
         raise errors.DivergedError(
-            f"in training the loss predictor, {named} The last good checkpoint stays; "
-            "a changed config needs another --workdir."
+            f"in training the loss predictor, {message} The last good checkpoint "
+            "stays; a changed config needs another --workdir."
         ) from None

@@ -1,57 +1,112 @@
-"""A run in its folder: begun, or gone on with from its last checkpoint."""
+"""Start a run in its folder, or resume it from its last checkpoint."""
 
 import contextlib
 import pathlib
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
-from dact_jax import run_types
-from dact_jax.rounds import actions, checkpoint, loop, workdir
-from dact_jax.run_types import Run
+from dact_jax import errors
+from dact_jax.rounds import actions, checkpoint, loop, pretraining, workdir
+from dact_jax.run_types import Run, Show, lengths
 from dact_jax.types import Experiment
 
-# (round, iterations done in it) to go on from -> what is told meanwhile
-Shows = Callable[[tuple[int, int]], contextlib.AbstractContextManager[run_types.Show]]
+PRETRAINING = "pre-training"
+
+# (stage, iterations of each round, (round, iterations done)) -> what shows progress.
+# The stage is "" for the run itself, or PRETRAINING.
+Shows = Callable[
+    [str, Sequence[int], tuple[int, int]], contextlib.AbstractContextManager[Show]
+]
+
+
+class Claim(Protocol):
+    """Makes a folder this run's, or raises InputError: `claim.claim` for some data."""
+
+    def __call__(
+        self, folder: pathlib.Path, config: Mapping[str, Any], *, flag: str
+    ) -> None: ...
 
 
 class Done(NamedTuple):
     experiment: Experiment
-    anew: bool  # False: it was finished already
+    finished_before: bool  # nothing was left to do
 
 
 def run(
-    made: Run,
+    run: Run,
     folder: pathlib.Path,
-    like: Experiment,
+    identity: Mapping[str, Any],
+    claim: Claim,
     shows: Shows,
     *,
-    first: Callable[[Run, bool], Run] = lambda made, begun: made,
+    stage: str = "",
+    flag: str = "--workdir",
 ) -> Done:
-    """Runs what is left of a run.
+    """Runs what is left of a run; a pre-training stage is a run before the run.
 
     Args:
-      made: of `build`.
-      folder: that the run has claimed.
-      like: `engine.template(made)`.
-      shows: opened only if something is left.
-      first: (made, whether a checkpoint was found) -> the run, before any iteration.
+      folder: of the run; it is claimed first.
+      identity: the config without what has no influence (`defaults.identity`).
+      shows: opened only if something is left to do.
+      stage: "", or the name of the stage that this run is.
+      flag: the command-line flag that names the folder, for error messages.
 
     Raises:
-      InputError: no checkpoint can be read.
+      InputError: the folder belongs to another run, or no checkpoint can be read.
       DivergedError: a loss became NaN; the last checkpoint stays.
     """
+    claim(folder, identity, flag=flag)
     store = checkpoint.open_store(folder / "checkpoints")
     with contextlib.closing(store):
-        found = store.restore(like)
-        if found is not None and loop.finished(found, made.policy):
-            return Done(found, anew=False)
-        start = None
-        if found is not None:  # in a policy's turn the round has not begun
-            start = found.round, 0 if found.turn else int(found.train.step)
-        workdir.rewind(folder, (0, 0) if found is None else found.written)
-        made = first(made, found is not None)
-        with shows(start or (0, 0)) as show:
-            act = actions.actions(made, store, folder, show)
-            experiment = actions.begin(made, act) if found is None else found
-            experiment = loop.run(experiment, act, made.policy, made.key)
-    return Done(experiment, anew=True)
+        experiment = store.restore(actions.template(run))
+        if experiment is not None and loop.finished(experiment, run.policy):
+            return Done(experiment, finished_before=True)
+        workdir.rewind(folder, (0, 0) if experiment is None else experiment.written)
+        if run.pretraining is not None:
+            run, row = pretrain(run, folder, claim, shows)
+            if experiment is None:
+                workdir.append(folder, [row])
+        with shows(stage, lengths(run), _position(experiment)) as show:
+            verbs = actions.bind(run, store, folder, show)
+            if experiment is None:
+                experiment = actions.begin(run, verbs)
+            experiment = loop.run(experiment, verbs, run.policy, run.key)
+    return Done(experiment, finished_before=False)
+
+
+def _position(experiment: Experiment | None) -> tuple[int, int]:
+    """(round, iterations done in it) that the run continues from."""
+    if experiment is None:
+        return 0, 0
+    # During a policy's turn the next round has not begun.
+    return experiment.round, 0 if experiment.turn else int(experiment.train.step)
+
+
+def pretrain(
+    outer: Run, folder: pathlib.Path, claim: Claim, shows: Shows
+) -> tuple[Run, Mapping[str, Any]]:
+    """The run with the weights that pre-training gives, and its row of metrics.
+
+    The stage is run, resumed or, if it is finished, read.
+
+    Args:
+      outer: with `pretraining`.
+      folder: of the outer run.
+
+    Raises:
+      InputError: the stage's folder holds a different pre-training.
+      DivergedError: a loss became NaN.
+    """
+    stage = outer.pretraining
+    assert stage is not None
+    place = pathlib.Path(stage.folder) if stage.folder else folder / "pretrained"
+    flag = "--config.pretrain.folder" if stage.folder else "--workdir"
+    try:
+        done = run(
+            stage.run, place, stage.identity, claim, shows, stage=PRETRAINING, flag=flag
+        )
+    except errors.DivergedError as error:
+        message = str(error).replace("train.learning_rate", "pretrain.learning_rate")
+        raise errors.DivergedError(f"in pre-training, {message}") from None
+    trained = done.experiment.train.variables
+    return pretraining.apply(outer, trained), pretraining.row(place)

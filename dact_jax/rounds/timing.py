@@ -1,4 +1,4 @@
-"""Where a policy's time goes: training, scoring and selecting."""
+"""How long a policy's turn takes: training, scoring (sweeps, accuracies), selecting."""
 
 import time
 from collections.abc import Callable
@@ -8,35 +8,33 @@ from dact_jax.types import Lab
 
 
 class Watch(NamedTuple):
-    lab: Lab  # whose verbs are timed
-    stop: Callable[
-        [], dict[str, float]
-    ]  # seconds of "training", "scoring", "selecting"
+    lab: Lab  # whose functions are timed
+    stop: Callable[[], dict[str, float]]  # seconds by kind of work
 
 
 def start(lab: Lab) -> Watch:
-    """A running watch; what is neither training nor scoring is selecting.
+    """A running watch; time in neither training nor scoring counts as selecting.
 
     Args:
-      lab: whose `sweep` and whose predictor's `sweep` and `accuracy` count as scoring,
-        and its predictor's `fit` as training.
+      lab: its `sweep`, and its loss predictor's `sweep` and `accuracy`, count as
+        scoring; the loss predictor's `fit` counts as training.
     """
-    began = time.perf_counter()
-    spent = {"training": 0.0, "scoring": 0.0}
+    started = time.perf_counter()
+    seconds = {"training": 0.0, "scoring": 0.0}
 
-    def timed(kind: str, verb: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any) -> Any:
             before = time.perf_counter()
             try:
-                return verb(*args)
+                return function(*args)
             finally:
-                spent[kind] += time.perf_counter() - before
+                seconds[kind] += time.perf_counter() - before
 
         return call
 
     def stop() -> dict[str, float]:
-        rest = time.perf_counter() - began - sum(spent.values())
-        return {**spent, "selecting": rest}
+        selecting = time.perf_counter() - started - sum(seconds.values())
+        return {**seconds, "selecting": selecting}
 
     predictor = lab.loss_predictor
     if predictor is not None:

@@ -1,4 +1,4 @@
-"""A run's folder: its rows of numbers, where each pick came from, its config."""
+"""A run's folder: metrics.jsonl, the rows of metrics, and picks.csv, every pick."""
 
 import csv
 import io
@@ -18,29 +18,27 @@ METRICS, PICKS, CONFIG = "metrics.jsonl", "picks.csv", "config.yaml"
 class Pick(NamedTuple):
     """One line of picks.csv."""
 
-    round: int  # the first round that trains on it; 0: the labels a run begins with
-    order: int  # place among those picked at once, from 0
+    round: int  # the first round that trains on it; 0: the initial labels
+    order: int  # position within its selection, from 0
     side: str  # "target" or "source"
-    id: str  # of the image, as its data set names it
+    id: str  # of the image, as its dataset names it
     score: float  # what the acquisition ranked by
     acquisition: str
-    # Of the model that ranked, such as "0/300" (round/iterations); "predictor/2": that
-    # of the second iteration of D_AcT; empty: no model did.
+    # The network that ranked: "0/300" (round/iterations), "predictor/2" (the loss
+    # predictor in iteration 2 of D_AcT), or empty where no network ranked.
     checkpoint: str
 
 
 def append(folder: pathlib.Path, rows: Iterable[Row]) -> None:
     """Adds rows to metrics.jsonl; they are on the disk when this returns.
 
-    Call it *before* the checkpoint of the same place is saved: `rewind` drops what came
-    after the checkpoint and cannot bring back any row that is missing.
+    Call it *before* the checkpoint of the same step is saved: `rewind` drops rows that
+    were written after a checkpoint, but cannot restore rows that are missing.
 
     Args:
-      folder: of the run.
-      rows: each has "event" ("train", "eval", "round", "select", or "pretrain", which
-        is in round -1),
-        "round" and "step" (iterations done in this round), and plain Python numbers,
-        which are read back exactly.
+      rows: each has "event" ("train", "eval", "round", "select" or "pretrain"),
+        "round" (-1 for "pretrain"), "step" (iterations done in the round), and plain
+        Python numbers, which are read back exactly.
 
     Raises:
       ValueError: a number is NaN or infinite.
@@ -55,27 +53,27 @@ def append_picks(folder: pathlib.Path, picks: Iterable[Pick]) -> None:
 
 
 def read(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """All rows of metrics.jsonl, without a last one that a kill cut off.
+    """All rows of metrics.jsonl; an incomplete last line is left out.
 
     Raises:
-      InputError: another line is not JSON.
+      InputError: another line is not a row.
     """
     path = folder / METRICS
     rows = []
     for number, line in enumerate(storage.read_text(path).split("\n")[:-1], start=1):
         try:
             row = json.loads(line)
-            row["event"], row["round"], row["step"]  # what every row has
+            row["event"], row["round"], row["step"]  # every row has these
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise errors.InputError(
-                f"{path}, line {number} is not a row of a run: mend or delete it."
+                f"{path}, line {number} is not a row of metrics: correct or delete it."
             ) from error
         rows.append(row)
     return rows
 
 
 def read_picks(folder: pathlib.Path) -> list[Pick]:
-    """All picks of picks.csv, without a last one that a kill cut off.
+    """All picks of picks.csv; an incomplete last line is left out.
 
     Raises:
       InputError: another line is not a pick.
@@ -85,32 +83,31 @@ def read_picks(folder: pathlib.Path) -> list[Pick]:
     records = list(csv.reader(io.StringIO(text, newline="")))
     if len(records) > 1 and tuple(records[0]) != Pick._fields:
         raise errors.InputError(
-            f"{path} must begin with the line {','.join(Pick._fields)}: put it back."
+            f"{path} must begin with the line {','.join(Pick._fields)}: restore it."
         )
-    # An id may hold a line end, so a record can be cut right after one.
+    # An id may contain a line end, so a record can be cut off right after one.
     if records and not (text.endswith("\n") and len(records[-1]) == len(Pick._fields)):
         records.pop()
     return [_pick(path, n, fields) for n, fields in enumerate(records[1:], start=1)]
 
 
 def extent(folder: pathlib.Path) -> tuple[int, int]:
-    """Bytes of metrics.jsonl and picks.csv: what `rewind` can go back to."""
+    """Sizes of metrics.jsonl and picks.csv in bytes, for `rewind`."""
     return _size(folder / METRICS), _size(folder / PICKS)
 
 
 def rewind(folder: pathlib.Path, written: tuple[int, int]) -> None:
     """Drops what metrics.jsonl and picks.csv hold beyond a restored checkpoint.
 
-    A run that was killed and goes on then ends with the rows of one never killed. A
-    last line that a kill cut off goes too, also of a file that somebody has shortened.
+    A run that was killed and resumed then ends with the same rows as one that was not.
+    An incomplete last line is dropped too, also where a file is shorter than `written`.
 
     Args:
-      folder: of the run.
-      written: `extent` when the checkpoint was saved; (0, 0): there is none.
+      written: `extent` when the checkpoint was saved; (0, 0) without a checkpoint.
     """
     for name, size in zip((METRICS, PICKS), written, strict=True):
         path = folder / name
-        if path.exists():  # shorter than it was if somebody has mended it
+        if path.exists():
             os.truncate(path, path.read_bytes()[:size].rfind(b"\n") + 1)
 
 
@@ -125,7 +122,7 @@ def _table(picks: Iterable[Pick], *, header: bool) -> str:
     out = io.StringIO(newline="")
     if header:
         out.write(",".join(Pick._fields) + "\n")
-    # Quoted strings: the csv module would leave an id with a bare \r unquoted.
+    # Quote all strings: the csv module leaves an id with a bare \r unquoted.
     csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerows(picks)
     return out.getvalue()
 
@@ -139,7 +136,7 @@ def _pick(path: pathlib.Path, number: int, fields: list[str]) -> Pick:
     except ValueError as error:
         raise errors.InputError(
             f"{path}, pick {number} is not {','.join(Pick._fields)} but {fields}: "
-            "mend or delete that line."
+            "correct or delete that line."
         ) from error
 
 

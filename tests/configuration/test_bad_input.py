@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dact_jax import errors, main
+from dact_jax import errors, runner
 from dact_jax.configuration import build, checks, defaults
 from dact_jax.rounds import actions, claim
 
@@ -343,7 +343,7 @@ def test_a_workdir_of_another_config(photos, tmp_path):
     other = _config(photos, **{"policies.single.per_round": 2})
     before = (folder / "config.yaml").read_bytes()
     with pytest.raises(errors.InputError) as caught:
-        main.run(other, folder, "command")
+        runner.run(other, folder, command="command")
     assert "policies.single.per_round=1" in str(caught.value)
-    assert "asks for 2" in str(caught.value)
+    assert "this run has 2" in str(caught.value)
     assert (folder / "config.yaml").read_bytes() == before

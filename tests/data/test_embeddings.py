@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dact_jax import errors, main
+from dact_jax import errors, runner
 from dact_jax.configuration import build, build_data, defaults
 from dact_jax.data import embeddings, files, fingerprint, sources, streams
 from dact_jax.models import encoders, mlp, model
@@ -284,7 +284,7 @@ def test_a_run_adapts(domains, capsys, preset, norms, device_bytes):
     changes = {"model.num_norms": norms, "data.device_bytes": device_bytes}
     config = _config(domains, f":preset={preset}", **changes)
     folder = domains / "run"
-    main.run(config, folder, "command")
+    runner.run(config, folder, command="command")
     rows = [row for row in workdir.read(folder) if row["event"] == "round"]
     assert rows[-1]["test_accuracy"] > 0.9
     assert set(rows[-1]["labels_per_class"]) == {"ant", "bee", "cow"}

@@ -11,7 +11,7 @@ import pytest
 from matplotlib import figure
 from PIL import Image
 
-from dact_jax import main
+from dact_jax import runner
 from dact_jax.configuration import build, defaults
 from dact_jax.models import heads, lenet, mlp, model, resnet
 from dact_jax.reports import captions, figures, gallery, projections
@@ -212,7 +212,7 @@ def test_the_command_draws_at_the_end_and_later_what_is_missing(tmp_path, capsys
     config = toy.vector_config(tmp_path, figures=True)
     folder = tmp_path / "run"
     with toy.compiled_once(tmp_path / "compiled"):
-        main.run(config, folder, "command")
+        runner.run(config, folder, command="command")
         there = [name for name in captions.CAPTIONS if (folder / name).exists()]
         assert there == PICTURES  # vectors have no feature maps
         text = (folder / "report.md").read_text()
@@ -224,12 +224,12 @@ def test_the_command_draws_at_the_end_and_later_what_is_missing(tmp_path, capsys
         before = (folder / PICTURES[0]).read_bytes()
         (folder / PICTURES[0]).unlink()
         config.figures = False
-        main.run(config, folder, "command")
+        runner.run(config, folder, command="command")
         assert "stays as it is" in capsys.readouterr().out
         assert not (folder / PICTURES[0]).exists()
 
         config.figures = True
-        main.run(config, folder, "command")
+        runner.run(config, folder, command="command")
         said = f"finished; {folder} now with {PICTURES[0]}."
         assert said in capsys.readouterr().out
         assert (folder / PICTURES[0]).read_bytes() == before

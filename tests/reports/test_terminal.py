@@ -203,11 +203,8 @@ def test_what_d_act_decides_is_told(branch, told):
 
 def test_all_are_told_of_a_selection():
     heard = []
-    shows = [
-        run_types.Show(lambda *args: None, lambda row: None, heard.append)
-        for _ in range(2)
-    ]
-    terminal.join(*shows, run_types.Show(None, None)).select({"a": 1})
+    shows = [run_types.Show(select=heard.append) for _ in range(2)]
+    terminal.join(*shows, run_types.Show()).select({"a": 1})
     assert heard == [{"a": 1}] * 2
 
 

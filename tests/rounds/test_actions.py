@@ -24,8 +24,8 @@ def _begin(tmp_path, preset, **changes):
     config.update_from_flattened_dict(changes)
     made, _ = build.build(config)
     store = checkpoint.open_store(tmp_path / "checkpoints")
-    show = run_types.Show(lambda *args: None, lambda row: None)
-    act = actions.actions(made, store, tmp_path, show)
+    show = run_types.Show()
+    act = actions.bind(made, store, tmp_path, show)
     experiment = actions.begin(made, act)
     store.close()
     return made, act, experiment
@@ -121,8 +121,8 @@ def _trained(vectors, folder, preset="source_only", *, method=None, **changes):
     if method is not None:
         made = made._replace(method=method(made.method))
     store = checkpoint.Store(lambda tree: None, None, None)
-    show = run_types.Show(lambda *args: None, lambda row: None)
-    act = actions.actions(made, store, folder, show)
+    show = run_types.Show()
+    act = actions.bind(made, store, folder, show)
     return made, act, act.adapt(actions.begin(made, act))
 
 

@@ -162,8 +162,8 @@ def test_the_best_by_validation_go_on_and_the_row_is_of_the_last(
     given = _script(monkeypatch, *first, *second)
     swept, begun, told = [], [], []
     store = checkpoint.Store(lambda tree: None, None, None)
-    show = run_types.Show(lambda *args: None, told.append)
-    act = actions.actions(made, store, tmp_path, show)
+    show = run_types.Show(round=told.append)
+    act = actions.bind(made, store, tmp_path, show)
     lab = actions.lab(made)
 
     def sweep(variables, domain):
@@ -211,8 +211,8 @@ def test_the_last_go_on_by_default(made, tmp_path, monkeypatch):
     run = made._replace(evaluation=evaluation)
     given = _script(monkeypatch, *[(0.5, 0.9), *[(0.4, 0.1)] * 3])
     store = checkpoint.Store(lambda tree: None, None, None)
-    show = run_types.Show(lambda *args: None, lambda row: None)
-    act = actions.actions(run, store, tmp_path, show)
+    show = run_types.Show()
+    act = actions.bind(run, store, tmp_path, show)
     first = actions.begin(run, act)
     assert first.track.kept == ()
     done = act.adapt(first)
@@ -227,18 +227,22 @@ def _by_weights(run, variables, pools):
     return Scores(total % 1, total % 1, total * 7 % 1)
 
 
+def _unclaimed(folder, config, *, flag):
+    """Stands for the claim of a folder that is this run's already."""
+
+
 def _session(made, place, die_at=()):
     """One process; it dies once the row of such an iteration is written."""
 
     @contextlib.contextmanager
-    def shows(start):
+    def shows(stage, lengths, start):
         def step(number, at, losses):
             if (number, at) in die_at:
                 raise toy.Killed
 
-        yield run_types.Show(step, lambda row: None)
+        yield run_types.Show(step=step)
 
-    return session.run(made, place, actions.template(made), shows).experiment
+    return session.run(made, place, {}, _unclaimed, shows).experiment
 
 
 def test_killed_between_evaluations_the_best_weights_and_the_rows_are_the_same(
@@ -272,17 +276,16 @@ def test_a_run_stopped_in_a_policy_s_turn_goes_on_before_the_round(made, tmp_pat
     starts = []
 
     @contextlib.contextmanager
-    def shows(start, die=False):
+    def shows(stage, lengths, start, die=False):
         starts.append(start)
 
         def select(row):
             if die:
                 raise toy.Killed
 
-        yield run_types.Show(lambda *args: None, lambda row: None, select)
+        yield run_types.Show(select=select)
 
-    like = actions.template(made)
     with pytest.raises(toy.Killed):
-        session.run(made, tmp_path, like, functools.partial(shows, die=True))
-    session.run(made, tmp_path, like, shows)
+        session.run(made, tmp_path, {}, _unclaimed, functools.partial(shows, die=True))
+    session.run(made, tmp_path, {}, _unclaimed, shows)
     assert starts == [(0, 0), (1, 0)]

@@ -1,6 +1,7 @@
 """The stage on the source alone: what a run gets of it, its cache, its resumes."""
 
 import contextlib
+import functools
 import pathlib
 import shutil
 
@@ -8,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from dact_jax import errors, main, run_types
+from dact_jax import errors, run_types, runner
 from dact_jax.configuration import build
-from dact_jax.rounds import actions, checkpoint, pretraining, workdir
+from dact_jax.rounds import actions, checkpoint, claim, session, workdir
 from dact_jax.run_types import lengths
 from dact_jax.types import SOURCE
 from tests import toy
@@ -38,7 +39,7 @@ def _config(folder, preset="s_act", **changes):
 
 
 def _run(config, place):
-    main.run(config, place, "command")
+    runner.run(config, place, command="command")
     return place
 
 
@@ -54,15 +55,15 @@ def anew(folder):
     return _run(_config(folder, **{"train.carry_weights": False}), folder / "anew")
 
 
-def _silent(start):
-    return contextlib.nullcontext(run_types.Show(lambda *_: None, lambda row: None))
+def _silent(stage, lengths, start):
+    return contextlib.nullcontext(run_types.Show())
 
 
 def _prepare(config, place):
     """The run after its pre-training in `place`, that stage's variables, its row."""
     made, data = build.build(config)
-    names = [device.device_kind for device in jax.devices()]
-    ready, row = pretraining.run(made, place, data, names, _silent)
+    take = functools.partial(claim.claim, data=data, devices=["cpu"])
+    ready, row = session.pretrain(made, place, take, _silent)
     stage = made.pretraining
     kept = pathlib.Path(stage.folder) if stage.folder else place / "pretrained"
     store = checkpoint.open_store(kept / "checkpoints")
@@ -172,9 +173,13 @@ def test_what_is_finished_is_only_read(folder, whole):
 
 
 def test_its_bar_has_its_name(folder, tmp_path, capsys):
-    _prepare(_config(folder), tmp_path)
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("pre-training: test ")
+    runner.run(_config(folder), tmp_path, progress=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "pre-training",
+        "round 0",
+        "round 1",
+    ]
 
 
 def _killed(config, place, monkeypatch, event, at, within):
@@ -191,7 +196,7 @@ def _killed(config, place, monkeypatch, event, at, within):
     with monkeypatch.context() as patch:
         patch.setattr(workdir, "append", append)
         with pytest.raises(toy.Killed):
-            main.run(config, place, "command")
+            runner.run(config, place, command="command")
 
 
 def test_stopped_in_pretraining_it_goes_on_bit_for_bit(
@@ -234,7 +239,7 @@ def test_killed_after_pretraining_and_started_again_it_is_the_same_run(
 
 def test_a_round_may_begin_from_the_pretrained_weights(folder, anew):
     made, _, _ = _prepare(_config(folder, **{"train.carry_weights": False}), anew)
-    act = actions.actions(made, None, anew, run_types.Show(None, None))
+    act = actions.bind(made, None, anew, run_types.Show())
     moved = jax.tree.map(lambda leaf: leaf + 1, made.train)
     _same(act.restart(moved), made.train)
 

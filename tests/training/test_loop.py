@@ -12,31 +12,23 @@ def _advance(state, chunk):
     return state._replace(step=state.step + len(chunk)), {"loss": losses}
 
 
-def test_fit_hands_on_state_and_mean_losses():
-    seen = []
+def test_training_yields_the_state_and_the_mean_metrics_of_each_chunk():
     state = TrainState(jnp.int32(2), None, None)
-    state = loop.fit(
-        _advance,
-        state,
-        iter([[1.0, 2.0], [3.0]]),
-        lambda state, losses: seen.append((int(state.step), losses)),
-    )
-    assert int(state.step) == 5
+    chunks = iter([[1.0, 2.0], [3.0]])
+    seen = [
+        (int(state.step), metrics)
+        for state, metrics in loop.train(_advance, state, chunks)
+    ]
     assert seen == [(4, {"loss": 1.5}), (5, {"loss": 3.0})]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_is_named_with_its_step(bad):
-    seen = []
-    chunks = iter([[1.0, 1.0], [1.0, bad]])
-    with pytest.raises(errors.DivergedError, match=r"loss became .* at step 13"):
-        loop.fit(
-            _advance,
-            TrainState(jnp.int32(10), None, None),
-            chunks,
-            lambda state, losses: seen.append(int(state.step)),
-        )
-    assert seen == [12]  # the bad chunk was handed to nobody
+    state = TrainState(jnp.int32(10), None, None)
+    progress = loop.train(_advance, state, iter([[1.0, 1.0], [1.0, bad]]))
+    assert int(next(progress)[0].step) == 12
+    with pytest.raises(errors.DivergedError, match=r"loss .* step 13"):
+        next(progress)  # the state after the bad chunk is never yielded
 
 
 def test_chunks_lie_at_the_same_places_whatever_the_start():

@@ -1,0 +1,190 @@
+"""`dact_jax.load`: the trained classifier of a run, for images or vectors."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+from dact_jax import devices, errors
+from dact_jax.configuration import build_inference, defaults, files
+from dact_jax.configuration.build_inference import Inference
+from dact_jax.data import inputs
+from dact_jax.rounds import checkpoint, claim
+from dact_jax.training import inference
+from dact_jax.types import UNLABELED, Array, Evidence, Examples, Variables
+
+
+class Classifier(NamedTuple):
+    """A trained network with its preparation of images, as in evaluation.
+
+    `images` is, for each method: N paths, PIL images or uint8 arrays of any size, or
+    one array uint8[N, H, W, C]; for a run on embeddings, an array float[N, F]. They are
+    processed in batches, on all devices.
+    """
+
+    class_names: tuple[str, ...]
+    config: ml_collections.ConfigDict
+    variables: Variables
+    network: Inference
+    image_shape: tuple[int, ...]  # (H, W, C) of the stored images
+
+    def predict(self, images: Any) -> np.ndarray:
+        """Probabilities of the classes, float32[N, K].
+
+        Raises:
+          InputError: an image cannot be read, or the vectors have another width.
+        """
+        logits = self._sweep(images).outputs["classifier"]
+        return np.asarray(jax.nn.softmax(logits))
+
+    def embed(self, images: Any) -> np.ndarray:
+        """Embeddings by the adapted encoder, float32[N, F].
+
+        Raises:
+          InputError: as `predict`.
+        """
+        return self._sweep(images).embedding
+
+    def evaluate(self, images: Any, labels: Sequence[str] | Array) -> float:
+        """Accuracy in [0, 1].
+
+        Args:
+          labels: N names of classes, or int[N] positions in `class_names`; "" and -1
+            mean that an image has no label and does not count.
+
+        Raises:
+          InputError: as `predict`; or a label is no class, their number differs from
+            that of the images, or none is known.
+        """
+        label = _numbers(labels, self.class_names)
+        evidence = self._sweep(images)
+        if len(label) != len(evidence.embedding):
+            raise errors.InputError(
+                f"there are {len(label)} labels for {len(evidence.embedding)} images."
+            )
+        if not (label != UNLABELED).any():
+            raise errors.InputError("none of the images has a label.")
+        return inference.accuracy(evidence.outputs["classifier"], label)
+
+    def _sweep(self, images: Any) -> Evidence:
+        height, _, channels = self.image_shape
+        if self.network.on_vectors:
+            scale = self.config.data.scale
+            prepared: Any = inputs.as_vectors(images, channels, scale)
+        else:
+            prepared = inputs.as_images(images, height, channels)
+        if not len(prepared):
+            return _empty(self.network, self.variables, prepared)
+        return inference.sweep(
+            self.network.forward,
+            self.variables,
+            Examples(prepared, np.full(len(prepared), UNLABELED, np.int32)),
+            self.network.domain,
+            batch_size=_round_up(self.network.batch, jax.device_count()),
+            sharding=devices.batched(devices.make_mesh()),
+        )
+
+
+def load(workdir: str | os.PathLike[str]) -> Classifier:
+    """Loads the classifier from the newest checkpoint of a run.
+
+    The data of the run are not needed. During a run this is the network of its last
+    checkpoint.
+
+    Args:
+      workdir: the folder of the run.
+
+    Raises:
+      InputError: the folder is not a run's, has no readable checkpoint, or a new round
+        has begun from untrained weights (`train.carry_weights=False`).
+    """
+    folder = pathlib.Path(workdir)
+    record = claim.read(folder)
+    if not (record.classes and record.image_shape):
+        raise errors.InputError(
+            f"{folder}/config.yaml lacks classes or image_shape: it was written by an "
+            "older version; run it again in a new folder."
+        )
+    config = _config(record.config)
+    network = build_inference.make_inference(
+        config, len(record.classes), record.image_shape
+    )
+    zeros = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype), network.template
+    )
+    entries = checkpoint.read(
+        folder / "checkpoints",
+        {"round": 0, "train": {"step": 0, "variables": zeros._asdict()}},
+    )
+    trained = int(entries["train"]["step"]) or (
+        int(entries["round"]) and config.train.carry_weights
+    )
+    if not trained:
+        raise errors.InputError(
+            f"the network of {folder} is not trained yet at its last checkpoint: run "
+            "it on."
+        )
+    variables = Variables(**entries["train"]["variables"])
+    return Classifier(
+        class_names=record.classes,
+        config=config,
+        variables=devices.replicate(variables),
+        network=network,
+        image_shape=record.image_shape,
+    )
+
+
+def _config(recorded: Mapping[str, Any]) -> ml_collections.ConfigDict:
+    """The complete config of a run, from what config.yaml records of it."""
+    config = defaults.get_config()
+    for field, value in claim.flat(recorded).items():
+        files.override(config, field, value)
+    return config
+
+
+def _round_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def _empty(network: Inference, variables: Variables, images: Any) -> Evidence:
+    """The evidence of no image, with the right widths."""
+    image = jax.ShapeDtypeStruct((network.batch, *images.shape[1:]), images.dtype)
+    embedding, outputs = jax.eval_shape(
+        lambda variables, image: network.forward(variables, image, network.domain),
+        variables,
+        image,
+    )
+    return Evidence(
+        np.zeros((0, *embedding.shape[1:]), np.float32),
+        {k: np.zeros((0, *v.shape[1:]), np.float32) for k, v in outputs.items()},
+        None,
+    )
+
+
+def _numbers(labels: Sequence[str] | Array, class_names: Sequence[str]) -> np.ndarray:
+    """int32[N] positions in class_names, UNLABELED for none."""
+    array = np.asarray(labels)
+    if array.ndim != 1 or array.dtype.kind not in "iuUO":
+        raise errors.InputError(
+            "labels must be N names of classes or int[N], not "
+            f"{array.dtype}{list(array.shape)}."
+        )
+    if array.dtype.kind in "iu":
+        bad = array[(array < UNLABELED) | (array >= len(class_names))]
+        if bad.size:
+            raise errors.InputError(
+                f"label {bad[0]} is no class: they are 0 .. {len(class_names) - 1}."
+            )
+        return array.astype(np.int32)
+    number = {name: k for k, name in enumerate(class_names)} | {"": UNLABELED}
+    for name in array.tolist():
+        if name not in number:
+            raise errors.InputError(
+                f"there is no class {name!r}; "
+                f"{errors.suggestion(str(name), class_names)}"
+            )
+    return np.array([number[name] for name in array.tolist()], np.int32)

@@ -1,0 +1,119 @@
+"""Images or vectors from a caller, in the form that a network was trained on."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from dact_jax import errors
+from dact_jax.data import embeddings, files
+from dact_jax.types import Images
+
+Item: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
+
+
+@dataclasses.dataclass(frozen=True)
+class MixedImages:
+    """uint8[N, size, size, channels] by rows, as `dact_jax.types.Images`.
+
+    Items are converted when they are indexed, as `files.ImageFiles` converts files.
+    """
+
+    items: Sequence[Item]
+    size: int
+    channels: int
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (len(self.items), self.size, self.size, self.channels)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        rows = np.arange(len(self.items))[index]
+
+        def convert(row: int) -> np.ndarray:
+            return _pixels(self.items[row], row, self.size, self.channels)
+
+        return np.stack(files.in_threads(convert, rows))
+
+
+def as_images(images: Sequence[Item] | np.ndarray, size: int, channels: int) -> Images:
+    """Images of any size, to be converted to uint8[N, size, size, channels].
+
+    Args:
+      images: N paths, PIL images or arrays uint8[H, W], [H, W, 1] or [H, W, 3], or one
+        array uint8[N, H, W, C] or [N, H, W].
+      size: height and width of the stored images of the run, in pixels.
+      channels: 1 or 3.
+
+    Raises:
+      InputError: a single path or image in place of a list of them, or an item that is
+        no image. Files are opened later, when they are needed.
+    """
+    if isinstance(images, (str, os.PathLike, Image.Image)):
+        raise errors.InputError(
+            f"give a list of images, not {type(images).__name__}: wrap it, as [image]."
+        )
+    if isinstance(images, np.ndarray) and images.ndim not in (3, 4) and len(images):
+        raise errors.InputError(
+            "an array of images must be uint8[N, H, W, C] or uint8[N, H, W], not "
+            f"{images.dtype}{list(images.shape)}."
+        )
+    items = list(images)
+    for row, item in enumerate(items):
+        if isinstance(item, np.ndarray):
+            _check_array(item, row)
+        elif not isinstance(item, (str, os.PathLike, Image.Image)):
+            raise errors.InputError(
+                f"image {row} must be a path, a PIL image or an array uint8[H, W, C], "
+                f"not {type(item).__name__}."
+            )
+    return MixedImages(items, size, channels)
+
+
+def as_vectors(vectors: Any, width: int, scale: embeddings.Scale) -> np.ndarray:
+    """Vectors as a run on embeddings stores them: float32[N, 1, 1, width].
+
+    Args:
+      vectors: float[N, width].
+      scale: `data.scale` of the run, "unit" or "raw".
+
+    Raises:
+      InputError: of another shape or type, or not finite.
+    """
+    array = np.asarray(vectors)
+    if array.ndim != 2 or array.shape[1] != width or array.dtype.kind != "f":
+        raise errors.InputError(
+            f"vectors must be float[N, {width}], as the run was trained on, not "
+            f"{array.dtype}{list(array.shape)}."
+        )
+    return embeddings.stored(array, "vectors", scale)
+
+
+def _check_array(item: np.ndarray, row: int) -> None:
+    plane = item.ndim == 2 or (item.ndim == 3 and item.shape[2] in (1, 3))
+    if item.dtype != np.uint8 or not plane or 0 in item.shape:
+        raise errors.InputError(
+            f"image {row} must be uint8[H, W], [H, W, 1] or [H, W, 3], not "
+            f"{item.dtype}{list(item.shape)}."
+        )
+
+
+def _pixels(item: Item, row: int, size: int, channels: int) -> np.ndarray:
+    if isinstance(item, (str, os.PathLike)):
+        return files.decode(os.fspath(item), size, channels)
+    if isinstance(item, np.ndarray):
+        item = Image.fromarray(item[..., 0] if item.shape[2:] == (1,) else item)
+    try:
+        return files.fit(item, size, channels)
+    except files.UNREADABLE as error:
+        raise errors.InputError(f"image {row} cannot be read: {error}") from None

@@ -1,0 +1,157 @@
+"""`dact_jax.run`: a config in, a finished run in its folder out."""
+
+import contextlib
+import functools
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+
+from dact_jax.configuration import build, defaults
+from dact_jax.reports import gallery, report, tensorboard, terminal
+from dact_jax.rounds import claim, session, workdir
+from dact_jax.rounds.workdir import Pick
+from dact_jax.run_types import Run, Show
+from dact_jax.types import Row
+
+
+class Result(NamedTuple):
+    """A finished run, as its folder records it."""
+
+    rows: list[dict[str, Any]]  # of metrics.jsonl
+    accuracies: list[float | None]  # test accuracy in [0, 1] after each round
+    picks: list[Pick]  # of picks.csv
+    workdir: pathlib.Path
+    report: pathlib.Path  # report.md
+    pictures: list[str]  # names of the pictures that were drawn now
+    finished_before: bool  # nothing was left to do
+
+
+def run(
+    config: ml_collections.ConfigDict,
+    workdir: str | os.PathLike[str],
+    *,
+    progress: bool = False,
+    command: str = "",
+) -> Result:
+    """Runs an experiment to its end, from its last checkpoint if it has one.
+
+    Killed at any time and called again with the same arguments, it ends with the same
+    numbers, bit for bit, as if it had not been killed (on the same machine).
+
+    Args:
+      config: such as `dact_jax.config("digits:preset=s_clue")`.
+      workdir: the folder of the run; a new or empty one, or that of this very run.
+      progress: whether to print a progress bar and one line per round.
+      command: the shell command that repeats the run, for the report.
+
+    Returns:
+      What the folder records: rows, accuracies, picks and paths.
+
+    Raises:
+      InputError: the config, the data or the folder is wrong, in one sentence.
+      DivergedError: a loss became NaN; the last checkpoint stays.
+    """
+    folder = pathlib.Path(workdir)
+    if config.tensorboard:
+        tensorboard.require()
+    defaults.check(config)
+    identity = defaults.identity(config)
+    claim.check(folder, identity)  # reading the data can take long
+    built, data = build.build(config)
+    write_report = _make_reporter(config, built, folder, command)
+    done = session.run(
+        built,
+        folder,
+        identity,
+        functools.partial(
+            claim.claim,
+            data=data,
+            devices=[device.device_kind for device in jax.devices()],
+            classes=built.task.class_names,
+            image_shape=built.task.source.train.image.shape[1:],
+        ),
+        _make_shows(config, folder, write_report, progress=progress),
+    )
+    markdown = folder / "report.md"
+    if not (done.finished_before and markdown.exists()):
+        write_report()
+    pictures: list[str] = []
+    if config.figures:  # everything else is saved by now
+        redraw = not done.finished_before
+        pictures = gallery.write(built, done.experiment, folder, redraw=redraw)
+    if pictures:
+        write_report()
+    return _result(folder, markdown, pictures, done.finished_before)
+
+
+def _result(
+    folder: pathlib.Path,
+    markdown: pathlib.Path,
+    pictures: list[str],
+    finished_before: bool,
+) -> Result:
+    rows = workdir.read(folder)
+    return Result(
+        rows=rows,
+        accuracies=[row["test_accuracy"] for row in rows if row["event"] == "round"],
+        picks=workdir.read_picks(folder),
+        workdir=folder,
+        report=markdown,
+        pictures=pictures,
+        finished_before=finished_before,
+    )
+
+
+def _make_shows(
+    config: ml_collections.ConfigDict,
+    folder: pathlib.Path,
+    write_report: Callable[[], object],
+    *,
+    progress: bool,
+) -> session.Shows:
+    """What shows the progress of the run and of its pre-training."""
+
+    def report_round(row: Row) -> None:
+        del row  # it is in metrics.jsonl by now
+        write_report()
+
+    @contextlib.contextmanager
+    def shows(
+        stage: str, lengths: Sequence[int], start: tuple[int, int]
+    ) -> Iterator[Show]:
+        with contextlib.ExitStack() as stack:
+            active = []
+            if progress:
+                bar = terminal.make(lengths, start=start, label=stage)
+                active.append(stack.enter_context(bar))
+            if not stage:
+                if config.tensorboard:
+                    events = tensorboard.make(folder, lengths, start=start)
+                    active.append(stack.enter_context(events))
+                # A report after each round: a run that is stopped has one too.
+                active.append(Show(round=report_round))
+            yield terminal.join(*active)
+
+    return shows
+
+
+def _make_reporter(
+    config: ml_collections.ConfigDict, built: Run, folder: pathlib.Path, command: str
+) -> Callable[[], object]:
+    """Writes report.md, from the rounds that are finished."""
+    source, target = built.task.source.name, built.task.target.name
+    published: dict[str, list[tuple[int, float]]] = {}
+    for name, labels, percent in config.reference:
+        published.setdefault(name, []).append((labels, percent / 100))
+    return functools.partial(
+        report.write,
+        folder,
+        f"{config.name}: {source} to {target}, seed {config.seed}",
+        reference=published,
+        command=command,
+        keep=built.evaluation.keep,
+    )
