@@ -73,7 +73,7 @@ def test_where_no_checkpoint_can_be_read_none_is_touched(tmp_path):
     store.close()
     shutil.rmtree(tmp_path / "1" / "default")
     shutil.rmtree(tmp_path / "2" / "default")
-    with pytest.raises(errors.InputError, match=r"no checkpoint in .* could be read"):
+    with pytest.raises(errors.InputError, match=r"no checkpoint in .* can be read"):
         checkpoint.open_store(tmp_path).restore(_experiment(0))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
