@@ -1,8 +1,27 @@
-"""Components found by module name: `methods/mme.py` is the method "mme"."""
+"""Plug-ins by family and name: `methods/mme.py` is the method "mme".
+
+A plug-in is a module with `make`, whose keyword options with a default are fields of
+the config. It may also have, at module level:
+
+* `check(*, option, ...)`: raises InputError for values of options that are wrong
+  whatever the data are.
+* in methods, `PROVIDES`: outputs of its heads, besides the classifier's, that
+  acquisitions may read. "discriminator" is logits of the domain, "predicted_loss" is
+  the predicted loss. `TRAINS_TARGET_NORM = False`: it updates no batch norm of the
+  target.
+* in acquisitions, `NEEDS`: outputs that it reads besides the classifier's logits, and
+  `NEEDS_IF = {(option, value): outputs}`. `ON_TARGET = {option: value}`: the values
+  that it must have to rank the target, whose labels are unknown. `BLIND = True`: it
+  reads no evidence.
+* in policies, `BUYS = False`: it never ranks the target. `LOSS_PREDICTOR`: the method
+  that trains the network by which it chooses source samples.
+"""
 
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 from dact_jax import errors
@@ -21,22 +40,12 @@ def options(family: str, name: str) -> dict[str, Any]:
     Raises:
       InputError: the family has no plug-in of that name.
     """
-    parameters = inspect.signature(_make(family, name)).parameters.values()
+    parameters = inspect.signature(_module(family, name).make).parameters.values()
     return {
         p.name: p.default
         for p in parameters
         if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
     }
-
-
-def needs(family: str, name: str) -> tuple[str, ...]:
-    """The heads whose outputs a plug-in reads besides the classifier's: its NEEDS."""
-    return getattr(_module(family, name), "NEEDS", ())
-
-
-def blind(family: str, name: str) -> bool:
-    """Whether a plug-in looks at no evidence: its BLIND."""
-    return getattr(_module(family, name), "BLIND", False)
 
 
 def load(family: str, name: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -45,25 +54,95 @@ def load(family: str, name: str, /, *args: Any, **kwargs: Any) -> Any:
     Raises:
       InputError: no such plug-in, or it has no such option.
     """
-    make = _make(family, name)
-    known = tuple(inspect.signature(make).parameters)
-    for option in kwargs:
+    make = _module(family, name).make
+    _check_names(family, name, kwargs, tuple(inspect.signature(make).parameters))
+    return make(*args, **kwargs)
+
+
+def check(family: str, name: str, chosen: Mapping[str, Any]) -> None:
+    """Checks what can be checked of a plug-in's options without data.
+
+    Args:
+      chosen: values by option; the others have their defaults.
+
+    Raises:
+      InputError: no such plug-in or option, or `check` of the plug-in rejects a value.
+    """
+    defaults = options(family, name)
+    _check_names(family, name, chosen, tuple(defaults))
+    check_options = getattr(_module(family, name), "check", None)
+    if check_options is not None:
+        values = {**defaults, **chosen}
+        checked = inspect.signature(check_options).parameters
+        check_options(**{option: values[option] for option in checked})
+
+
+def trains_target_norm(method: str) -> bool:
+    """TRAINS_TARGET_NORM of a method: whether it updates batch norm of the target."""
+    return getattr(_module("methods", method), "TRAINS_TARGET_NORM", True)
+
+
+def provides(method: str) -> tuple[str, ...]:
+    """PROVIDES of a method, and the outputs of the classifier that every one has."""
+    own = getattr(_module("methods", method), "PROVIDES", ())
+    return "classifier", "classifier.features", *own
+
+
+def providers(output: str) -> tuple[str, ...]:
+    """The methods that provide an output, such as "discriminator"."""
+    return tuple(name for name in names("methods") if output in provides(name))
+
+
+def needs(acquisition: str, chosen: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """NEEDS of an acquisition, and those of NEEDS_IF that its options ask for.
+
+    Args:
+      chosen: values by option; the others have their defaults.
+    """
+    module = _module("acquisitions", acquisition)
+    values = {**options("acquisitions", acquisition), **(chosen or {})}
+    outputs = list(getattr(module, "NEEDS", ()))
+    for (option, value), more in getattr(module, "NEEDS_IF", {}).items():
+        if values[option] == value:
+            outputs += more
+    return tuple(outputs)
+
+
+def on_target(acquisition: str) -> Mapping[str, Any]:
+    """ON_TARGET of an acquisition: values by option that it must have on the target."""
+    return getattr(_module("acquisitions", acquisition), "ON_TARGET", {})
+
+
+def blind(acquisition: str) -> bool:
+    """BLIND of an acquisition: whether it reads no evidence."""
+    return getattr(_module("acquisitions", acquisition), "BLIND", False)
+
+
+def buys(policy: str) -> bool:
+    """BUYS of a policy: whether it ranks the target by an acquisition."""
+    return getattr(_module("policies", policy), "BUYS", True)
+
+
+def loss_predictor(policy: str) -> str | None:
+    """LOSS_PREDICTOR of a policy; None where it does not choose source samples."""
+    return getattr(_module("policies", policy), "LOSS_PREDICTOR", None)
+
+
+def _module(family: str, name: str) -> ModuleType:
+    if name not in names(family):
+        raise errors.InputError(
+            f"there is no {name!r} in {family}; "
+            f"{errors.suggestion(str(name), names(family))}"
+        )
+    return importlib.import_module(f"dact_jax.{family}.{name}")
+
+
+def _check_names(
+    family: str, name: str, given: Mapping[str, Any], known: tuple[str, ...]
+) -> None:
+    for option in given:
         if option not in known:
             raise errors.InputError(
                 f"{family} {name!r} has no option {option!r}; "
                 f"{errors.suggestion(option, known)}"
             )
-    return make(*args, **kwargs)
-
-
-def _make(family: str, name: str) -> Any:
-    return _module(family, name).make
-
-
-def _module(family: str, name: str) -> Any:
-    if name not in names(family):
-        raise errors.InputError(
-            f"there is no {name!r} in {family}; "
-            f"{errors.suggestion(name, names(family))}"
-        )
-    return importlib.import_module(f"dact_jax.{family}.{name}")

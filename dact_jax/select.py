@@ -60,7 +60,7 @@ def run(
     """
     check_method(method, logits=logits is not None)
     chosen = read_options(method, options)
-    plugins.load(_FAMILY, method, **chosen)  # an option out of its range
+    plugins.check(_FAMILY, method, chosen)
     inputs = [features, *labelled, *([logits] if logits else [])]
     selections.check_output(output, inputs, overwrite=overwrite)
     pool = selections.read_pool(features)
@@ -118,7 +118,7 @@ def select(
     def pick(told: k_center.Told) -> Picked:
         if method == _DEFAULT and options.get("features") in (None, "embedding"):
             return k_center.select(pool.features, budget, labelled=taken, told=told)
-        if not plugins.blind(_FAMILY, method):
+        if not plugins.blind(method):
             selections.check_finite(pool.features, "--features")
         evidence = Evidence(pool.features, outputs, None)
         return acquire(evidence, taken, budget, jax.random.key(seed))
@@ -144,7 +144,7 @@ def _beside(work: Callable[[], Picked]) -> Picked:
 def methods() -> tuple[str, ...]:
     """The acquisitions that need no more than vectors and logits."""
     known = plugins.names(_FAMILY)
-    return tuple(name for name in known if not plugins.needs(_FAMILY, name))
+    return tuple(name for name in known if not plugins.needs(name))
 
 
 def check_method(method: str, *, logits: bool) -> None:
@@ -166,7 +166,7 @@ def check_method(method: str, *, logits: bool) -> None:
             f"--method={method} ranks by a head that a run trains (python -m "
             f"dact_jax.main has it); valid here: {listed}."
         )
-    if not (logits or method == _DEFAULT or plugins.blind(_FAMILY, method)):
+    if not (logits or method == _DEFAULT or plugins.blind(method)):
         raise errors.InputError(
             f"--method={method} ranks by predictions: add --logits=, a .npy file [N, K]"
             " of what a classifier says of each row."

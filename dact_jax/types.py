@@ -180,6 +180,9 @@ class Method(NamedTuple):
     losses: tuple[Loss, ...]  # one gradient step each, in order
     # A method that adapts a trained network: the variables that it starts from.
     prepare: Callable[[Variables], Variables] | None = None
+    # Of a method that predicts losses: logits float32[..., K] and labels int32[...] to
+    # the loss of each sample, float32[...].
+    actual_loss: Callable[[jax.Array, Array], jax.Array] | None = None
 
 
 class Picked(NamedTuple):

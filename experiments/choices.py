@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dact_jax import run_types
-from dact_jax.configuration import build, defaults
+from dact_jax.configuration import build, files
 from dact_jax.rounds import actions, checkpoint, loop, workdir
 from dact_jax.types import Experiment, Pools, Task
 from experiments import picked, runs
@@ -138,7 +138,7 @@ def run(config: str, method: str, fields: Fields) -> dict[str, Any]:
         many source samples are chosen each time.
     """
     preset, differs = METHODS[method]
-    made = defaults.load(f"{config}:preset={preset}")
+    made = files.load(f"{config}:preset={preset}")
     given = {**fields, **differs}
     sizes = {"tenth": given.pop("tenth"), "half": given.pop("half")}
     made.update_from_flattened_dict(given)

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from dact_jax.configuration import defaults
+from dact_jax.configuration import defaults, files
 from dact_jax.types import Domain, Examples
 from experiments import (
     bench_selection,
@@ -82,7 +82,7 @@ def test_a_page_has_every_column_under_its_name(tmp_path):
 @pytest.mark.parametrize("config", ["configs/embeddings.py", "configs/svhn_mnist.py"])
 def test_every_row_of_a_table_is_a_config(config, method):
     preset, differs = unsupervised.METHODS[method]
-    made = defaults.load(f"{config}:preset={preset}")
+    made = files.load(f"{config}:preset={preset}")
     shared = unsupervised.ON_VECTORS if "embeddings" in config else mnist_table.SHARED
     made.update_from_flattened_dict({**shared, **differs})
     defaults.check(made)
@@ -191,7 +191,7 @@ def test_total_variation_and_outliers():
 
 def test_every_row_of_choices_is_of_fields_that_there_are():
     for preset, fields in choices.METHODS.values():
-        config = defaults.load(f"configs/embeddings.py:preset={preset}")
+        config = files.load(f"configs/embeddings.py:preset={preset}")
         for field in fields:
             defaults.check_field(field, config)
 

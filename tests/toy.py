@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from dact_jax import plugins
-from dact_jax.configuration import defaults
+from dact_jax.configuration import files
 from dact_jax.models import lenet, model, norm
 from dact_jax.types import Batch, Examples
 
@@ -149,7 +149,7 @@ def vector_config(folder, preset="s_act", **changes):
             label = np.arange(count) % 3
             features = centers[label] + 0.7 * shift + rng.normal(size=(count, 6))
             np.savez(path, features=features.astype(np.float32), label=label)
-    config = defaults.load(f"configs/embeddings.py:preset={preset}")
+    config = files.load(f"configs/embeddings.py:preset={preset}")
     config.update_from_flattened_dict(
         {
             "source": str(folder / "source.npz"),

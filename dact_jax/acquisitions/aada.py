@@ -12,7 +12,7 @@ from dact_jax import errors
 from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 
-NEEDS = ("discriminator",)  # heads that it reads besides the classifier
+NEEDS = ("discriminator",)  # outputs that it reads besides the classifier's
 _LARGEST = np.float32(88)  # e^88 is finite in float32, and so is every score
 
 
@@ -28,10 +28,7 @@ def make(*, share: float = 0.02) -> Acquire:
     Raises:
       InputError: `share` is out of its range.
     """
-    if not 0 < share <= 1:
-        raise errors.InputError(
-            f"acquisitions.aada.share={share} must be above 0 and at most 1."
-        )
+    check(share=share)
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
         free = _ranking.free_rows(taken, budget)
@@ -47,6 +44,14 @@ def make(*, share: float = 0.02) -> Acquire:
         return Picked(row, np.exp(np.minimum(log_score[row], _LARGEST)))
 
     return acquire
+
+
+def check(*, share: float) -> None:
+    """Raises InputError if the share is out of its range."""
+    if not 0 < share <= 1:
+        raise errors.InputError(
+            f"acquisitions.aada.share={share} must be above 0 and at most 1."
+        )
 
 
 def log_ratio(discriminator: Array | None, num_rows: int) -> jax.Array:
@@ -65,8 +70,7 @@ def log_ratio(discriminator: Array | None, num_rows: int) -> jax.Array:
         found = "none" if shape is None else f"one of shape {shape}"
         raise errors.InputError(
             "acquisition 'aada' needs the head 'discriminator' with one or two logits "
-            f"for each of {num_rows} images, and there is {found}; a method that has "
-            "one is 'dann', 'aada' or 'adda'."
+            f"for each of {num_rows} images, and there is {found}."
         )
     assert discriminator is not None  # None has no shape
     columns = np.reshape(discriminator, (num_rows, -1))

@@ -32,14 +32,7 @@ def make(*, temperature: float = 1.0, restarts: int = 10) -> Acquire:
     Raises:
       InputError: an option is out of its range.
     """
-    if not 0 < temperature < np.inf:
-        raise errors.InputError(
-            f"acquisitions.clue.temperature={temperature} must be above 0 and finite."
-        )
-    if restarts < 1:
-        raise errors.InputError(
-            f"acquisitions.clue.restarts={restarts} must be at least 1."
-        )
+    check(temperature=temperature, restarts=restarts)
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
         free = _ranking.free_rows(taken, budget)
@@ -59,6 +52,18 @@ def make(*, temperature: float = 1.0, restarts: int = 10) -> Acquire:
         return Picked(*nearest(evidence.embedding, found.centroid, free))
 
     return acquire
+
+
+def check(*, temperature: float, restarts: int) -> None:
+    """Raises InputError if an option is out of its range."""
+    if not 0 < temperature < np.inf:
+        raise errors.InputError(
+            f"acquisitions.clue.temperature={temperature} must be above 0 and finite."
+        )
+    if restarts < 1:
+        raise errors.InputError(
+            f"acquisitions.clue.restarts={restarts} must be at least 1."
+        )
 
 
 def uncertainty(logits: Array, temperature: float) -> jax.Array:

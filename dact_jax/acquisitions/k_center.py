@@ -7,6 +7,9 @@ from dact_jax import errors, ops
 from dact_jax.geometry import k_center
 from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 
+# Outputs that it reads besides the classifier's, by option and value.
+NEEDS_IF = {("features", "head"): ("classifier.features",)}
+
 
 def make(*, features: str = "embedding") -> Acquire:
     """Greedy k-center on the encoder's embedding, labelled rows as first centres.
@@ -19,14 +22,19 @@ def make(*, features: str = "embedding") -> Acquire:
     Raises:
       InputError: unknown `features`.
     """
-    valid = ("embedding", "normalized", "head")
-    errors.check_choice("acquisitions.k_center.features", features, valid)
+    check(features=features)
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
         del key
         return k_center.select(_points(evidence, features), budget, labelled=taken)
 
     return acquire
+
+
+def check(*, features: str) -> None:
+    """Raises InputError if `features` is unknown."""
+    valid = ("embedding", "normalized", "head")
+    errors.check_choice("acquisitions.k_center.features", features, valid)
 
 
 def _points(evidence: Evidence, features: str) -> Array:

@@ -15,7 +15,9 @@ from dact_jax import errors
 from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
-NEEDS = ("predicted_loss",)  # heads that it reads besides the classifier
+NEEDS = ("predicted_loss",)  # outputs that it reads besides the classifier's
+# Options with which it reads no labels, so that it can rank the target.
+ON_TARGET = {"score": "pred", "classes": "any"}
 
 Score = Literal["pair", "mean_pair", "pred", "actual", "absdiff"]
 Classes = Literal["any", "proportional", "balanced"]
@@ -49,14 +51,7 @@ def make(
     Raises:
       InputError: an option is unknown or out of its range.
     """
-    name = "acquisitions.predicted_loss"
-    errors.check_choice(f"{name}.score", score, get_args(Score))
-    errors.check_choice(f"{name}.classes", classes, get_args(Classes))
-    if not (margin >= 0 and math.isfinite(margin)):
-        raise errors.InputError(
-            f"acquisitions.predicted_loss.margin={margin} must be 0 or more, and "
-            "finite."
-        )
+    check(score=score, margin=margin, classes=classes)
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
         free = _ranking.free_rows(taken, budget)
@@ -87,6 +82,17 @@ def make(
         )
 
     return acquire
+
+
+def check(*, score: str, margin: float, classes: str) -> None:
+    """Raises InputError if an option is unknown or out of its range."""
+    name = "acquisitions.predicted_loss"
+    errors.check_choice(f"{name}.score", score, get_args(Score))
+    errors.check_choice(f"{name}.classes", classes, get_args(Classes))
+    if not (margin >= 0 and math.isfinite(margin)):
+        raise errors.InputError(
+            f"{name}.margin={margin} must be 0 or more, and finite."
+        )
 
 
 def scores(
@@ -195,7 +201,6 @@ def _losses(evidence: Evidence, name: str, num_rows: int) -> np.ndarray:
         found = "none" if values is None else f"one of shape {np.shape(values)}"
         raise errors.InputError(
             f"acquisition 'predicted_loss' needs the output {name!r}, a number for "
-            f"each of {num_rows} images, and there is {found}; a method that predicts "
-            "losses is 'loss_prediction'."
+            f"each of {num_rows} images, and there is {found}."
         )
     return np.asarray(_ranking.matrix(values[:, None], name, num_rows))[:, 0]

@@ -1,20 +1,26 @@
-"""ConfigDict -> everything that runs; only the build modules read a config."""
+"""ConfigDict -> everything that a run needs; only the build modules read a config."""
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import flax.linen as nn
 import jax
-import ml_collections
-import numpy as np
 
 from dact_jax import keys, plugins, types
 from dact_jax.configuration import build_data, build_stages, checks, defaults
+from dact_jax.configuration.defaults import Config
 from dact_jax.models import encoders, model, pretrained
 from dact_jax.run_types import Evaluation, Run, Schedule
 from dact_jax.training import inference
-from dact_jax.types import SOURCE, TARGET, Acquisitions, BatchSizes, Model
-
-Config: TypeAlias = ml_collections.ConfigDict
+from dact_jax.types import (
+    SOURCE,
+    TARGET,
+    Acquisitions,
+    BatchSizes,
+    Method,
+    Model,
+    Task,
+    Variables,
+)
 
 
 def build(config: Config) -> tuple[Run, dict[str, str]]:
@@ -29,20 +35,12 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     # All that does not need the data comes first: reading photos takes a while.
     defaults.check(config)
     checks.check(config)
-    center = build_data.make_center(config)
+    prepare = build_data.make_prepare(config)
     encoder = make_encoder(config)
     weights = _weights(config)
-    acquire = _acquisitions(config)
-    for family, args in (  # whatever the data are
-        ("methods", (2,)),
-        ("policies", (acquire, np.zeros(1, bool))),
-    ):
-        _plugin(config, family, *args)
-    if config.policy == defaults.CHOOSES_SOURCE:
-        build_stages.predictor_method(config, 2)
 
     task, data = build_data.read(config)
-    method = _plugin(config, "methods", len(task.class_names))
+    method = _load(config, "methods", len(task.class_names))
     checks.check_method(config, method)
     checks.check_validation(config, task)
     network = model.make_model(
@@ -51,58 +49,81 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
         config.model.num_norms,
         shared_affine=config.model.shared_affine,
     )
-    key = jax.random.key(config.seed)
-    shape = build_data.input_shape(config, task)
+    variables = _variables(config, task, method, network, weights)
+    run = _run(config, task, method, network, variables, prepare)
+    if config.pretrain.steps:
+        pretraining = build_stages.pretraining_stage(config, run, encoder)
+        run = run._replace(pretraining=pretraining)
+    if plugins.loss_predictor(config.policy) is not None:
+        loss_predictor = build_stages.loss_predictor_stage(config, run, encoder)
+        run = run._replace(loss_predictor=loss_predictor)
+    return run, data
 
-    variables = network.init(keys.key(key, "init"), shape)
+
+def _variables(
+    config: Config,
+    task: Task,
+    method: Method,
+    network: Model,
+    weights: pretrained.Weights | None,
+) -> Variables:
+    """The variables before training, with which all losses can be traced."""
+    shape = build_data.input_shape(config, task)
+    variables = network.init(keys.key(jax.random.key(config.seed), "init"), shape)
     if weights is not None:
         variables = pretrained.apply_weights(variables, weights, config.model.encoder)
     if method.prepare is not None:
         variables = method.prepare(variables)
+    sizes = _schedule(config).sizes
+    checks.check_losses(method, network, variables, sizes, shape)
+    return variables
+
+
+def _run(
+    config: Config,
+    task: Task,
+    method: Method,
+    network: Model,
+    variables: Variables,
+    prepare: types.Prepare,
+) -> Run:
+    """The run without its stages."""
     schedule = _schedule(config)
-    checks.check_losses(method, network, variables, schedule.sizes, shape)
-    descent = build_stages.make_optimizer(config.train, len(method.losses))
-    forward = inference.make_forward(
-        network, build_stages.outputs(config, config.acquisition, method), center
-    )
-    run = Run(
+    optimizer = build_stages.make_optimizer(config.train, len(method.losses))
+    outputs = build_stages.outputs(config, config.acquisition, method)
+    forward = inference.make_forward(network, outputs, prepare)
+    given = build_data.given(config, task)
+    return Run(
         task=task,
         method=method,
         model=network,
-        optimizer=descent,
-        policy=_plugin(config, "policies", acquire, build_data.given(config, task)),
+        optimizer=optimizer,
+        policy=_load(config, "policies", _acquisitions(config), given),
         acquisition=config.acquisition,
         source_acquisition=config.source_acquisition,
         schedule=schedule,
-        evaluation=_evaluation(config, network, center, forward),
+        evaluation=_evaluation(config, network, prepare, forward),
         augment=build_data.make_augment(config),
-        prepare=center,
+        prepare=prepare,
         forward=forward,
-        key=key,
-        train=build_stages.make_state(variables, descent, schedule.first_steps),
+        key=jax.random.key(config.seed),
+        train=build_stages.make_state(variables, optimizer, schedule.first_steps),
     )
-    if config.pretrain.steps:
-        stage = build_stages.pretraining(config, run, encoder, center)
-        run = run._replace(pretraining=stage)
-    if config.policy == defaults.CHOOSES_SOURCE:
-        predictor = build_stages.prediction(config, run, encoder, center)
-        run = run._replace(loss_predictor=predictor)
-    return run, data
 
 
 def _acquisitions(config: Config) -> Acquisitions:
     name = config.source_acquisition
     options = dict(config.acquisitions[name])
     return Acquisitions(
-        target=_plugin(config, "acquisitions"),
+        target=_load(config, "acquisitions"),
         source=plugins.load("acquisitions", name, **options),
-        blind=plugins.blind("acquisitions", name),
+        blind=plugins.blind(name),
     )
 
 
-def _plugin(config: Config, family: str, *args: Any) -> Any:
-    """The plug-in of a family that the config chose, made with its options."""
-    name = config[checks.CHOSEN[family]]
+def _load(config: Config, family: str, *args: Any) -> Any:
+    """Makes the plug-in of a family that the config chooses, with its options."""
+    name = config[defaults.CHOSEN[family]]
     return plugins.load(family, name, *args, **dict(config[family].get(name, {})))
 
 
@@ -123,7 +144,7 @@ def _schedule(config: Config) -> Schedule:
 def _evaluation(
     config: Config,
     network: Model,
-    center: types.Prepare,
+    prepare: types.Prepare,
     forward: types.Forward,
 ) -> Evaluation:
     return Evaluation(
@@ -131,21 +152,21 @@ def _evaluation(
         every=config.eval.every,
         keep=config.eval.keep,
         domain={"source": SOURCE, "target": TARGET}[config.eval.branch],
-        score=build_stages.make_score(config, network, center, forward),
+        score=build_stages.make_score(config, network, prepare, forward),
     )
 
 
 def make_encoder(config: Config) -> nn.Module:
     """The encoder that `model.*` describes, with the convolutions of the device."""
     options = config.model
-    how = options.convolution
-    if how == "auto":
-        how = "tiled" if jax.default_backend() == "cpu" else "stock"
+    implementation = options.convolution
+    if implementation == "auto":
+        implementation = "tiled" if jax.default_backend() == "cpu" else "stock"
     return encoders.make(
         options.encoder,
         side=config.data.crop,
         num_norms=options.num_norms,
-        implementation=how,
+        implementation=implementation,
         variant=options.variant,
         batch_norm=options.batch_norm,
         dropout=options.dropout,

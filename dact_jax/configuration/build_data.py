@@ -2,15 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 from absl import logging
 
 from dact_jax import devices, errors
+from dact_jax.configuration.defaults import Config
 from dact_jax.data import (
     augment,
     embeddings,
@@ -22,8 +21,6 @@ from dact_jax.data import (
 )
 from dact_jax.models import encoders
 from dact_jax.types import Array, Dataset, Key, Task
-
-Config: TypeAlias = ml_collections.ConfigDict
 
 
 def read(config: Config) -> tuple[Task, dict[str, str]]:
@@ -96,7 +93,7 @@ def input_shape(config: Config, task: Task) -> tuple[int, int, int]:
     return config.data.crop, config.data.crop, channels
 
 
-def make_center(config: Config) -> Callable[[jax.Array], jax.Array]:
+def make_prepare(config: Config) -> Callable[[jax.Array], jax.Array]:
     """What evaluation sees of an image; vectors stay as they are.
 
     Raises:

@@ -52,7 +52,7 @@ def make_inference(
     forward = inference.make_forward(
         network,
         ("classifier",),
-        build_data.make_center(config),
+        build_data.make_prepare(config),
         build_data.make_views(config),
     )
     return Inference(

@@ -1,61 +1,61 @@
-"""ConfigDict -> what a run trains besides its rounds, and what all trainings share."""
+"""ConfigDict -> the stages besides the rounds, and what all training shares."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import flax.linen as nn
 import jax
-import ml_collections
 import numpy as np
 import optax
 
 from dact_jax import devices, keys, plugins, types
 from dact_jax.configuration import build_data, defaults
+from dact_jax.configuration.defaults import Config
 from dact_jax.data import joined
-from dact_jax.methods import loss_prediction, source_only
 from dact_jax.models import heads, model
 from dact_jax.run_types import LossPredictorStage, Pretraining, Run
 from dact_jax.training import inference, optimizer, schedules, step
 from dact_jax.types import BatchSizes, Method, Model, TrainState, Variables
 
-Config: TypeAlias = ml_collections.ConfigDict
-
-_HEAD_FEATURES = "classifier.features"  # what k_center may see as the pool's features
 _STAGE = ("optimizer", "learning_rate", "schedule", "momentum", "weight_decay")
 
 
-def pretraining(
-    config: Config, run: Run, encoder: nn.Module, center: types.Prepare
-) -> Pretraining:
-    """The run's network with one norm row and no head but those that classify."""
-    options = config.pretrain
+def pretraining_stage(config: Config, run: Run, encoder: nn.Module) -> Pretraining:
+    """Training of the run's encoder and classifier on the source, before round 0.
+
+    The network has a single batch norm and none of the method's other heads.
+    """
     modules = {
         name: module
         for name, module in run.method.heads.items()
-        if name in (heads.BOTTLENECK, "classifier")
+        if name in (heads.BOTTLENECK, heads.CLASSIFIER)
     }
+    num_classes = len(run.task.class_names)
+    supervised = plugins.load("methods", defaults.PRETRAIN_METHOD, num_classes)
     first = run.train.variables
     params = {name: first.params[name] for name in (model.ENCODER, *modules)}
     stage = _stage(
         config,
         run,
         "pretrain",
-        Method(modules, (source_only.supervised,)),
+        Method(modules, supervised.losses),
         model.make_model(encoder, modules, 1),
         params,
-        center,
     )
-    return Pretraining(stage, options.folder, _identity(config, modules))
+    return Pretraining(stage, config.pretrain.folder, _identity(config, modules))
 
 
-def prediction(
-    config: Config, run: Run, encoder: nn.Module, center: types.Prepare
+def loss_predictor_stage(
+    config: Config, run: Run, encoder: nn.Module
 ) -> LossPredictorStage:
-    """(P_t, P_l): the run's encoder, once more, with a classifier and a predictor.
+    """Training of (P_t, P_l): an encoder, a classifier and a head that predicts losses.
 
-    It starts from the run's first weights, before any training.
+    The encoder starts from the run's first weights, before any training.
     """
-    method = predictor_method(config, len(run.task.class_names))
+    name = plugins.loss_predictor(config.policy)
+    assert name is not None
+    num_classes = len(run.task.class_names)
+    method = plugins.load("methods", name, num_classes, **dict(config.methods[name]))
     network = model.make_model(encoder, method.heads, 1)
     key = keys.key(run.key, "predictor")
     fresh = network.init(
@@ -63,43 +63,34 @@ def prediction(
     )
     first = run.train.variables.params[model.ENCODER]
     params = {**fresh.params, model.ENCODER: first}
-    inner = _stage(config, run, "loss_predictor", method, network, params, center)
-    inner = inner._replace(
-        key=key,
-        forward=inference.make_forward(
-            network, outputs(config, config.source_acquisition, method), center
-        ),
-    )
-    source, target = run.task.source, run.task.target
-    image = joined.join(
-        source.train.image, target.train.image, config.data.device_bytes
-    )
-    both = source._replace(train=source.train._replace(image=image))
+    stage = _stage(config, run, "loss_predictor", method, network, params)
+    output_names = outputs(config, config.source_acquisition, method)
+    forward = inference.make_forward(network, output_names, run.prepare)
+    task = _joined(run, config.data.device_bytes)
     return LossPredictorStage(
-        inner._replace(task=run.task._replace(source=both)),
-        jax.jit(
-            loss_prediction.TARGET_LOSSES[
-                config.methods[defaults.PREDICTOR].target_loss
-            ]
-        ),
+        stage._replace(key=key, forward=forward, task=task),
+        jax.jit(method.actual_loss),
     )
 
 
-def predictor_method(config: Config, num_classes: int) -> Method:
-    """The method that trains (P_t, P_l).
-
-    Raises:
-      InputError: one of its options is wrong.
-    """
-    options = dict(config.methods[defaults.PREDICTOR])
-    return plugins.load("methods", defaults.PREDICTOR, num_classes, **options)
+def _joined(run: Run, device_bytes: int) -> types.Task:
+    """The run's task, with the images of both training sets as its source."""
+    source, target = run.task.source, run.task.target
+    image = joined.join(source.train.image, target.train.image, device_bytes)
+    train = source.train._replace(image=image)
+    return run.task._replace(source=source._replace(train=train))
 
 
 def outputs(config: Config, acquisition: str, method: Method) -> tuple[str, ...]:
-    """What a forward pass gives an acquisition besides the embedding."""
-    if config.acquisitions[acquisition].get("features") == "head":
-        return *method.heads, _HEAD_FEATURES
-    return tuple(method.heads)
+    """Names of the outputs of a forward pass besides the embedding.
+
+    These are all heads, and what the acquisition reads from within one of them, such as
+    "classifier.features".
+    """
+    names = tuple(method.heads)
+    needs = plugins.needs(acquisition, config.acquisitions[acquisition])
+    inner = [output for output in needs if output not in names]
+    return *names, *(output for output in inner if output.partition(".")[0] in names)
 
 
 def _stage(
@@ -109,7 +100,6 @@ def _stage(
     method: Method,
     network: Model,
     params: Mapping[str, Any],
-    center: types.Prepare,
 ) -> Run:
     """A run of one round on labels alone, with the options of config[name]."""
     options = config[name]
@@ -118,24 +108,23 @@ def _stage(
         settings[field] = options[field]
     settings.progress_steps = 0
     descent = make_optimizer(settings, len(method.losses))
-    forward = inference.make_forward(network, tuple(method.heads), center)
+    forward = inference.make_forward(network, tuple(method.heads), run.prepare)
+    score = make_score(config, network, run.prepare, forward)
     first = run.train.variables
     norm, stats = jax.tree.map(lambda leaf: leaf[:1], (first.norm, first.stats))
-    nobody = np.zeros(len(run.task.target.train.label), bool)
+    unlabelled = np.zeros(len(run.task.target.train.label), bool)
     return run._replace(
         method=method,
         model=network,
         optimizer=descent,
-        policy=plugins.load("policies", "fixed", None, nobody),
+        policy=plugins.load("policies", defaults.STAGE_POLICY, None, unlabelled),
         schedule=run.schedule._replace(
             steps=options.steps,
             first_steps=options.steps,
             progress_steps=0,
             sizes=BatchSizes(options.batch, 0, 0),
         ),
-        evaluation=run.evaluation._replace(
-            every=0, keep="last", score=make_score(config, network, center, forward)
-        ),
+        evaluation=run.evaluation._replace(every=0, keep="last", score=score),
         forward=forward,
         key=keys.key(run.key, name),
         train=make_state(Variables(params, norm, stats), descent, options.steps),
@@ -145,20 +134,20 @@ def _stage(
 
 
 def _identity(config: Config, modules: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """All that pre-training depends on; runs that share it may share its folder."""
-    found = defaults.identity(config)
+    """All that pre-training depends on: runs that agree on it may share its folder."""
+    fields = defaults.identity(config)
     for name in ("num_norms", "shared_affine"):
-        found["model"].pop(name)
-    found["data"].pop("shots_per_class")  # no target label is trained on
+        fields["model"].pop(name)
+    fields["data"].pop("shots_per_class")  # no target label is trained on
     shared = ["multipliers", "bias_multiplier"]
     shared += schedules.OPTIONS[config.pretrain.schedule]
     if config.pretrain.optimizer == "sgd":
         shared.append("nesterov")
     return {
-        **{name: found[name] for name in ("seed", "data", "model", "pretrain")},
-        "train": {name: found["train"][name] for name in shared},
-        "eval": {"crops": config.eval.crops},  # of the accuracy that is kept with it
-        # A class and its attributes, in words: "Linear( num_classes = 10 ... )".
+        **{name: fields[name] for name in ("seed", "data", "model", "pretrain")},
+        "train": {name: fields["train"][name] for name in shared},
+        "eval": {"crops": config.eval.crops},  # of the accuracy saved with it
+        # A class and its attributes as text: "Linear( num_classes = 10 ... )".
         "heads": {name: " ".join(repr(m).split()) for name, m in modules.items()},
     }
 
@@ -168,31 +157,34 @@ def make_state(
     descent: Callable[[int], optax.GradientTransformation],
     num_steps: int,
 ) -> TrainState:
-    """The state before the first of so many iterations, on every device."""
+    """The state before the first of `num_steps` iterations, on every device."""
     return devices.replicate(step.init_state(variables, descent(num_steps)))
 
 
 def make_score(
     config: Config,
     network: Model,
-    center: types.Prepare,
+    prepare: types.Prepare,
     forward: types.Forward,
 ) -> types.Forward:
-    """What accuracies are measured with; `forward` itself where one view is seen."""
+    """The forward pass that accuracies are measured with.
+
+    This is `forward` itself, unless an accuracy averages several crops of each image.
+    """
     views = build_data.make_views(config)
     if not views:
         return forward
-    return inference.make_forward(network, ("classifier",), center, views)
+    return inference.make_forward(network, (heads.CLASSIFIER,), prepare, views)
 
 
 def make_optimizer(
     options: Config, updates_per_iteration: int
 ) -> Callable[[int], optax.GradientTransformation]:
-    """Iterations of a round -> its optimiser.
+    """The optimizer of a round, by the round's number of iterations.
 
     Args:
-      options: `train`, or the same fields of another stage.
-      updates_per_iteration: losses of the method.
+      options: config.train, with changes where a stage has its own.
+      updates_per_iteration: the number of losses of the method.
     """
     groups = optimizer.Groups(
         multipliers=dict(options.multipliers),

@@ -1,14 +1,15 @@
-"""What can be told of a config before any long work: one sentence for each mistake."""
+"""Checks of a config before any long work: one sentence for each mistake."""
 
-from typing import Any, TypeAlias, get_args
+from collections.abc import Sequence
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from dact_jax import errors, plugins
 from dact_jax.configuration import defaults
+from dact_jax.configuration.defaults import Config
 from dact_jax.training import schedules
 from dact_jax.types import (
     UNLABELED,
@@ -21,54 +22,38 @@ from dact_jax.types import (
     Variables,
 )
 
-Config: TypeAlias = ml_collections.ConfigDict
-
-# Head that an acquisition may read -> what it judges, what its method does, and whose.
-_JUDGES = {
-    "discriminator": (
-        "domain",
-        "tells domains apart",
-        "'aada', 'dann' and 'adda' are",
-    ),
-    "predicted_loss": ("loss", "predicts its loss", "'loss_prediction' is"),
-}
-CHOSEN = {"methods": "method", "acquisitions": "acquisition", "policies": "policy"}
-
 
 def check(config: Config) -> None:
-    """Refuses values that are wrong whatever the data are.
+    """Checks all that does not depend on the data.
 
     Raises:
       InputError: names the field.
     """
     if config.seed < 0:
         raise errors.InputError(f"seed={config.seed} must be 0 or more.")
-    for family, chosen in CHOSEN.items():
-        plugins.options(family, config[chosen])  # refuses an unknown name
-    plugins.options("acquisitions", config.source_acquisition)
-    if config.policy == defaults.CHOOSES_SOURCE:
-        _check_predictor(config)
-    if config.model.num_norms > 1 and config.method in (
-        "source_only",
-        "loss_prediction",
-    ):
+    _check_plugins(config)
+    if plugins.loss_predictor(config.policy) is not None:
+        _check_loss_predictor(config)
+    if config.model.num_norms > 1 and not plugins.trains_target_norm(config.method):
         raise errors.InputError(
             f"method {config.method!r} trains no batch norm of the target: "
             "set model.num_norms=1."
         )
     if config.model.shared_affine and config.model.num_norms == 1:
         raise errors.InputError(
-            "model.shared_affine=True is for model.num_norms=2: with one row all is "
-            "shared already."
+            "model.shared_affine=True needs model.num_norms=2: domains share a single "
+            "batch norm anyway."
         )
     _check_batches(config)
     _check_stages(config)
     _check_layers(config)
     _check_evaluation(config)
+    if plugins.buys(config.policy):
+        _check_acquisition(config)
 
 
 def check_method(config: Config, method: Method) -> None:
-    """Refuses a method that lacks what the rest of the config asks of it.
+    """Checks that a method which adapts a trained network is given one.
 
     Raises:
       InputError: names the field.
@@ -78,22 +63,6 @@ def check_method(config: Config, method: Method) -> None:
             f"method {config.method!r} adapts a network that is trained already: set "
             "pretrain.steps, such as 500."
         )
-    options = config.acquisitions[config.acquisition]
-    ranks_target = config.acquisition == "predicted_loss" and config.policy != "fixed"
-    if ranks_target and (options.score, options.classes) != ("pred", "any"):
-        raise errors.InputError(
-            "acquisition 'predicted_loss' ranks the target, whose labels nobody knows, "
-            "by acquisitions.predicted_loss.score='pred' and classes='any' only."
-        )
-    for head in plugins.needs("acquisitions", config.acquisition):
-        # ALDA's discriminator predicts labels, not domains.
-        predicts = getattr(method.heads.get(head), "predicts", None)
-        wanted, does, those = _JUDGES[head]
-        if config.policy != "fixed" and predicts != wanted:
-            raise errors.InputError(
-                f"acquisition {config.acquisition!r} reads the head {head!r} of a "
-                f"method that {does}, and {config.method!r} is none; {those}."
-            )
 
 
 def check_losses(
@@ -103,10 +72,13 @@ def check_losses(
     sizes: BatchSizes,
     shape: tuple[int, int, int],
 ) -> None:
-    """Traces each loss once, so that what it refuses is refused before training.
+    """Traces each loss once, so that it raises its errors before training.
+
+    Args:
+      shape: (h, w, C) of a network input.
 
     Raises:
-      InputError: of the loss.
+      InputError: a loss rejects the shapes, such as batches of different sizes.
     """
 
     def examples(count: int) -> Examples:
@@ -125,26 +97,59 @@ def check_losses(
 
 
 def check_validation(config: Config, task: Task) -> None:
-    """Refuses a choice by validation accuracy where nothing validates.
+    """Checks that there are labelled validation images where they decide.
 
     Raises:
       InputError: names the fields.
     """
-    labelled = np.asarray(task.target.val.label) != UNLABELED
-    if config.policy == defaults.CHOOSES_SOURCE and not labelled.any():
+    if np.any(np.asarray(task.target.val.label) != UNLABELED):
+        return
+    if plugins.loss_predictor(config.policy) is not None:
         raise errors.InputError(
             f"policy {config.policy!r} decides by labelled validation images, and "
             "there are none: set data.val_per_class, such as 3."
         )
-    if config.eval.keep == "best_val" and not labelled.any():
+    if config.eval.keep == "best_val":
         raise errors.InputError(
             "eval.keep='best_val' chooses by labelled validation images, and there are "
             "none: set data.val_per_class, such as 3."
         )
 
 
-def _check_predictor(config: Config) -> None:
-    """Refuses what the network of D_AcT cannot be trained or asked with."""
+def _check_plugins(config: Config) -> None:
+    """Checks names and options of the plug-ins that the config names."""
+    used = defaults.in_use(config)
+    used["acquisitions"].append(config.source_acquisition)
+    for family, names in used.items():
+        for name in names:
+            plugins.check(family, name, dict(config[family].get(name, {})))
+
+
+def _check_acquisition(config: Config) -> None:
+    """Checks that the acquisition can rank the target by what the method provides."""
+    acquisition, method = config.acquisition, config.method
+    options = config.acquisitions[acquisition]
+    valid = plugins.on_target(acquisition)
+    if any(options[option] != value for option, value in valid.items()):
+        fields = " and ".join(
+            f"acquisitions.{acquisition}.{option}={value!r}"
+            for option, value in valid.items()
+        )
+        raise errors.InputError(
+            f"acquisition {acquisition!r} ranks the target, whose labels are unknown: "
+            f"set {fields}."
+        )
+    for output in plugins.needs(acquisition, options):
+        if output not in plugins.provides(method):
+            raise errors.InputError(
+                f"acquisition {acquisition!r} reads the output {output!r}, which "
+                f"method {method!r} does not provide; methods that do: "
+                f"{_listed(plugins.providers(output))}."
+            )
+
+
+def _check_loss_predictor(config: Config) -> None:
+    """Checks how the loss predictor is trained, and that it can rank the source."""
     options = config.loss_predictor
     if options.steps < 1:
         raise errors.InputError(
@@ -153,21 +158,38 @@ def _check_predictor(config: Config) -> None:
     if options.batch < 2 or options.batch % 2:
         raise errors.InputError(
             f"loss_predictor.batch={options.batch} must be even, 2 or more: its loss "
-            "is one of pairs."
+            "compares pairs."
         )
     if config.data.labelled_list:
         raise errors.InputError(
-            f"policy {config.policy!r} decides by T_v, which MME's list files hold "
-            "among the test images: leave data.labelled_list, val_list and "
-            "unlabeled_list empty."
+            f"policy {config.policy!r} decides by validation images, which MME's list "
+            "files keep among the test images: leave data.labelled_list, data.val_list "
+            "and data.unlabeled_list empty."
         )
-    for head in plugins.needs("acquisitions", config.source_acquisition):
-        if head != "predicted_loss":
-            raise errors.InputError(
-                f"source_acquisition {config.source_acquisition!r} reads the head "
-                f"{head!r}, which the network that scores the source has not: take "
-                "'predicted_loss' (D_AcT) or 'random' (R_AcT)."
-            )
+    _check_source_acquisition(config)
+
+
+def _check_source_acquisition(config: Config) -> None:
+    """Checks that the loss predictor provides what the source acquisition reads."""
+    method = plugins.loss_predictor(config.policy)
+    assert method is not None
+    provided = plugins.provides(method)
+
+    def lacking(acquisition: str) -> list[str]:
+        needs = plugins.needs(acquisition, config.acquisitions[acquisition])
+        return [output for output in needs if output not in provided]
+
+    for output in lacking(config.source_acquisition):
+        fitting = [a for a in plugins.names("acquisitions") if not lacking(a)]
+        raise errors.InputError(
+            f"source_acquisition {config.source_acquisition!r} reads the output "
+            f"{output!r}, which method {method!r} of the loss predictor does not "
+            f"provide; acquisitions that fit: {_listed(fitting)}."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
 
 
 def _check_stages(config: Config) -> None:
@@ -194,7 +216,7 @@ def _check_stages(config: Config) -> None:
 
 
 def _check_layers(config: Config) -> None:
-    """Sizes and dropout rates of the network, by their names."""
+    """Checks layer sizes and dropout rates of the model and the method."""
     method = config.methods.get(config.method, {})
     options = {f"methods.{config.method}.{k}": v for k, v in method.items()}
     options["model.dropout"] = config.model.dropout
@@ -238,7 +260,7 @@ def _check_batches(config: Config) -> None:
     }
     if config.pretrain.steps:
         batches["pretrain.batch"] = config.pretrain.batch
-    if config.policy == defaults.CHOOSES_SOURCE:
+    if plugins.loss_predictor(config.policy) is not None:
         batches["loss_predictor.batch"] = config.loss_predictor.batch
     for field, size in batches.items():
         if size < 1 or size % count:

@@ -1,140 +1,168 @@
 """Every field of a config with its default: what `--config.<field>=` may override."""
 
-import pathlib
-import runpy
-from typing import Any
+from typing import Any, TypeAlias
 
 import ml_collections
 
 from dact_jax import errors, plugins
 
-CHOOSES_SOURCE = "dual"  # the policy that has a loss predictor, and
-PREDICTOR = "loss_prediction"  # the method that trains it
-_ALIASES = ("source", "target")  # data.source and data.target, for short
+Config: TypeAlias = ml_collections.ConfigDict
+
+CHOSEN = {"methods": "method", "acquisitions": "acquisition", "policies": "policy"}
+PRETRAIN_METHOD = "source_only"  # whose losses pre-training minimizes
+STAGE_POLICY = "fixed"  # of pre-training and the loss predictor: one round
+_ALIASES = ("source", "target")  # short names of data.source and data.target
 
 
-def get_config() -> ml_collections.ConfigDict:
-    """The default experiment; a file in configs/ changes what differs.
+def get_config() -> Config:
+    """The default experiment; a file in configs/ changes some of its fields.
 
-    The options of each method, acquisition and policy stand under its name, such as
-    `methods.mme.weight`, and come from its `make`.
+    The options of each method, acquisition and policy are fields under its name, such
+    as `methods.mme.weight`; their defaults are those of its `make`.
     """
-    config = ml_collections.ConfigDict()
+    config = Config()
     config.name = "run"  # the default workdir is runs/<name>_seed<seed>
     config.seed = 0
-    config.reference = ()  # published: (whose, target labels, accuracy in %), ...
+    # Published results that the report shows: (name, target labels, accuracy in %), ...
+    config.reference = ()
     config.tensorboard = False  # also write event files; needs the extra "tensorboard"
-    config.figures = True  # pictures of embeddings, feature maps and picks in the end
+    config.figures = True  # draw embeddings, feature maps and picks at the end
 
-    config.method = "mme"
-    config.policy = "single"
-    config.acquisition = "k_center"
-    config.source_acquisition = "predicted_loss"  # of policy "dual" (D_AcT)
-    for family in ("methods", "acquisitions", "policies"):
+    config.method = "mme"  # how a network is trained: a file of dact_jax/methods/
+    config.policy = "single"  # what is bought when: dact_jax/policies/
+    config.acquisition = "k_center"  # ranks the target pool: dact_jax/acquisitions/
+    # Ranks the source, where the policy chooses source samples ("dual": D_AcT).
+    config.source_acquisition = "predicted_loss"
+    for family in CHOSEN:
         config[family] = {
             name: plugins.options(family, name) for name in plugins.names(family)
         }
 
-    config.data = ml_collections.ConfigDict()
-    # "printed", "uci", "tfds:mnist", "tfds:svhn_cropped", or a path: a folder of class
-    # folders, manifest.csv (path,label[,split]), list.txt (path label), or an .npz
-    # of digits (x_train, y_train, x_test, y_test) or of embeddings (features).
+    # A domain: "printed", "uci", "tfds:mnist", "tfds:svhn_cropped"; or the path of a
+    # folder with one folder a class, of a manifest.csv (path,label[,split]), of a
+    # list.txt ("path label"), or of an .npz with digits (x_train, y_train, x_test,
+    # y_test) or embeddings (features). Also called data.source and data.target.
     config.source = config.target = ""
+    config.data = _data()
     config.data.source = config.get_ref("source")  # one field with two names
     config.data.target = config.get_ref("target")
-    config.data.root = ""  # folder that the paths of manifests and lists start from
-    config.data.tfds_dir = ""  # where TFDS keeps its prepared data; empty: its default
-    config.data.size = 28  # images are stored as uint8[N, size, size, channels]
-    config.data.channels = 1
-    config.data.scale = "unit"  # embeddings: to a mean square of 1; or "raw"
-    config.data.on_error = "raise"  # an unreadable image: "raise", or "skip" and count
-    config.data.device_bytes = 2**30  # a pool up to this size lives on the device
-    # What the network sees of it: a random cut, and the centre in evaluation.
-    config.data.crop = 28
-    config.data.crop_area = (0.0, 0.0)  # or cuts of such shares of it, resized to crop
-    config.data.flip = False
-    config.data.mean = (0.5,)  # of pixels in [0, 1], per channel
-    config.data.std = (0.5,)
-    config.data.val_per_class = 3  # T_v, labelled target images for validation
-    config.data.shots_per_class = 0  # labelled target images a class that come for free
-    config.data.transductive = False  # the starred variants: adapt to what is tested
-    config.data.transductive_set = "all"  # "all" of the target, or its "test" third
-    config.data.labelled_list = ""  # list files that fix T_l, T_v and T_u = test (MME)
-    config.data.val_list = ""
-    config.data.unlabeled_list = ""
-
-    config.model = ml_collections.ConfigDict()
-    config.model.encoder = "lenet"  # lenet, resnet18, resnet34, resnet50, mlp
-    config.model.variant = "torchvision"  # ResNets: "torchvision", or "mme"
-    config.model.batch_norm = False  # LeNet and mlp
-    config.model.dropout = 0.5  # LeNet and mlp
-    config.model.widths = (512,)  # mlp: of each layer; the last is the embedding's
-    config.model.num_norms = 1  # 1: shared batch norm; 2: one for each domain (DSBN)
-    config.model.shared_affine = False  # of DSBN: only the moments are the domain's own
-    config.model.weights = ""  # .safetensors, .pth or .npz to start the encoder from
-    config.model.convolution = "auto"  # "stock"; "tiled" (fast on CPU); by the device
-
+    config.model = _model()
     config.train = _train()
     config.pretrain = _pretrain()
-    config.loss_predictor = _predictor()
+    config.loss_predictor = _loss_predictor()
     config.eval = _eval()
     return config
 
 
-def _train() -> ml_collections.ConfigDict:
-    train = ml_collections.ConfigDict()
-    train.steps = 300  # iterations a round
-    train.first_steps = 0  # of round 0; 0: as the others
-    train.progress_steps = 0  # length of all schedules; 0: the round's
-    train.batch_source = 32
-    train.batch_target = 32  # the same: methods may stack both in one forward pass
-    train.batch_unlabeled = 64
+def _data() -> Config:
+    data = Config()
+    data.root = ""  # folder that paths in manifests and lists are relative to
+    data.tfds_dir = ""  # folder of prepared TFDS data; empty: the default of TFDS
+    data.size = 28  # images are stored as uint8[N, size, size, channels]
+    data.channels = 1
+    data.scale = "unit"  # embeddings: "unit" (mean square 1) or "raw" (as they are)
+    data.on_error = "raise"  # at an unreadable image: "raise", or "skip" and count it
+    data.device_bytes = 2**30  # pools up to this size are kept in device memory
+
+    # What the network gets: in training a random crop, in evaluation the center.
+    data.crop = 28  # its side in pixels
+    # Range of the share of the image that a training crop covers, such as (0.08, 1.0),
+    # before it is resized to `crop`; (0.0, 0.0): crops of `crop` pixels, not resized.
+    data.crop_area = (0.0, 0.0)
+    data.flip = False  # mirror half of the training images
+    data.mean = (0.5,)  # subtracted from pixels in [0, 1], per channel
+    data.std = (0.5,)  # then divides them, per channel
+
+    # A third of the labelled target images tests, unless the data name test images.
+    data.val_per_class = 3  # size of T_v: labelled target images for validation
+    data.shots_per_class = (
+        0  # target images a class whose labels are given at the start
+    )
+    data.transductive = False  # adapt to the images that test (starred variants):
+    # "all": no third is held out, unlabelled target images test; "test": to the third.
+    data.transductive_set = "all"
+    # MME's list files, which fix T_l, T_v and T_u (= test): give all three, or none.
+    data.labelled_list = ""
+    data.val_list = ""
+    data.unlabeled_list = ""
+    return data
+
+
+def _model() -> Config:
+    model = Config()
+    model.encoder = "lenet"  # lenet, resnet18, resnet34, resnet50; mlp on embeddings
+    model.variant = "torchvision"  # of ResNets: "torchvision", or "mme" (MME's code)
+    model.batch_norm = False  # in lenet and mlp; ResNets always have it
+    model.dropout = 0.5  # rate in lenet and mlp
+    model.widths = (512,)  # of the layers of mlp; the last is the embedding's
+    model.num_norms = 1  # batch norm: 1, shared by the domains; 2, one each (DSBN)
+    model.shared_affine = False  # DSBN: scale and bias are shared, only moments are not
+    model.weights = ""  # .safetensors, .pth or .npz file that the encoder starts from
+    # How convolutions are computed: "stock" (XLA's), "tiled" (faster on CPU), or
+    # "auto" ("tiled" on CPU, else "stock").
+    model.convolution = "auto"
+    return model
+
+
+def _train() -> Config:
+    """Training in the rounds."""
+    train = Config()
+    train.steps = 300  # iterations in a round
+    train.first_steps = 0  # iterations in round 0; 0: as many as in the others
+    train.progress_steps = 0  # iterations that schedules span; 0: those of the round
+    train.batch_source = 32  # labelled source images in a batch
+    train.batch_target = 32  # labelled target images; equal to batch_source
+    train.batch_unlabeled = 64  # unlabelled target images
     train.optimizer = "sgd"  # or "adam", with L2 in the gradient
     train.learning_rate = 0.01
-    # At iteration i of n: "inverse" lr (1 + gamma i)^-power; "annealed" lr (1 + alpha
-    # i / n)^-power; "step" lr factor^j in the j-th of `decays` parts; "constant".
+    # Learning rate at iteration i of n:
+    #   "inverse"   learning_rate * (1 + gamma * i) ** -power
+    #   "annealed"  learning_rate * (1 + alpha * i / n) ** -power
+    #   "step"      learning_rate * factor ** j in part j = 0, 1, ... of `decays` parts
+    #   "constant"  learning_rate
     train.schedule = "inverse"
     train.gamma = 1e-4
     train.power = 0.75
     train.alpha = 10.0
     train.decays = 3
     train.factor = 0.5
-    train.momentum = 0.9  # of SGD; Adam's beta1
-    train.nesterov = True
+    train.momentum = 0.9  # of SGD; beta1 of Adam
+    train.nesterov = True  # of SGD
     train.weight_decay = 5e-4  # L2
-    train.decay_others = True  # whether discriminators have it too
-    # Of the learning rate; 0 freezes parameters (running moments still follow the
-    # batches). Others: whatever a method has besides these.
-    train.multipliers = ml_collections.ConfigDict(
+    train.decay_others = True  # whether weight decay applies to `others` (see below)
+    # Factors on the learning rate; 0 freezes the parameters, but not the moments of
+    # batch norm. "others" is all that is not one of the first three: discriminators.
+    train.multipliers = Config(
         {"encoder": 1.0, "bottleneck": 1.0, "classifier": 1.0, "others": 1.0}
     )
-    train.bias_multiplier = 1.0  # on top, of biases (Caffe: 2)
-    train.carry_weights = True  # a round goes on from the last round's weights
-    train.carry_optimizer = False  # and from its momentum and learning rate
-    train.chunk = 25  # iterations a dispatch
-    train.save_every = 100  # iterations between two checkpoints of a round
-    train.eval_batch = 256
+    train.bias_multiplier = 1.0  # a further factor for biases (Caffe: 2)
+    train.carry_weights = True  # a round starts from the weights of the one before
+    train.carry_optimizer = False  # ... and from its momentum and learning rate
+    train.chunk = 25  # iterations that one call of the device runs
+    train.save_every = 100  # iterations between checkpoints; a multiple of chunk
+    train.eval_batch = 256  # images in a batch of evaluation
     return train
 
 
-def _pretrain() -> ml_collections.ConfigDict:
-    """A stage before round 0, on the source alone."""
-    pretrain = _stage(steps=0, batch=64)  # 0: no such stage
-    pretrain.folder = ""  # where it is kept, for runs one after another; empty: own
+def _pretrain() -> Config:
+    """Training before round 0, on the source alone."""
+    pretrain = _stage(steps=0, batch=64)  # 0 steps: no pre-training
+    # Folder of its checkpoint, which later runs reuse; empty: the run's own folder.
+    pretrain.folder = ""
     return pretrain
 
 
-def _predictor() -> ml_collections.ConfigDict:
-    """Training of D_AcT's loss predictor, each time that it is trained."""
+def _loss_predictor() -> Config:
+    """Training of the loss predictor (D_AcT), each time that it is trained."""
     return _stage(steps=500, batch=32)
 
 
-def _stage(*, steps: int, batch: int) -> ml_collections.ConfigDict:
-    """A training on labels alone; rates and schedules not here are train's."""
-    stage = ml_collections.ConfigDict()
+def _stage(*, steps: int, batch: int) -> Config:
+    """Training on labels alone; settings that are not here are those of `train`."""
+    stage = Config()
     stage.steps = steps  # iterations
-    stage.batch = batch
-    stage.optimizer = "sgd"
+    stage.batch = batch  # images in a batch
+    stage.optimizer = "sgd"  # or "adam"
     stage.learning_rate = 0.01
     stage.schedule = "inverse"
     stage.momentum = 0.9
@@ -142,45 +170,54 @@ def _stage(*, steps: int, batch: int) -> ml_collections.ConfigDict:
     return stage
 
 
-def _eval() -> ml_collections.ConfigDict:
-    evaluation = ml_collections.ConfigDict()
-    evaluation.every = 0  # iterations; 0: at the end of each round only
-    evaluation.keep = "last"  # whose weights go on; or "best_val", by T_v
-    evaluation.branch = "target"  # of DSBN, that the target passes; or "source"
-    evaluation.crops = 1  # or 10: four corners and centre, each mirrored too
+def _eval() -> Config:
+    evaluation = Config()
+    evaluation.every = 0  # iterations between evaluations; 0: at the end of a round
+    # The weights that a round ends with: its "last", or those of its "best_val"
+    # accuracy on T_v.
+    evaluation.keep = "last"
+    evaluation.branch = "target"  # DSBN: whose batch norm the target is evaluated with
+    evaluation.crops = 1  # or 10: four corners and the center, and their mirror images
     return evaluation
 
 
-def identity(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """What makes two runs the same: the config without what has no influence.
-
-    That is the options of plug-ins that are not in use, what is only shown, where
-    pre-training is kept, and the second names of data.source and data.target.
-    """
-    found = config.to_dict()
-    used = {
-        "methods": [config.method],
-        "acquisitions": [config.acquisition],
-        "policies": [config.policy],
-    }
-    if config.policy == CHOOSES_SOURCE:
-        used["methods"].append(PREDICTOR)
-        used["acquisitions"].append(config.source_acquisition)
-    else:
-        del found["loss_predictor"], found["source_acquisition"]
-    for family, names in used.items():
-        found[family] = {name: found[family].get(name, {}) for name in names}
-    found["pretrain"].pop("folder", None)
-    left_out = ("tensorboard", "figures", "reference", *_ALIASES)
-    return {name: value for name, value in found.items() if name not in left_out}
-
-
-def check(config: ml_collections.ConfigDict) -> None:
-    """Refuses fields that no default has, and values of another type.
+def in_use(config: Config) -> dict[str, list[str]]:
+    """The plug-ins that a run of the config uses, by family.
 
     Raises:
-      InputError: names the field, and the nearest valid one or the type wanted; or a
-        field with two names has two values.
+      InputError: there is no such policy.
+    """
+    used = {family: [config[field]] for family, field in CHOSEN.items()}
+    loss_predictor = plugins.loss_predictor(config.policy)
+    if loss_predictor is not None:
+        used["methods"].append(loss_predictor)
+        used["acquisitions"].append(config.source_acquisition)
+    return used
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """What makes two runs the same: the config without fields that have no influence.
+
+    These are the options of plug-ins that are not in use, what is only shown, the
+    folder of pre-training, and the short names of data.source and data.target.
+    """
+    values = config.to_dict()
+    used = in_use(config)
+    if plugins.loss_predictor(config.policy) is None:
+        del values["loss_predictor"], values["source_acquisition"]
+    for family, names in used.items():
+        values[family] = {name: values[family].get(name, {}) for name in names}
+    values["pretrain"].pop("folder", None)
+    left_out = ("tensorboard", "figures", "reference", *_ALIASES)
+    return {name: value for name, value in values.items() if name not in left_out}
+
+
+def check(config: Config) -> None:
+    """Checks names and types of all fields.
+
+    Raises:
+      InputError: a field has no default, with the most similar name that has; a value
+        has another type than its default; or a field with two names has two values.
     """
     default = get_config()
     known = fields(default)
@@ -188,7 +225,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     for field, value in given.items():
         check_field(field, default)
         check_type(field, value, known[field])
-    for name in _ALIASES:  # a config may come from a dict, in which they are two
+    for name in _ALIASES:  # a config made from a dict has both
         long = given.get(f"data.{name}")
         if given.get(name, long) != long:
             raise errors.InputError(
@@ -197,11 +234,11 @@ def check(config: ml_collections.ConfigDict) -> None:
             )
 
 
-def check_field(field: str, config: ml_collections.ConfigDict) -> None:
-    """Refuses a dotted name that is no field of the config.
+def check_field(field: str, config: Config) -> None:
+    """Checks that the config has a field of this dotted name.
 
     Raises:
-      InputError: names the nearest valid one.
+      InputError: it has none; the message suggests the most similar name.
     """
     known = fields(config)
     if field not in known:
@@ -209,34 +246,12 @@ def check_field(field: str, config: ml_collections.ConfigDict) -> None:
         raise errors.InputError(f"config has no field {field!r}; {near}")
 
 
-def load(spec: str) -> ml_collections.ConfigDict:
-    """The config of a file: "path.py", or "path.py:argument of get_config".
+def check_type(field: str, value: Any, default: Any) -> None:
+    """Checks that a value has the type of the field's default.
 
     Raises:
-      InputError: no such file, or it has no get_config.
+      InputError: it has not; an int is accepted for a float, a list for a tuple.
     """
-    path, _, argument = spec.partition(":")
-    if not pathlib.Path(path).is_file():
-        raise errors.InputError(f"there is no config file {path!r}.")
-    found = runpy.run_path(path)
-    if "get_config" not in found:
-        raise errors.InputError(f"the config file {path!r} defines no get_config().")
-    return found["get_config"](*[argument] if argument else [])
-
-
-def fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Leaves by dotted name, such as {"train.steps": 300}."""
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, ml_collections.ConfigDict):
-            found |= {f"{name}.{inner}": leaf for inner, leaf in fields(value).items()}
-        else:
-            found[name] = value
-    return found
-
-
-def check_type(field: str, value: Any, default: Any) -> None:
-    """Raises InputError if the value has not the type of the field's default."""
     wanted = type(default)
     fits = isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)
     if wanted is float:
@@ -248,3 +263,14 @@ def check_type(field: str, value: Any, default: Any) -> None:
             f"config.{field}={value!r} must be of type {wanted.__name__}, "
             f"such as {default!r}."
         )
+
+
+def fields(config: Config) -> dict[str, Any]:
+    """Leaves of the config by dotted name, such as {"train.steps": 300}."""
+    leaves: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            leaves |= {f"{name}.{inner}": leaf for inner, leaf in fields(value).items()}
+        else:
+            leaves[name] = value
+    return leaves

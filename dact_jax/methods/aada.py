@@ -8,6 +8,8 @@ from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
+PROVIDES = ("discriminator",)  # logits of the domain, for acquisitions
+
 
 def make(
     num_classes: int,

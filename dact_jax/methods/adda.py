@@ -19,6 +19,8 @@ from dact_jax.types import (
     Variables,
 )
 
+PROVIDES = ("discriminator",)  # a logit of the domain, for acquisitions
+
 Form = Literal["inverted", "reversal"]
 
 FROZEN = "source_encoder"  # the entry of params that holds the first stage's encoder
@@ -53,7 +55,7 @@ def make(
     Raises:
       InputError: an unknown form.
     """
-    errors.check_choice("methods.adda.form", form, get_args(Form))
+    check(form=form)
 
     def adapt_encoder(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
@@ -98,6 +100,11 @@ def make(
         "discriminator": heads.Discriminator(1, hidden=hidden, dropout=dropout),
     }
     return Method(modules, (adapt_encoder,), prepare)
+
+
+def check(*, form: str) -> None:
+    """Raises InputError if the form is unknown."""
+    errors.check_choice("methods.adda.form", form, get_args(Form))
 
 
 def prepare(variables: Variables) -> Variables:

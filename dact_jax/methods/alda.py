@@ -22,6 +22,7 @@ from dact_jax.types import (
     Variables,
 )
 
+# It PROVIDES nothing: its discriminator predicts label noise, not domains.
 Scale = Literal["code", "paper"]
 Mean = Literal["pooled", "sum"]
 
@@ -72,7 +73,9 @@ def make(
     Raises:
       InputError: an unknown option, or fewer than two classes.
     """
-    _check(num_classes, target_loss_scale, adversarial_mean)
+    check(target_loss_scale=target_loss_scale, adversarial_mean=adversarial_mean)
+    if num_classes < 2:
+        raise errors.InputError(f"method 'alda' needs 2 classes, not {num_classes}.")
 
     def adversarial_learned(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
@@ -114,10 +117,19 @@ def make(
         **heads.bottleneck(bottleneck),
         "classifier": heads.Linear(num_classes, initial="xavier"),
         "discriminator": heads.Discriminator(
-            num_classes, hidden=(hidden, hidden), dropout=dropout, predicts="label"
+            num_classes, hidden=(hidden, hidden), dropout=dropout
         ),
     }
     return Method(modules, (adversarial_learned,))
+
+
+def check(*, target_loss_scale: str, adversarial_mean: str) -> None:
+    """Raises InputError if an option is unknown."""
+    for name, value, valid in (
+        ("target_loss_scale", target_loss_scale, get_args(Scale)),
+        ("adversarial_mean", adversarial_mean, get_args(Mean)),
+    ):
+        errors.check_choice(f"methods.alda.{name}", value, valid)
 
 
 def losses(
@@ -209,10 +221,3 @@ def _binary_cross_entropy(
 def _mean(values: jax.Array, count: jax.Array) -> jax.Array:
     """Of `count` values; 0, with gradient 0, where there is none."""
     return values.sum() / jnp.maximum(count, 1)
-
-
-def _check(num_classes: int, scale: str, mean: str) -> None:
-    if num_classes < 2:
-        raise errors.InputError(f"method 'alda' needs 2 classes, not {num_classes}.")
-    errors.check_choice("methods.alda.target_loss_scale", scale, get_args(Scale))
-    errors.check_choice("methods.alda.adversarial_mean", mean, get_args(Mean))

@@ -10,6 +10,8 @@ from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
+PROVIDES = ("discriminator",)  # a logit of the domain, for acquisitions
+
 Form = Literal["cdan", "tll"]
 
 
@@ -42,7 +44,7 @@ def make(
     Raises:
       InputError: an unknown form.
     """
-    errors.check_choice("methods.dann.form", form, get_args(Form))
+    check(form=form)
     lead = reversal_lead if form == "cdan" else 0.0
 
     def domain_adversarial(
@@ -80,6 +82,11 @@ def make(
         ),
     }
     return Method(modules, (domain_adversarial,))
+
+
+def check(*, form: str) -> None:
+    """Raises InputError if the form is unknown."""
+    errors.check_choice("methods.dann.form", form, get_args(Form))
 
 
 def domain_loss(source: jax.Array, target: jax.Array, form: Form) -> jax.Array:

@@ -42,7 +42,7 @@ def make(
       InputError: an unknown estimator; when it is traced, batches of two sizes or of
         one image.
     """
-    errors.check_choice("methods.jan.estimator", estimator, get_args(Estimator))
+    check(estimator=estimator)
 
     def joint_adaptation(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
@@ -71,6 +71,11 @@ def make(
         "classifier": heads.Linear(num_classes, initial="xavier"),
     }
     return Method(modules, (joint_adaptation,))
+
+
+def check(*, estimator: str) -> None:
+    """Raises InputError if the estimator is unknown."""
+    errors.check_choice("methods.jan.estimator", estimator, get_args(Estimator))
 
 
 def joint_mmd(source: Pair, target: Pair, estimator: Estimator) -> jax.Array:

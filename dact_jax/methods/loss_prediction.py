@@ -24,6 +24,9 @@ from dact_jax.types import (
     Variables,
 )
 
+PROVIDES = ("predicted_loss",)  # float32 of each sample, for acquisitions
+TRAINS_TARGET_NORM = False  # unlabelled target images pass no network in training
+
 
 def brier(logits: jax.Array, label: Array) -> jax.Array:
     """sum_c (softmax_c - onehot_c)^2 of each row (equation 4 of D_AcT).
@@ -93,7 +96,13 @@ def make(
     Raises:
       InputError: an option is out of its range, or an unknown target loss.
     """
-    _check(target_loss, weight, margin, width, detach_after)
+    check(
+        target_loss=target_loss,
+        weight=weight,
+        margin=margin,
+        width=width,
+        detach_after=detach_after,
+    )
     per_sample = TARGET_LOSSES[target_loss]
 
     def predict_loss(
@@ -121,7 +130,7 @@ def make(
         "classifier": heads.Linear(num_classes),
         "predicted_loss": heads.PredictedLoss(width),
     }
-    return Method(modules, (predict_loss,))
+    return Method(modules, (predict_loss,), actual_loss=per_sample)
 
 
 def ranking_loss(
@@ -184,9 +193,10 @@ def pair_losses(
     return jnp.where(signed < 0, 0.0, signed)
 
 
-def _check(
-    target_loss: str, weight: float, margin: float, width: int, detach_after: float
+def check(
+    *, target_loss: str, weight: float, margin: float, width: int, detach_after: float
 ) -> None:
+    """Raises InputError if an option is unknown or out of its range."""
     prefix = "methods.loss_prediction"
     errors.check_choice(f"{prefix}.target_loss", target_loss, tuple(TARGET_LOSSES))
     for name, value in (("weight", weight), ("margin", margin)):

@@ -33,6 +33,7 @@ def make(
     Raises:
       InputError: unknown head.
     """
+    check(head=head)
 
     def minimax_entropy(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
@@ -45,8 +46,12 @@ def make(
     return Method({"classifier": classifier}, (source_only.supervised, minimax_entropy))
 
 
-def _classifier(head: str, num_classes: int, temperature: float) -> nn.Module:
+def check(*, head: str) -> None:
+    """Raises InputError if the head is unknown."""
     errors.check_choice("methods.mme.head", head, ("two_layer", "cosine"))
+
+
+def _classifier(head: str, num_classes: int, temperature: float) -> nn.Module:
     if head == "two_layer":
         return heads.TwoLayer(num_classes, temperature=temperature)
     return heads.Cosine(num_classes, temperature=temperature)

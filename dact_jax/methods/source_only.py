@@ -7,6 +7,8 @@ from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
+TRAINS_TARGET_NORM = False  # unlabelled target images pass no network in training
+
 
 def supervised(
     model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array

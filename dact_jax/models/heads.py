@@ -31,6 +31,7 @@ Initial = Literal["torch", "xavier"] | float
 Strength = jax.Array | float | None
 
 BOTTLENECK = "bottleneck"
+CLASSIFIER = "classifier"  # the head that every method has
 LAST_INPUT = "features"  # sown in the collection "intermediates"
 
 
@@ -138,7 +139,6 @@ class Discriminator(nn.Module):
       outputs: number of logits: 1 or 2 to predict the domain, K for ALDA's
         noise-correcting discriminator.
       initial: "xavier" as in CDAN and ALDA, "torch" as in AADA.
-      predicts: "domain" (source 1, target 0) or "label" (label noise, in ALDA).
     """
 
     outputs: int
@@ -146,7 +146,6 @@ class Discriminator(nn.Module):
     dropout: float = 0.5
     initial: Initial = "xavier"
     on: str | None = None
-    predicts: Literal["domain", "label"] = "domain"
 
     @nn.compact
     def __call__(
@@ -213,7 +212,6 @@ class PredictedLoss(nn.Module):
     """
 
     width: int = 128
-    predicts: Literal["loss"] = "loss"
 
     @nn.compact
     def __call__(

@@ -31,6 +31,8 @@ from dact_jax.types import (
     Variables,
 )
 
+LOSS_PREDICTOR = "loss_prediction"  # the method that trains (P_t, P_l)
+
 TRAINED = "train the predictor"  # what a row calls line 5
 TRAIN, CHOOSE, TRY_SOURCE, DECIDE, BUY = range(5)  # lines 5; 6-8; 9-10; 11-15; 16
 
@@ -85,15 +87,14 @@ def make(
       InputError: a number is too small; from `init`, more labels or source samples
         than there are, no unlabelled image left, or no label to begin with.
     """
-    errors.check_choice("policies.dual.trial", trial, ("warm", "scratch"))
-    for name, value, least in (
-        ("source_per_round", source_per_round, 0),
-        ("source_rounds", source_rounds, 1),
-    ):
-        if value < least:
-            raise errors.InputError(
-                f"policies.dual.{name}={value} must be {least} or more."
-            )
+    check(
+        initial=initial,
+        per_round=per_round,
+        purchases=purchases,
+        source_per_round=source_per_round,
+        source_rounds=source_rounds,
+        trial=trial,
+    )
     plan = Plan(per_round, purchases, source_per_round, source_rounds, trial)
     budget = single.Budget("policies.dual", initial, per_round, purchases)
     begin, buy = single.buying(acquire.target, labelled, budget)
@@ -125,6 +126,28 @@ def make(
         return step(plan, _predictor(lab), pools, memory, key)
 
     return Policy(init, select, num_rounds=purchases + 1, num_selections=purchases)
+
+
+def check(
+    *,
+    initial: int,
+    per_round: int,
+    purchases: int,
+    source_per_round: int,
+    source_rounds: int,
+    trial: str,
+) -> None:
+    """Raises InputError if an option is unknown or out of its range."""
+    errors.check_choice("policies.dual.trial", trial, ("warm", "scratch"))
+    for name, value, least in (
+        ("source_per_round", source_per_round, 0),
+        ("source_rounds", source_rounds, 1),
+    ):
+        if value < least:
+            raise errors.InputError(
+                f"policies.dual.{name}={value} must be {least} or more."
+            )
+    single.check_budget(single.Budget("policies.dual", initial, per_round, purchases))
 
 
 def _train(

@@ -14,6 +14,8 @@ from dact_jax.types import (
     Variables,
 )
 
+BUYS = False  # it never calls an acquisition
+
 
 def make(acquire: Acquisitions, labelled: np.ndarray) -> Policy:
     """One round of training on all of the source and a given labelled target set.

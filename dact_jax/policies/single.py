@@ -50,10 +50,16 @@ def make(
       InputError: a negative number; from `init`, more labels than can be bought, or
         no unlabelled image left.
     """
+    check(initial=initial, per_round=per_round, purchases=purchases)
     buy = Budget("policies.single", initial, per_round, purchases)
     init, select = buying(acquire.target, labelled, buy)
     num_rounds = max(1, purchases + final_training)
     return Policy(init, select, num_rounds, num_selections=purchases)
+
+
+def check(*, initial: int, per_round: int, purchases: int) -> None:
+    """Raises InputError if a number is negative."""
+    check_budget(Budget("policies.single", initial, per_round, purchases))
 
 
 class Budget(NamedTuple):
@@ -63,6 +69,15 @@ class Budget(NamedTuple):
     initial: int
     per_round: int
     purchases: int
+
+
+def check_budget(budget: Budget) -> None:
+    """Raises InputError if a number is negative."""
+    for field, value in list(budget._asdict().items())[1:]:
+        if value < 0:
+            raise errors.InputError(
+                f"{budget.name}.{field}={value} must not be negative."
+            )
 
 
 def buying(
@@ -76,15 +91,9 @@ def buying(
     Args:
       acquire: ranks the target pool.
       labelled: bool[N_t], target samples whose labels come for free at the start.
-      budget: checked at once, and against the pool by `init`.
-
-    Raises:
-      InputError: a negative number.
+      budget: checked against the pool by `init`.
     """
     name, initial, per_round, purchases = budget
-    for field, value in list(budget._asdict().items())[1:]:
-        if value < 0:
-            raise errors.InputError(f"{name}.{field}={value} must not be negative.")
 
     def init(lab: Lab, num_source: int, num_target: int, key: Key) -> Selection:
         free = np.flatnonzero(lab.buyable & ~labelled)

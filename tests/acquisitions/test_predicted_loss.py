@@ -220,7 +220,7 @@ def test_without_actual_losses(score, key):
             "'predicted_loss', a number for each of 5 .* there is none",
         ),
         (np.zeros((5, 1)), np.zeros(5), r"one of shape \(5, 1\)"),
-        (np.zeros(4), np.zeros(5), r"one of shape \(4,\); .* is 'loss_prediction'"),
+        (np.zeros(4), np.zeros(5), r"'predicted_loss'.*shape \(4,\)"),
         (np.zeros(5), np.zeros(6), "'actual_loss', a number for each of 5 images"),
         (np.full(5, np.nan), np.zeros(5), "'predicted_loss' holds NaN"),
         (np.zeros(5), np.full(5, np.inf), "'actual_loss' holds NaN"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dact_jax import errors, plugins
-from dact_jax.configuration import build, checks, defaults, presets, recipes
+from dact_jax.configuration import build, checks, defaults, files, presets, recipes
 from dact_jax.rounds import actions
 
 STARS = [f"{name}_star" for name in presets.STARRED]
@@ -25,7 +25,7 @@ RECIPES = {
 
 
 def _load(path, preset):
-    return defaults.load(f"{path}:preset={preset}")
+    return files.load(f"{path}:preset={preset}")
 
 
 @EACH_CONFIG
@@ -79,7 +79,7 @@ def test_a_random_twin_differs_in_its_acquisition_only(path, active, random):
 @EACH_CONFIG
 def test_without_argument_it_is_the_method_of_its_paper(path):
     preset = "alda_dsbn" if path.stem in UDA else "s_act"
-    without, named = defaults.load(str(path)), _load(path, preset)
+    without, named = files.load(str(path)), _load(path, preset)
     assert without.to_dict() == named.to_dict()
 
 
@@ -107,7 +107,9 @@ def test_recipes_are_of_methods_that_there_are():
     methods = set(plugins.names("methods"))
     assert {name.split()[1] for name in RECIPES} <= methods
     shown = {fields["method"] for fields in presets.PRESETS.values()}
-    assert shown | {defaults.PREDICTOR} == methods  # d_act has it beside its method
+    policies = {fields["policy"] for fields in presets.PRESETS.values()}
+    beside = {plugins.loss_predictor(policy) for policy in policies} - {None}
+    assert shown | beside == methods
     config = defaults.get_config()
     for fields in presets.PRESETS.values():
         for field in fields:
@@ -116,7 +118,7 @@ def test_recipes_are_of_methods_that_there_are():
 
 @EACH_CONFIG
 def test_batches_can_be_split_over_eight_devices(path, monkeypatch):
-    config = defaults.load(str(path))
+    config = files.load(str(path))
     if path.stem in UDA:  # these keep their reference's 36 and say what to do
         monkeypatch.setattr(jax, "device_count", lambda: 4)
         checks.check(config)
@@ -198,7 +200,7 @@ def _photos(root):
 
 def test_list_files_fix_every_part(tmp_path):
     _photos(tmp_path)
-    config = defaults.load("configs/tiny.py:preset=mme")
+    config = files.load("configs/tiny.py:preset=mme")
     config.data.shots_per_class = 0
     config.data.root = str(tmp_path)
     config.data.source = str(tmp_path / "source.txt")
@@ -224,7 +226,7 @@ def test_an_encoder_starts_from_given_weights(tmp_path):
         tensors[f"{names[layer]}.weight"] = rng.normal(size=shape).astype(np.float32)
         tensors[f"{names[layer]}.bias"] = rng.normal(size=shape[0]).astype(np.float32)
     np.savez(tmp_path / "lenet.npz", **tensors)
-    config = defaults.load("configs/tiny.py")
+    config = files.load("configs/tiny.py")
     config.model.weights = str(tmp_path / "lenet.npz")
     made, _ = build.build(config)
     encoder = made.train.variables.params["encoder"]
@@ -235,7 +237,7 @@ def test_an_encoder_starts_from_given_weights(tmp_path):
 
 
 def test_convolution_is_chosen_by_device():
-    config = defaults.load("configs/tiny.py")
+    config = files.load("configs/tiny.py")
     assert jax.default_backend() == "cpu"
     assert build._encoder(config).implementation == "tiled"
     config.model.convolution = "stock"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dact_jax.configuration import defaults
+from dact_jax.configuration import files
 
 # preset -> learning rate of the encoder and of new layers, gamma, L2, batch, progress
 PHOTOS = {
@@ -27,7 +27,7 @@ OFFICE = ("office31_uda", "office_home")
 
 
 def _load(name, preset):
-    return defaults.load(f"configs/{name}.py:preset={preset}")
+    return files.load(f"configs/{name}.py:preset={preset}")
 
 
 @pytest.mark.parametrize("preset", PHOTOS)

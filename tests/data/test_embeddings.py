@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dact_jax import errors, runner
-from dact_jax.configuration import build, build_data, defaults
+from dact_jax.configuration import build, build_data, defaults, files as config_files
 from dact_jax.data import embeddings, files, fingerprint, sources, streams
 from dact_jax.models import encoders, mlp, model
 from dact_jax.rounds import claim, workdir
@@ -266,7 +266,7 @@ def domains(tmp_path):
 
 
 def _config(root, arg="", **changes):
-    config = defaults.load(CONFIG + arg)
+    config = config_files.load(CONFIG + arg)
     config.update(source=str(root / "a.npz"), target=str(root / "b.npz"))
     config.model.widths = (16,)
     config.policies.single.update(initial=4, per_round=4, purchases=2)
@@ -308,7 +308,7 @@ def test_vectors_reach_the_network_as_they_are(domains, key):
     config = _config(domains)
     stored = _load(domains / "a.npz").image
     train = build_data.make_augment(config)(jnp.asarray(stored), key)
-    evaluated = build_data.make_center(config)(jnp.asarray(stored))
+    evaluated = build_data.make_prepare(config)(jnp.asarray(stored))
     for seen in (train, evaluated):
         np.testing.assert_array_equal(seen, stored)
 
@@ -343,7 +343,7 @@ def test_what_does_not_fit_together(domains):
     _refused(_config(domains, source=str(domains / "d.npz")), "source d has no label")
     _refused(_config(domains, **{"data.scale": "log"}), r"data\.scale is .* not 'log'")
 
-    lenet = defaults.load("configs/tiny.py")
+    lenet = config_files.load("configs/tiny.py")
     lenet.update(source=str(domains / "a.npz"), target=str(domains / "b.npz"))
     _refused(lenet, r"'lenet' is for images, but a holds embeddings: use configs/emb")
     lenet.source = "printed"
@@ -355,7 +355,7 @@ CONFIGS = sorted(pathlib.Path("configs").glob("*.py"))
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_source_and_target_have_two_names_in_every_config(path):
-    config = defaults.load(str(path))
+    config = config_files.load(str(path))
     for name in ("source", "target"):
         assert config[name] == config.data[name]
         config[name] = "a"
@@ -378,7 +378,7 @@ def test_source_and_target_have_two_names_in_every_config(path):
 
 
 def test_two_names_with_two_values_are_refused():
-    config = ml_collections.ConfigDict(defaults.load(CONFIG).to_dict())
+    config = ml_collections.ConfigDict(config_files.load(CONFIG).to_dict())
     defaults.check(config)
     config.source = "a.npz"
     with pytest.raises(

@@ -12,7 +12,7 @@ from matplotlib import figure
 from PIL import Image
 
 from dact_jax import runner
-from dact_jax.configuration import build, defaults
+from dact_jax.configuration import build, files
 from dact_jax.models import heads, lenet, mlp, model, resnet
 from dact_jax.reports import captions, figures, gallery, projections
 from dact_jax.rounds import actions
@@ -37,7 +37,7 @@ def digits(tmp_path_factory):
         images = rng.integers(0, 256, (count, 16, 16), np.uint8)
         parts = {"x_train": images, "y_train": label, "x_test": images, "y_test": label}
         np.savez(folder / f"{name}.npz", **parts)
-    config = defaults.load("configs/tiny.py")
+    config = files.load("configs/tiny.py")
     config.update_from_flattened_dict(
         {
             "source": str(folder / "source.npz"),

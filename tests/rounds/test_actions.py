@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dact_jax import run_types
-from dact_jax.configuration import build, defaults
+from dact_jax.configuration import build, files
 from dact_jax.rounds import actions, checkpoint, workdir
 from dact_jax.types import SOURCE, TARGET, UNLABELED
 from tests import toy
@@ -20,7 +20,7 @@ def vectors(tmp_path_factory):
 
 
 def _begin(tmp_path, preset, **changes):
-    config = defaults.load(f"configs/tiny.py:preset={preset}")
+    config = files.load(f"configs/tiny.py:preset={preset}")
     config.update_from_flattened_dict(changes)
     made, _ = build.build(config)
     store = checkpoint.open_store(tmp_path / "checkpoints")

@@ -138,13 +138,13 @@ def test_without_validation_labels_nothing_is_decided(vectors):
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("source_acquisition", "aada", "'predicted_loss' (D_AcT) or 'random' (R_AcT)"),
+        ("source_acquisition", "aada", "'predicted_loss', 'random'"),
         ("source_acquisition", "predicted", "did you mean 'predicted_loss'?"),
         ("loss_predictor.steps", 0, "loss_predictor.steps=0 must be 1 or more"),
         ("loss_predictor.batch", 0, "loss_predictor.batch=0 must be even, 2 or more"),
         ("loss_predictor.batch", 7, "loss_predictor.batch=7 must be even, 2 or more"),
         ("policies.dual.trial", "hot", "policies.dual.trial='hot'"),
-        ("data.labelled_list", "l.txt", "leave data.labelled_list, val_list"),
+        ("data.labelled_list", "l.txt", "leave data.labelled_list, data.val_list"),
         ("loss_predictor.schedule", "slow", "loss_predictor.schedule='slow'"),
         ("policies.dual.source_rounds", 40, "half of the source in 40 rounds"),
         ("policies.dual.source_per_round", 50, "2 x 50 = 100 source samples"),
@@ -197,10 +197,10 @@ def test_targets_are_ranked_by_what_needs_no_label(vectors):
             "acquisitions.predicted_loss.classes": "balanced",
         },
     ):
-        with pytest.raises(errors.InputError, match=r"score='pred' and classes='any'"):
+        with pytest.raises(errors.InputError, match=r"score='pred'.*classes='any'"):
             _made(vectors, **changes, **wrong)
     _made(vectors, **changes, **{"acquisitions.predicted_loss.score": "pred"})
-    with pytest.raises(errors.InputError, match=r"'mme' is none; 'loss_prediction' is"):
+    with pytest.raises(errors.InputError, match=r"'mme' .*: 'loss_prediction'\."):
         _made(
             vectors,
             **{**changes, "method": "mme", "acquisitions.predicted_loss.score": "pred"},
