@@ -20,12 +20,12 @@ distances tie, the lowest row wins, and so it does in a tie with a point outside
 little has to be read in all, `plain_scan` passes over all points for every pick.)
 
 *It ends*: let r be the lowest row with the largest bound. If r was not compared with
-all centers, and its bound is still the largest such one after its cell, r is among the
-rows that are compared next; in any case at least one row is. If r was compared with
-all, it is a candidate: either its bound is its distance, and it is picked, or the bound
-is replaced by the distance, which is less. So between two picks every row is compared
-and replaced at most once. (Where ties are not transitive, a state that no longer
-changes forces a pick.)
+all centers, it is among the rows that are compared next, unless comparing it with the
+centers of its cell made its bound small; in any case at least one such row is compared
+with all. If r was compared with all, it is a candidate: either its bound is its
+distance, and it is picked, or the bound is replaced by the distance, which is less. So
+between two picks every row is compared and replaced at most once. (Where ties are not
+transitive, a state that no longer changes forces a pick.)
 
 *Numerics*: products in float32 err by about 2 F 2^-24 (|x|^2 + |c|^2). Their bounds are
 rounded up by as much, so picks are right all the same; but where that is more than a

@@ -8,7 +8,7 @@ from dact_jax.geometry.nearest import Tiles
 class Tuning(NamedTuple):
     """Trade-offs of speed and memory; picks are the same whatever the values are.
 
-    Defaults were measured on CPUs with 2 cores, pools of 2 000 to 1 000 000 rows.
+    `experiments/bench_selection.py` measures the time that they give.
     """
 
     # A plain scan over the pool for every pick is faster than blocks on a small job:
