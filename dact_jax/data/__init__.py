@@ -1,4 +1,6 @@
-"""Files in, batches out: readers give a `Dataset`, `splits` a `Task`, `streams` draw.
+"""From files to batches: a reader per format, `splits` and `streams`.
 
-A new source of data is one reader here, named in `sources`. It must not know networks.
+A reader returns a `Dataset`, `splits` makes a `Task` of two, and `streams` draws the
+batches of a round. A new kind of data is a new reader here and a branch in `sources`.
+No module here depends on networks.
 """

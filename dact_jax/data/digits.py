@@ -1,4 +1,4 @@
-"""Handwritten digits: UCI's from scikit-learn, and others from .npz files."""
+"""Handwritten digits: UCI's from scikit-learn, or any from an .npz file."""
 
 import pathlib
 import zipfile
@@ -12,29 +12,29 @@ from dact_jax import errors
 from dact_jax.data import pixels
 from dact_jax.types import Dataset
 
-KEYS = ("x_train", "y_train", "x_test", "y_test")
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def uci(*, size: int = 28, channels: int = 1) -> Dataset:
     """The 1797 handwritten digits of scikit-learn (UCI, 8x8 pixels in 0..16).
 
-    They are scaled to 0..255 and enlarged (bicubic) to 20/28 of the side with
-    black around, the margin of MNIST. There is no official split.
+    They are scaled to 0..255, enlarged (bicubic) to 20/28 of the side and padded
+    with black, as MNIST is. There is no official split.
 
     Args:
-      size: pixels.
+      size: height and width of the images, in pixels.
       channels: 1, or 3 equal ones.
 
     Raises:
-      InputError: size or channels out of range.
+      InputError: size or channels is out of range.
     """
     pixels.check_size(size, channels)
     raw = datasets.load_digits()
     images = np.round(raw.images * (255 / 16)).astype(np.uint8)[..., None]
-    ink = max(1, round(size * 20 / 28))
-    before = (size - ink) // 2
-    margin = (before, size - ink - before)
-    images = pixels.resize(images, ink, Image.Resampling.BICUBIC)
+    inner = max(1, round(size * 20 / 28))
+    before = (size - inner) // 2
+    margin = (before, size - inner - before)
+    images = pixels.resize(images, inner, Image.Resampling.BICUBIC)
     images = np.pad(images, ((0, 0), margin, margin, (0, 0)))
     return Dataset(
         name="uci",
@@ -49,20 +49,21 @@ def uci(*, size: int = 28, channels: int = 1) -> Dataset:
 def npz(
     path: str | pathlib.Path, *, name: str, size: int = 28, channels: int = 1
 ) -> Dataset:
-    """Digits from a file with x_train, y_train, x_test and y_test.
+    """Digits from an .npz file with the arrays x_train, y_train, x_test and y_test.
 
-    Images are uint8[N, H, W], [N, H, W, 1] or [N, H, W, 3], labels integers 0..9;
-    10 stands for digit 0, as in SVHN's own files. The official parts become the
-    split. Images are resized bilinearly where their size differs.
+    Images are uint8[N, H, W], uint8[N, H, W, 1] or uint8[N, H, W, 3]; labels are
+    integers 0..9, or 1..10 where 10 stands for digit 0, as in SVHN's own files. The
+    train and test arrays become the split. Images of another size are resized
+    (bilinear).
 
     Args:
-      path: the .npz file.
-      name: the domain's name, which also begins the ids: "mnist/train/00001".
-      size: pixels.
+      name: name of the domain and first part of the ids, as in "mnist/train/00001".
+      size: height and width of the images, in pixels.
       channels: 1 or 3.
 
     Raises:
-      InputError: no such file, an array missing or of a wrong dtype, shape or value.
+      InputError: there is no such file, or an array is missing or has a wrong dtype,
+        shape or value.
     """
     pixels.check_size(size, channels)
     arrays = _arrays(path)
@@ -86,44 +87,44 @@ def npz(
 
 
 def _arrays(path: str | pathlib.Path) -> Mapping[str, np.ndarray]:
-    """The file's arrays, the four of KEYS among them."""
+    """The file's arrays, including all of ARRAYS."""
     try:
         with open(path, "rb") as file:
             arrays = dict(np.load(file, allow_pickle=False))
     except FileNotFoundError:
-        raise errors.InputError(f"there is no file {path}") from None
+        raise errors.InputError(f"there is no file {path}.") from None
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
-        raise errors.InputError(f"{path} is not a readable .npz file") from None
-    missing = [key for key in KEYS if key not in arrays]
+        raise errors.InputError(f"{path} is not a readable .npz file.") from None
+    missing = [key for key in ARRAYS if key not in arrays]
     if missing:
         raise errors.InputError(
-            f"{path} lacks the array {missing[0]}; it has {sorted(arrays)}"
+            f"{path} lacks the array {missing[0]}; it has {sorted(arrays)}."
         )
     return arrays
 
 
 def _images(images: np.ndarray, where: str) -> np.ndarray:
-    """uint8[N, H, W, C] of an array that may lack C."""
+    """Checks images and adds the axis of channels if it is missing."""
     if images.dtype != np.uint8:
-        raise errors.InputError(f"{where} must be uint8 (0..255), not {images.dtype}")
+        raise errors.InputError(f"{where} must be uint8 (0..255), not {images.dtype}.")
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise errors.InputError(
-            f"{where} must be [N, H, W] or [N, H, W, 3], not {images.shape}"
+            f"{where} must be [N, H, W] or [N, H, W, 3], not {images.shape}."
         )
     return images
 
 
 def _labels(label: np.ndarray, where: str, count: int) -> np.ndarray:
-    """int32[count] in 0..9."""
+    """Checks labels and returns them as int32[count] in 0..9."""
     if not np.issubdtype(label.dtype, np.integer) or label.shape != (count,):
         raise errors.InputError(
-            f"{where} must be {count} integers, not {label.dtype}{list(label.shape)}"
+            f"{where} must be {count} integers, not {label.dtype}{list(label.shape)}."
         )
-    zero_is_ten = 10 in label and 0 not in label
-    label = np.where(label == 10, 0, label) if zero_is_ten else label
+    if 10 in label and 0 not in label:  # SVHN stores digit 0 as 10
+        label = np.where(label == 10, 0, label)
     wrong = label[(label < 0) | (label > 9)]
     if len(wrong):
-        raise errors.InputError(f"{where} must hold digits 0..9; it has {wrong[0]}")
+        raise errors.InputError(f"{where} must hold digits 0..9; it has {wrong[0]}.")
     return label.astype(np.int32)

@@ -1,4 +1,4 @@
-"""Image files: decoded when indexed, and proved readable before training starts."""
+"""Image files: decoded when indexed, and checked for errors when they are listed."""
 
 import dataclasses
 import os
@@ -17,17 +17,18 @@ from dact_jax.types import Dataset, Images
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
 OnError = Literal["raise", "skip"]
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageFiles:
-    """uint8[N, size, size, channels] by rows, as `dact_jax.types.Images`.
+    """Files as uint8[N, size, size, channels], decoded when rows are indexed.
 
-    A grey, palette, transparent (over white), CMYK or 16-bit file becomes 8-bit RGB
-    (or luma), is turned upright by its EXIF tag and resized, without keeping its
-    aspect, by Pillow's anti-aliased bilinear filter. Of a GIF the first frame counts.
+    It is a `dact_jax.types.Images`. Gray, palette, transparent (composited over
+    white), CMYK and 16-bit files become 8-bit RGB (or luma). Images are rotated by
+    their EXIF tag and resized by Pillow's anti-aliased bilinear filter, without
+    keeping the aspect ratio. Only the first frame of a GIF is read.
     """
 
     paths: tuple[str, ...]
@@ -49,47 +50,44 @@ class ImageFiles:
         rows = np.arange(len(self.paths))[index]
         if rows.ndim == 0:
             return decode(self.paths[rows], self.size, self.channels)
-        out = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        images = np.empty((len(rows), *self.shape[1:]), np.uint8)
 
         def fill(i: int) -> None:
-            out[i] = decode(self.paths[rows[i]], self.size, self.channels)
+            images[i] = decode(self.paths[rows[i]], self.size, self.channels)
 
-        in_threads(fill, range(len(rows)))
-        return out
+        map_in_threads(fill, range(len(rows)))
+        return images
 
 
 def take(images: Images, rows: np.ndarray) -> Images:
-    """The images of some rows; files stay undecoded.
-
-    Args:
-      images: uint8[N, H, W, C].
-      rows: int[n] or bool[N].
-    """
+    """The images in the given rows, int[n] or bool[N]; files stay undecoded."""
     if not isinstance(images, ImageFiles):
         return images[rows]
-    chosen = np.arange(len(images))[rows]
-    return dataclasses.replace(images, paths=tuple(images.paths[row] for row in chosen))
+    paths = tuple(images.paths[row] for row in np.arange(len(images))[rows])
+    return dataclasses.replace(images, paths=paths)
 
 
 def decode(path: str, size: int, channels: int = 3) -> np.ndarray:
-    """One file as uint8[size, size, channels].
+    """Decodes one file to uint8[size, size, channels].
 
     Raises:
-      InputError: the file is missing or no readable image.
+      InputError: the file is missing or is not a readable image.
     """
     try:
         with Image.open(path) as opened:
-            # A JPEG of many megapixels is decoded at an eighth, quarter or half of its
-            # size, still at least twice what is wanted: several times faster.
+            # Decodes a large JPEG at 1/8, 1/4 or 1/2 of its size, but at twice the
+            # requested size or more: several times faster.
             opened.draft(None, (2 * size, 2 * size))
             return fit(opened, size, channels)
-    except UNREADABLE as error:
-        fault = _text(error)
-        raise errors.InputError(f"{path} is not a readable image: {fault}") from None
+    except READ_ERRORS as error:
+        raise errors.InputError(_unreadable(path, _reason(error))) from None
 
 
 def fit(image: Image.Image, size: int, channels: int) -> np.ndarray:
-    """An image of any size and mode as uint8[size, size, channels], turned upright."""
+    """Converts an image of any size and mode to uint8[size, size, channels].
+
+    See `ImageFiles` for how.
+    """
     image = _eight_bit(ImageOps.exif_transpose(image))
     image = image.convert("RGB" if channels == 3 else "L")
     image = image.resize((size, size), Image.Resampling.BILINEAR)
@@ -108,29 +106,32 @@ def dataset(
     on_error: OnError,
     split: Sequence[str] | None = None,
 ) -> Dataset:
-    """Files as a domain; every one is read to its end first.
+    """Makes a domain of image files, after reading every file to its end.
 
     Args:
-      name: of the domain.
-      root: the folder that ids start from.
+      name: name of the domain.
+      root: folder that ids are relative to.
       id: N paths below root.
-      label: N numbers of classes, or UNLABELED.
-      class_names: of the numbers.
-      size: pixels.
+      label: N class numbers, UNLABELED where there is no label.
+      class_names: names of the classes, by number.
+      size: height and width of the decoded images, in pixels.
       channels: 1 or 3.
-      on_error: of an unreadable file: "raise", or "skip", log and count it.
-      split: N of "train", "val", "test"; None: no official split.
+      on_error: what to do with an unreadable file: "raise" an error, or "skip": log
+        it, leave it out and count it.
+      split: N of "train", "val" or "test"; None: there is no official split.
 
     Raises:
-      InputError: an unreadable file, or nothing readable.
+      InputError: a file is unreadable and on_error is "raise", or no file is readable.
     """
     pixels.check_size(size, channels)
     if on_error not in ("raise", "skip"):
-        raise errors.InputError(f'on_error is "raise" or "skip", not {on_error!r}')
+        raise errors.InputError(
+            f'data.on_error must be "raise" or "skip", not {on_error!r}.'
+        )
     paths = [str(root / path) for path in id]
     keep = _readable(paths, skip=on_error == "skip")
     if not keep.any():
-        raise errors.InputError(f"{name} has no readable image")
+        raise errors.InputError(f"{name} has no readable image.")
     return Dataset(
         name=name,
         image=take(ImageFiles(tuple(paths), size, channels), keep),
@@ -143,25 +144,30 @@ def dataset(
 
 
 def _readable(paths: Sequence[str], *, skip: bool) -> np.ndarray:
-    """bool[N], which files are whole images."""
-    faults = in_threads(_fault, paths)
+    """bool[N], which files can be decoded; with `skip` the others are logged."""
+    faults = map_in_threads(_fault, paths)
     for path, fault in zip(paths, faults, strict=True):
-        message = f"{path} is not a readable image: {fault}"
         if fault and not skip:
-            raise errors.InputError(f'{message}; on_error="skip" leaves such files out')
+            raise errors.InputError(
+                f"{_unreadable(path, fault)} data.on_error='skip' leaves it out."
+            )
         if fault:
-            logging.warning("left out: %s", message)
+            logging.warning("Left out: %s", _unreadable(path, fault))
     return np.array([not fault for fault in faults], bool)
 
 
+def _unreadable(path: str, reason: str) -> str:
+    return f"{path} is not a readable image: {reason.removesuffix('.')}."
+
+
 def is_image(path: pathlib.Path) -> bool:
-    """Whether the name is that of an image, and not hidden."""
+    """Whether the file is named like an image and is not hidden."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """The image in a mode that `convert` turns into RGB or L without surprise."""
-    if image.mode.startswith("I"):  # 16 bits; `convert` would clip, not scale
+    """The image in a mode that Pillow's `convert` turns into RGB or L correctly."""
+    if image.mode.startswith("I"):  # 16 bits, which `convert` would clip, not scale
         high = np.clip(np.asarray(image, np.int64) >> 8, 0, 255)
         return Image.fromarray(high.astype(np.uint8))
     if image.has_transparency_data:
@@ -173,21 +179,21 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _fault(path: str) -> str:
-    """What is wrong with a file; empty if nothing."""
+    """Why a file cannot be decoded; empty if it can."""
     try:
         with Image.open(path) as image:
-            image.draft("RGB", (1, 1))  # JPEG: all bytes are read, 1/64 of the pixels
+            image.draft("RGB", (1, 1))  # a JPEG: reads all bytes, decodes 1/64
             image.load()
-    except UNREADABLE as error:
-        return _text(error)
+    except READ_ERRORS as error:
+        return _reason(error)
     return ""
 
 
-def _text(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
+def map_in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
     """function of each item, in order; decoding releases the interpreter lock."""
     with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(function, items))

@@ -1,4 +1,4 @@
-"""A short name for exactly what a reader found, to notice when data have changed."""
+"""Hashes of data and files, to detect that they have changed between two runs."""
 
 import hashlib
 import os
@@ -10,11 +10,14 @@ from dact_jax import errors
 from dact_jax.data import files
 from dact_jax.types import Dataset
 
-_HEAD = 2**16  # bytes of each image file that count, besides its size
+_HEAD = 2**16  # bytes that are hashed at the start of each image file
 
 
 def of(data: Dataset) -> str:
-    """SHA-256 over ids, labels, split and pixels (of files: size and first 64 KiB)."""
+    """SHA-256 of class names, ids, labels, split and images.
+
+    Of an image file, its size and first 64 KiB are hashed.
+    """
     digest = hashlib.sha256()
     digest.update("\n".join([*data.class_names, *data.id.tolist()]).encode())
     digest.update(np.asarray(data.label, np.int32).tobytes())
@@ -32,7 +35,7 @@ def of(data: Dataset) -> str:
 
 
 def of_file(path: str | pathlib.Path) -> str:
-    """SHA-256 of a file.
+    """SHA-256 of the file with the network's weights.
 
     Raises:
       InputError: there is no such file.

@@ -18,30 +18,33 @@ def load(
     on_error: files.OnError = "raise",
     classes: Sequence[str] | None = None,
 ) -> Dataset:
-    """The images of one domain; those outside any class folder have no label.
+    """Reads the images of one domain, sorted by id.
 
-    Folders may be nested below the class; hidden files and folders, and files that
-    are not named like images, do not count. Images are in order of their ids.
+    Images directly in the domain's folder are unlabelled. Class folders may contain
+    subfolders. Hidden files and folders, and files that are not named like images,
+    are ignored.
 
     Args:
-      root: holds one folder a domain.
-      domain: the folder's name.
-      size: pixels; decoded images are size x size.
+      root: folder with one subfolder per domain.
+      domain: name of the domain's folder.
+      size: height and width of the decoded images, in pixels.
       channels: 1 or 3.
-      on_error: of an unreadable image: "raise", or "skip", log and count it.
-      classes: class folders to read, in this order; None: all, by name.
+      on_error: what to do with an unreadable image: "raise" an error, or "skip": log
+        it, leave it out and count it.
+      classes: class folders to read, in the order of their numbers; None: all, sorted.
 
     Returns:
-      A dataset whose ids are paths relative to root: "photo/dog/056_0001.jpg".
+      A dataset whose ids are paths relative to root, as "photo/dog/056_0001.jpg".
 
     Raises:
-      InputError: no such folder or class, no images, an unreadable image.
+      InputError: there is no such folder or class, or no image, or an image is
+        unreadable.
     """
     root = pathlib.Path(root)
     if not (root / domain).is_dir():
-        found = sorted(p.name for p in root.glob("*/")) if root.is_dir() else []
-        hint = f"; {root} has {', '.join(found)}" if found else ""
-        raise errors.InputError(f"there is no folder {root / domain}{hint}")
+        domains = sorted(p.name for p in root.glob("*/")) if root.is_dir() else []
+        hint = f"; {root} has {', '.join(domains)}" if domains else ""
+        raise errors.InputError(f"there is no folder {root / domain}{hint}.")
     ids = _images(root, domain)
     names = {id: _class_name(id) for id in ids}
     present = sorted({name for name in names.values() if name is not None})
@@ -70,17 +73,17 @@ def load(
 def _images(root: pathlib.Path, domain: str) -> list[str]:
     """Sorted ids of all image files; links to folders are followed."""
     ids = []
-    for folder, below, names in os.walk(root / domain, followlinks=True):
-        below[:] = [name for name in below if not name.startswith(".")]
+    for folder, subfolders, names in os.walk(root / domain, followlinks=True):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         paths = (pathlib.Path(folder, name) for name in names)
         ids += [p.relative_to(root).as_posix() for p in paths if files.is_image(p)]
     if not ids:
-        kinds = ", ".join(files.SUFFIXES)
-        raise errors.InputError(f"no images ({kinds}) in {root / domain}")
+        suffixes = ", ".join(files.SUFFIXES)
+        raise errors.InputError(f"there are no images ({suffixes}) in {root / domain}.")
     return sorted(ids)
 
 
 def _class_name(id: str) -> str | None:
-    """The folder right below the domain's; None for an image in the domain's own."""
-    inside = id.split("/")[1:]
-    return inside[0] if len(inside) > 1 else None
+    """The folder below the domain's; None for an image directly in the domain's."""
+    below_domain = id.split("/")[1:]
+    return below_domain[0] if len(below_domain) > 1 else None

@@ -1,4 +1,4 @@
-"""Images or vectors from a caller, in the form that a network was trained on."""
+"""Converts a caller's images or vectors to the form that a run stores."""
 
 import dataclasses
 import os
@@ -17,9 +17,10 @@ Item: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
 
 @dataclasses.dataclass(frozen=True)
 class MixedImages:
-    """uint8[N, size, size, channels] by rows, as `dact_jax.types.Images`.
+    """Paths, PIL images and arrays as uint8[N, size, size, channels].
 
-    Items are converted when they are indexed, as `files.ImageFiles` converts files.
+    It is a `dact_jax.types.Images`. Items are converted when they are indexed, as
+    `files.ImageFiles` converts files.
     """
 
     items: Sequence[Item]
@@ -43,11 +44,13 @@ class MixedImages:
         def convert(row: int) -> np.ndarray:
             return _pixels(self.items[row], row, self.size, self.channels)
 
-        return np.stack(files.in_threads(convert, rows))
+        return np.stack(files.map_in_threads(convert, rows))
 
 
 def as_images(images: Sequence[Item] | np.ndarray, size: int, channels: int) -> Images:
-    """Images of any size, to be converted to uint8[N, size, size, channels].
+    """Prepares images of any size as uint8[N, size, size, channels].
+
+    Files are opened only when their rows are indexed.
 
     Args:
       images: N paths, PIL images or arrays uint8[H, W], [H, W, 1] or [H, W, 3], or one
@@ -56,12 +59,11 @@ def as_images(images: Sequence[Item] | np.ndarray, size: int, channels: int) -> 
       channels: 1 or 3.
 
     Raises:
-      InputError: a single path or image in place of a list of them, or an item that is
-        no image. Files are opened later, when they are needed.
+      InputError: images is a single path or image, or an item is not an image.
     """
     if isinstance(images, (str, os.PathLike, Image.Image)):
         raise errors.InputError(
-            f"give a list of images, not {type(images).__name__}: wrap it, as [image]."
+            f"images must be a list, not one {type(images).__name__}: use [image]."
         )
     if isinstance(images, np.ndarray) and images.ndim not in (3, 4) and len(images):
         raise errors.InputError(
@@ -81,14 +83,14 @@ def as_images(images: Sequence[Item] | np.ndarray, size: int, channels: int) -> 
 
 
 def as_vectors(vectors: Any, width: int, scale: embeddings.Scale) -> np.ndarray:
-    """Vectors as a run on embeddings stores them: float32[N, 1, 1, width].
+    """Converts vectors as a run on embeddings does, to float32[N, 1, 1, width].
 
     Args:
       vectors: float[N, width].
       scale: `data.scale` of the run, "unit" or "raw".
 
     Raises:
-      InputError: of another shape or type, or not finite.
+      InputError: vectors has another shape or dtype, or is not finite.
     """
     array = np.asarray(vectors)
     if array.ndim != 2 or array.shape[1] != width or array.dtype.kind != "f":
@@ -115,5 +117,5 @@ def _pixels(item: Item, row: int, size: int, channels: int) -> np.ndarray:
         item = Image.fromarray(item[..., 0] if item.shape[2:] == (1,) else item)
     try:
         return files.fit(item, size, channels)
-    except files.UNREADABLE as error:
+    except files.READ_ERRORS as error:
         raise errors.InputError(f"image {row} cannot be read: {error}") from None

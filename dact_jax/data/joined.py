@@ -1,4 +1,4 @@
-"""Two pools as one: the rows of the first, then those of the second."""
+"""Two pools concatenated: the rows of the first, then those of the second."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from dact_jax.types import Images
 
 
 class Joined:
-    """Images of two pools by rows, read where they lie."""
+    """Images of two pools; indexing reads only the requested rows of each."""
 
     def __init__(self, first: Images, second: Images) -> None:
         self._first, self._second = _on_host(first), _on_host(second)
@@ -18,33 +18,37 @@ class Joined:
         self.shape = (len(first) + len(second), *first.shape[1:])
 
     def __len__(self) -> int:
-        """How many there are in both."""
+        """Number of images in both pools."""
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """int[n] rows -> [n, H, W, C]."""
+        """The images in the given rows, int[n], as an array [n, H, W, C]."""
         rows = np.arange(len(self))[index]
-        ours = rows < len(self._first)
-        found = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
-        found[ours] = np.asarray(self._first[rows[ours]])
-        found[~ours] = np.asarray(self._second[rows[~ours] - len(self._first)])
-        return found
+        in_first = rows < len(self._first)
+        images = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
+        images[in_first] = np.asarray(self._first[rows[in_first]])
+        images[~in_first] = np.asarray(self._second[rows[~in_first] - len(self._first)])
+        return images
 
 
 def join(first: Images, second: Images, limit_bytes: int) -> Images:
-    """[N1 + N2, H, W, C]: a copy on the device, where both lie there and it fits.
+    """Concatenates two pools.
 
     Args:
       first: [N1, H, W, C].
       second: [N2, H, W, C], of the same dtype.
-      limit_bytes: the most that the copy may take.
+      limit_bytes: largest size of a copy on the device.
+
+    Returns:
+      [N1 + N2, H, W, C]: a copy on the device if both pools are there and the copy is
+      within the limit, else a `Joined`.
     """
-    parts = [part for part in (first, second) if isinstance(part, jax.Array)]
-    if len(parts) == 2 and sum(part.nbytes for part in parts) <= limit_bytes:
-        return jnp.concatenate(parts)
+    on_device = [pool for pool in (first, second) if isinstance(pool, jax.Array)]
+    if len(on_device) == 2 and sum(pool.nbytes for pool in on_device) <= limit_bytes:
+        return jnp.concatenate(on_device)
     return Joined(first, second)
 
 
 def _on_host(images: Images) -> Images:
-    """On the device, each number of rows asked for would be a program to compile."""
+    """Copies a pool to the host: on the device each number of rows would compile."""
     return np.asarray(images) if isinstance(images, jax.Array) else images

@@ -1,4 +1,4 @@
-"""Lists of images: CSV manifests, and list files of lines "path label"."""
+"""CSV manifests, and list files with lines "path label"."""
 
 import csv
 import pathlib
@@ -13,10 +13,12 @@ from dact_jax.types import UNLABELED, Dataset
 SPLITS = ("train", "val", "test")
 
 
-class Row(NamedTuple):
-    where: str  # "file, line 3", for messages
+class Entry(NamedTuple):
+    """One image of a manifest or list file."""
+
+    where: str  # file and line for error messages, such as "a.txt, line 3"
     path: str
-    label: str  # a class name; "" where there is none
+    label: str  # as written; "" if there is none
     split: str
 
 
@@ -30,41 +32,44 @@ def load_csv(
     classes: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Dataset:
-    """A domain from a CSV file with the columns path, label and, if wanted, split.
+    """Reads a domain from a CSV file with the columns path, label and optionally split.
 
-    No label means that nobody has labelled the image, no split means train. Other
-    columns do not count.
+    An empty label stands for an unlabelled image, an empty split for train. Other
+    columns are ignored.
 
     Args:
       path: the file, UTF-8.
-      size: pixels; decoded images are size x size.
+      size: height and width of the decoded images, in pixels.
       channels: 1 or 3.
-      root: the folder that the file's paths start from; None: the file's own.
-      on_error: of an unreadable image: "raise", or "skip", log and count it.
-      classes: the allowed labels in order; None: all labels found, in order.
-      name: of the domain; None: the file's name without its ending.
+      root: folder that paths in the file are relative to; None: the file's folder.
+      on_error: what to do with an unreadable image: "raise" an error, or "skip": log
+        it, leave it out and count it.
+      classes: the valid labels, in the order of their numbers; None: all labels in
+        the file, sorted (as numbers if all are numbers).
+      name: name of the domain; None: the file's name without its suffix.
 
     Returns:
       A dataset whose ids are the paths as written.
 
     Raises:
-      InputError: no such file, column or image; a repeated path; a label or split
-        that is not allowed; the message names file and line.
+      InputError: the file, a column or an image is missing, a path is repeated, or a
+        label or split is not valid; the message names file and line.
     """
     path = pathlib.Path(path)
-    rows, has_split = _csv_rows(path)
-    _check_paths(rows)
-    class_names = tuple(classes or _in_order({row.label for row in rows} - {""}))
+    entries, has_split = _csv_entries(path)
+    _check_paths(path, entries)
+    labels = {entry.label for entry in entries} - {""}
+    class_names = tuple(classes or _sort_labels(labels))
     return files.dataset(
         name or path.stem,
         pathlib.Path(root or path.parent),
-        [row.path for row in rows],
-        _numbers(rows, class_names),
+        [entry.path for entry in entries],
+        _numbers(entries, class_names),
         class_names,
         size=size,
         channels=channels,
         on_error=on_error,
-        split=[row.split for row in rows] if has_split else None,
+        split=[entry.split for entry in entries] if has_split else None,
     )
 
 
@@ -78,46 +83,53 @@ def load_list(
     classes: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Dataset:
-    """A domain from files whose lines end in a label: "photo/dog/1.jpg 0".
+    """Reads a domain from files with lines such as "photo/dog/1.jpg 0".
 
-    What follows the last blank is a class name or, in all lines, a number: of the
-    given `classes`, or else of the class named as the folder that its images lie in,
-    or as the number where folders and numbers do not go one with one. -1 stands for
-    no label. Several files (as the labelled, unlabelled and validation lists of MME)
-    are united; an image that is in two must have one label.
+    The label is the text after the last space: -1 for an unlabelled image, else a
+    class name or, if this holds for every line, a class number. A number is the index
+    of its class in `classes`. Without `classes` its class is named after the folder
+    of its images, or, if folders and numbers do not correspond one to one, after the
+    number itself.
+
+    Several files, such as MME's lists of labelled, unlabelled and validation images,
+    are merged. An image that occurs in several must have the same label in all.
 
     Args:
-      path: a file, UTF-8.
+      path: the first file, UTF-8.
       *more: further files.
-      size: pixels; decoded images are size x size.
+      size: height and width of the decoded images, in pixels.
       channels: 1 or 3.
-      root: the folder that the paths start from; None: that of the first file.
-      on_error: of an unreadable image: "raise", or "skip", log and count it.
-      classes: all classes in order; None: those found, by number or name.
-      name: of the domain; None: the first file's name without its ending.
+      root: folder that paths in the files are relative to; None: the first file's
+        folder.
+      on_error: what to do with an unreadable image: "raise" an error, or "skip": log
+        it, leave it out and count it.
+      classes: class names in the order of their numbers; None: the classes that occur,
+        sorted by number or name.
+      name: name of the domain; None: the first file's name without its suffix.
 
     Returns:
       A dataset whose ids are the paths as written.
 
     Raises:
-      InputError: no such file or image; a line without a label; a path twice in one
-        file; a label that is not allowed; the message names file and line.
+      InputError: a file or an image is missing, a line has no label, a path occurs
+        twice in one file, or a label is not valid; the message names file and line.
     """
     path = pathlib.Path(path)
-    rows: dict[str, Row] = {}
+    by_path: dict[str, Entry] = {}
     for file in (path, *more):
-        for row in _list_rows(pathlib.Path(file)):
-            if rows.setdefault(row.path, row).label != row.label:
+        for entry in _list_entries(pathlib.Path(file)):
+            first = by_path.setdefault(entry.path, entry)
+            if first.label != entry.label:
                 raise errors.InputError(
-                    f"{row.where}: {row.path} has label {row.label}, but "
-                    f"{rows[row.path].label} in {rows[row.path].where}"
+                    f"{entry.where}: {entry.path} has label {entry.label or '-1'}, but "
+                    f"{first.label or '-1'} in {first.where}."
                 )
-    named, class_names = _named(list(rows.values()), classes)
+    entries, class_names = _name_classes(list(by_path.values()), classes)
     return files.dataset(
         name or path.stem,
         pathlib.Path(root or path.parent),
-        [row.path for row in named],
-        _numbers(named, class_names),
+        [entry.path for entry in entries],
+        _numbers(entries, class_names),
         class_names,
         size=size,
         channels=channels,
@@ -126,42 +138,43 @@ def load_list(
 
 
 def read_ids(path: str | pathlib.Path) -> list[str]:
-    """The paths of a list file, in order; they are the ids that `load_list` gives.
+    """The paths in a list file, in order: the ids of the images in `load_list`.
 
     Raises:
-      InputError: no such file, a line without a label or a path twice.
+      InputError: there is no such file, a line has no label, or a path occurs twice.
     """
-    return [row.path for row in _list_rows(pathlib.Path(path))]
+    return [entry.path for entry in _list_entries(pathlib.Path(path))]
 
 
-def _csv_rows(path: pathlib.Path) -> tuple[list[Row], bool]:
-    """The rows, and whether there is a column split."""
+def _csv_entries(path: pathlib.Path) -> tuple[list[Entry], bool]:
+    """The entries, and whether the file has the column split."""
     reader = csv.DictReader(_lines(path))
     columns = reader.fieldnames or ()
     for column in ("path", "label"):
         if column not in columns:
             raise errors.InputError(
                 f"{path} lacks the column {column!r}: its first line must be "
-                f"path,label or path,label,split, not {','.join(columns)!r}"
+                f"path,label or path,label,split, not {','.join(columns)!r}."
             )
-    rows = []
+    entries = []
     for cells in reader:
         where = f"{path}, line {reader.line_num}"
         if None in cells or None in cells.values():
             raise errors.InputError(
-                f"{where}: {len(columns)} cells are needed; quote a path with commas"
+                f"{where}: there must be {len(columns)} cells; quote a path that "
+                "contains commas."
             )
         split = (cells.get("split") or "").strip() or "train"
         if split not in SPLITS:
             raise errors.InputError(
-                f"{where}: split must be one of {', '.join(SPLITS)}, not {split!r}"
+                f"{where}: split must be one of {', '.join(SPLITS)}, not {split!r}."
             )
-        rows.append(Row(where, cells["path"], cells["label"].strip(), split))
-    return rows, "split" in columns
+        entries.append(Entry(where, cells["path"], cells["label"].strip(), split))
+    return entries, "split" in columns
 
 
-def _list_rows(path: pathlib.Path) -> list[Row]:
-    rows = []
+def _list_entries(path: pathlib.Path) -> list[Entry]:
+    entries = []
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
@@ -169,92 +182,95 @@ def _list_rows(path: pathlib.Path) -> list[Row]:
         where = f"{path}, line {number}"
         if len(parts) < 2:
             raise errors.InputError(
-                f"{where}: must be 'path label', not {line.strip()!r}"
+                f"{where}: the line must be 'path label', not {line.strip()!r}."
             )
         label = "" if parts[1] == "-1" else parts[1]
-        rows.append(Row(where, parts[0].strip(), label, "train"))
-    _check_paths(rows)
-    return rows
+        entries.append(Entry(where, parts[0].strip(), label, "train"))
+    _check_paths(path, entries)
+    return entries
 
 
 def _lines(path: pathlib.Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
     except FileNotFoundError:
-        raise errors.InputError(f"there is no file {path}") from None
+        raise errors.InputError(f"there is no file {path}.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise errors.InputError(f"{path} is not a readable text: {error}") from None
+        raise errors.InputError(f"{path} is not readable text: {error}.") from None
 
 
-def _check_paths(rows: Iterable[Row]) -> None:
-    """Raises InputError where a path is empty or comes twice."""
-    seen: dict[str, Row] = {}
-    for row in rows:
-        if not row.path:
-            raise errors.InputError(f"{row.where}: the path is empty")
-        first = seen.setdefault(posixpath.normpath(row.path), row)
-        if first is not row:
+def _check_paths(file: pathlib.Path, entries: Iterable[Entry]) -> None:
+    """Raises InputError if there is no entry, or a path is empty or occurs twice."""
+    by_path: dict[str, Entry] = {}
+    for entry in entries:
+        if not entry.path:
+            raise errors.InputError(f"{entry.where}: the path is empty.")
+        first = by_path.setdefault(posixpath.normpath(entry.path), entry)
+        if first is not entry:
             raise errors.InputError(
-                f"{row.where}: {row.path} was already in {first.where}"
+                f"{entry.where}: {entry.path} was already in {first.where}."
             )
-    if not seen:
-        raise errors.InputError("the list names no images")
+    if not by_path:
+        raise errors.InputError(f"{file} lists no images.")
 
 
-def _named(
-    rows: list[Row], classes: Sequence[str] | None
-) -> tuple[list[Row], tuple[str, ...]]:
-    """The rows with class names for labels, and the names in order."""
-    labels = {row.label for row in rows} - {""}
+def _name_classes(
+    entries: list[Entry], classes: Sequence[str] | None
+) -> tuple[list[Entry], tuple[str, ...]]:
+    """The entries with class names as labels, and the class names in order."""
+    labels = {entry.label for entry in entries} - {""}
     if not all(label.isdecimal() for label in labels):
-        return rows, tuple(classes or sorted(labels))
+        return entries, tuple(classes or sorted(labels))
     if classes is None:
-        names = _folders(rows)
-        class_names = tuple(names[label] for label in _in_order(labels))
+        names = _folders(entries)
+        class_names = tuple(names[label] for label in _sort_labels(labels))
     else:
         names = {str(k): name for k, name in enumerate(classes)}
         class_names = tuple(classes)
     names[""] = ""
-    for row in rows:
-        if row.label not in names:
+    for entry in entries:
+        if entry.label not in names:
             raise errors.InputError(
-                f"{row.where}: label {row.label} is none of 0..{len(class_names) - 1}"
+                f"{entry.where}: label {entry.label} must be one of "
+                f"0..{len(class_names) - 1}."
             )
-    return [row._replace(label=names[row.label]) for row in rows], class_names
+    named = [entry._replace(label=names[entry.label]) for entry in entries]
+    return named, class_names
 
 
-def _folders(rows: Iterable[Row]) -> dict[str, str]:
-    """Label number -> name of the folder of its images, or itself.
+def _folders(entries: Iterable[Entry]) -> dict[str, str]:
+    """Label number -> class name: the folder of the images with that number.
 
-    Where numbers and folders do not go one with one, a number is its own name.
+    If numbers and folders do not correspond one to one, each number is its own name.
     """
     folder: dict[str, str] = {}
     number: dict[str, str] = {}
-    for row in rows:
-        if not row.label:
+    for entry in entries:
+        if not entry.label:
             continue
-        name = pathlib.PurePosixPath(row.path).parent.name
-        same = folder.setdefault(row.label, name) == name
-        if not name or not same or number.setdefault(name, row.label) != row.label:
-            return {row.label: row.label for row in rows}
+        name = pathlib.PurePosixPath(entry.path).parent.name
+        same_folder = folder.setdefault(entry.label, name) == name
+        same_number = number.setdefault(name, entry.label) == entry.label
+        if not (name and same_folder and same_number):
+            return {entry.label: entry.label for entry in entries}
     return folder
 
 
-def _in_order(labels: set[str]) -> list[str]:
-    """By number if all are numbers, else by name."""
+def _sort_labels(labels: set[str]) -> list[str]:
+    """Sorted as numbers if all are numbers, else as strings."""
     if all(label.isdecimal() for label in labels):
         return sorted(labels, key=int)
     return sorted(labels)
 
 
-def _numbers(rows: Iterable[Row], class_names: Sequence[str]) -> list[int]:
-    """The class number of each row."""
+def _numbers(entries: Iterable[Entry], class_names: Sequence[str]) -> list[int]:
+    """The class number of each entry, UNLABELED without a label."""
     number = {name: k for k, name in enumerate(class_names)}
     number[""] = UNLABELED
-    for row in rows:
-        if row.label not in number:
+    for entry in entries:
+        if entry.label not in number:
             raise errors.InputError(
-                f"{row.where}: there is no class {row.label!r}; "
-                f"{errors.suggestion(row.label, class_names)}"
+                f"{entry.where}: there is no class {entry.label!r}; "
+                f"{errors.suggestion(entry.label, class_names)}"
             )
-    return [number[row.label] for row in rows]
+    return [number[entry.label] for entry in entries]

@@ -1,4 +1,4 @@
-"""Which rows each batch holds: endless shuffled epochs with random access."""
+"""The rows of each batch: endless shuffled epochs with random access."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -9,28 +9,28 @@ import numpy as np
 def order(
     rows: np.ndarray, batch: int, seed: Sequence[int]
 ) -> Callable[[int], np.ndarray]:
-    """Batches of rows by position: epochs without replacement, the last part dropped.
+    """Orders a pool into batches: each epoch shuffles the rows and drops the remainder.
 
-    No batch mixes two epochs. A pool smaller than a batch gives one batch an epoch:
-    all of it, shuffled, then repeated to fill (the first len(rows) places hold each
-    row once).
+    No batch mixes two epochs. If the pool is smaller than a batch, each epoch is one
+    batch: the shuffled pool, repeated to fill the batch, so that its first len(rows)
+    elements are all rows.
 
     Args:
-      rows: int32[n], the pool, n > 0.
-      batch: rows of one batch.
-      seed: integers that name the shuffles.
+      rows: int[n], n > 0, the rows of the pool.
+      batch: size of a batch.
+      seed: integers that determine the shuffles.
 
     Returns:
-      A function of the position (0, 1, ...) to int32[batch].
+      A function from the position of a batch (0, 1, ...) to its rows, int[batch].
     """
     per_epoch = max(1, len(rows) // batch)
 
-    @functools.lru_cache(maxsize=2)  # neighbouring positions share an epoch
+    @functools.lru_cache(maxsize=2)  # neighboring positions share an epoch
     def shuffled(epoch: int) -> np.ndarray:
         return np.random.default_rng([*seed, epoch]).permutation(rows)
 
-    def at(position: int) -> np.ndarray:
-        epoch, part = divmod(position, per_epoch)
-        return np.resize(shuffled(epoch)[part * batch : (part + 1) * batch], batch)
+    def batch_at(position: int) -> np.ndarray:
+        epoch, i = divmod(position, per_epoch)
+        return np.resize(shuffled(epoch)[i * batch : (i + 1) * batch], batch)
 
-    return at
+    return batch_at

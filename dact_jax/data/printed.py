@@ -1,5 +1,6 @@
-"""Digits drawn with the fonts that come with matplotlib: a labelled source for free."""
+"""Digits rendered with matplotlib's fonts: a labelled source without downloads."""
 
+import functools
 import math
 import pathlib
 
@@ -24,32 +25,31 @@ GLYPHS = (
     "eight",
     "nine",
 )
-INK = 20 / 28  # share of the image's side that a digit fills, as in MNIST
-FINE = 2  # digits are drawn this much larger, then averaged down
+FILL = 20 / 28  # share of the image's side that a digit fills, as in MNIST
+OVERSAMPLING = 2  # digits are drawn this many times larger, then averaged
 
 
 def load(
     *, size: int = 28, channels: int = 1, per_class: int = 400, seed: int = 0
 ) -> Dataset:
-    """Printed digits, white on black, varied in font, pose, stroke and grey level.
+    """Printed digits, white on black, of random font, pose, stroke and gray level.
 
-    Image i of a class is the same whatever `per_class` is.
+    Image i of a class does not depend on `per_class`.
 
     Args:
-      size: pixels.
+      size: height and width of the images, in pixels.
       channels: 1, or 3 equal ones.
-      per_class: images of each digit.
-      seed: of all variation.
+      per_class: number of images of each digit.
 
     Returns:
-      10 * per_class images in class order; ids such as "DejaVuSans-Bold/7/0012".
+      10 * per_class images in class order, with ids such as "DejaVuSans-Bold/7/0012".
 
     Raises:
-      InputError: per_class, size or channels out of range.
+      InputError: per_class, size or channels is out of range.
     """
     pixels.check_size(size, channels)
     if per_class < 1:
-        raise errors.InputError(f"per_class must be at least 1, not {per_class}")
+        raise errors.InputError(f"per_class must be at least 1, not {per_class}.")
     fonts = [(path.stem, ImageFont.truetype(str(path), 64)) for path in digit_fonts()]
     images, ids = [], []
     for digit in range(10):
@@ -68,10 +68,11 @@ def load(
     )
 
 
-def digit_fonts() -> list[pathlib.Path]:
-    """Fonts whose glyphs for 0-9 are digits: not symbols, placeholders, old style."""
+@functools.cache
+def digit_fonts() -> tuple[pathlib.Path, ...]:
+    """Paths of the fonts whose glyphs for 0-9 are digits, not symbols or old style."""
     folder = pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf")
-    return [path for path in sorted(folder.glob("*.ttf")) if _has_digits(path)]
+    return tuple(path for path in sorted(folder.glob("*.ttf")) if _has_digits(path))
 
 
 def _has_digits(path: pathlib.Path) -> bool:
@@ -87,30 +88,33 @@ def _draw(
     font: ImageFont.FreeTypeFont, text: str, size: int, rng: np.random.Generator
 ) -> np.ndarray:
     """One digit as uint8[size, size]."""
-    ink = _glyph(font, text, stroke=int(rng.integers(0, 3)))
-    fine = FINE * size
-    side = fine * INK * rng.uniform(0.8, 1.1)
+    glyph = _glyph(font, text, stroke=int(rng.integers(0, 3)))
+    canvas = OVERSAMPLING * size
+    side = canvas * FILL * rng.uniform(0.8, 1.1)
     angle, shear = rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)
-    stretch = rng.uniform(0.8, 1.2)  # width against height
-    # Pillow's affine maps a pixel of the result to a pixel of the glyph.
+    stretch = rng.uniform(0.8, 1.2)  # width relative to height
+    # Pillow's affine transform maps a pixel of the result to a pixel of the glyph.
     cos, sin = math.cos(angle), math.sin(angle)
-    turn = np.array([[cos, -sin], [sin, cos]]) @ np.array(
+    linear = np.array([[cos, -sin], [sin, cos]]) @ np.array(
         [[1 / stretch, shear], [0, 1]]
     )
-    matrix = turn * max(ink.size) / side
-    center = fine / 2 + fine * rng.uniform(-0.05, 0.05, 2)
-    offset = np.array(ink.size) / 2 - matrix @ center
-    rows = np.column_stack([matrix, offset]).ravel().tolist()
-    drawn = ink.transform(
-        (fine, fine), Image.Transform.AFFINE, rows, Image.Resampling.BILINEAR
+    matrix = linear * max(glyph.size) / side
+    center = canvas / 2 + canvas * rng.uniform(-0.05, 0.05, 2)
+    offset = np.array(glyph.size) / 2 - matrix @ center
+    coefficients = np.column_stack([matrix, offset]).ravel().tolist()
+    drawn = glyph.transform(
+        (canvas, canvas),
+        Image.Transform.AFFINE,
+        coefficients,
+        Image.Resampling.BILINEAR,
     )
-    drawn = drawn.filter(ImageFilter.GaussianBlur(FINE * rng.uniform(0, 0.7)))
-    grey = np.asarray(drawn.reduce(FINE), np.float32) * rng.uniform(0.7, 1.0)
-    return np.round(grey).astype(np.uint8)
+    drawn = drawn.filter(ImageFilter.GaussianBlur(OVERSAMPLING * rng.uniform(0, 0.7)))
+    gray = np.asarray(drawn.reduce(OVERSAMPLING), np.float32) * rng.uniform(0.7, 1.0)
+    return np.round(gray).astype(np.uint8)
 
 
 def _glyph(font: ImageFont.FreeTypeFont, text: str, *, stroke: int) -> Image.Image:
-    """The character in white, cut to its ink."""
+    """The character in white on black, cropped to its bounding box."""
     left, top, right, bottom = font.getbbox(text, stroke_width=stroke)
     image = Image.new("L", (math.ceil(right - left), math.ceil(bottom - top)))
     ImageDraw.Draw(image).text((-left, -top), text, 255, font, stroke_width=stroke)

@@ -1,18 +1,18 @@
-"""A domain by the one string that a config gives: its name, or a path."""
+"""Reads the domain that a config names by one string: a name or a path."""
 
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from dact_jax import errors
-from dact_jax.data import digits, embeddings, folder, manifest, printed, tfds_sets
+from dact_jax.data import digits, embeddings, folder, manifest, printed
 from dact_jax.data.embeddings import Scale
 from dact_jax.data.files import OnError
 from dact_jax.types import Dataset
 
 
 def load(
-    what: str,
+    spec: str,
     *more: str,
     size: int,
     channels: int,
@@ -25,56 +25,61 @@ def load(
     """Reads a domain.
 
     Args:
-      what: "printed" (digits in fonts), "uci" (handwritten digits), "tfds:<name>", or
-        a path: a folder of class folders; a .csv manifest; a .txt list; an .npz of
-        digits or embeddings.
-      *more: further lists of the same domain, if `what` is one.
-      size: height and width, in pixels, that images are stored with.
+      spec: "printed" (digits in fonts), "uci" (handwritten digits), "tfds:<name>", or
+        the path of a folder of class folders, a .csv manifest, a .txt list, or an
+        .npz file of digits or embeddings.
+      *more: further list files of the same domain, if `spec` is one.
+      size: height and width of the stored images, in pixels.
       channels: 1 or 3.
-      root: where the paths of manifests and lists start; empty: at the file's folder.
-      tfds_dir: where TFDS keeps its data; empty: its default.
-      on_error: of an unreadable image: "raise", or "skip" and count.
-      scale: of embeddings, "unit" or "raw".
-      classes: what a manifest's labels must be (the other domain's classes); None:
-        any. Numbered lists name their classes by folder, so they are not bound.
+      root: folder that paths in manifests and lists are relative to; "": the file's
+        folder.
+      tfds_dir: folder of prepared TFDS data; "": the default of TFDS.
+      on_error: what to do with an unreadable image: "raise" an error, or "skip": log
+        it, leave it out and count it.
+      scale: how embeddings are scaled, see `embeddings.load`.
+      classes: valid labels of a manifest (the other domain's classes); None: any. List
+        files ignore it, because folders name the classes of numbered lists.
 
     Raises:
-      InputError: nothing there, or it cannot be read; the message says why.
+      InputError: there are no such data, or they cannot be read; the message says why.
     """
-    path = pathlib.Path(what).expanduser()
-    stored: dict[str, Any] = {"size": size, "channels": channels}
-    if what in ("printed", "uci"):
-        return {"printed": printed.load, "uci": digits.uci}[what](**stored)
-    if what.startswith("tfds:"):
-        return tfds_sets.load(
-            what.removeprefix("tfds:"), data_dir=tfds_dir or None, **stored
-        )
-    if not what or not path.exists():
+    path = pathlib.Path(spec).expanduser()
+    form: dict[str, Any] = {"size": size, "channels": channels}
+    if spec in ("printed", "uci"):
+        return {"printed": printed.load, "uci": digits.uci}[spec](**form)
+    if spec.startswith("tfds:"):
+        # TensorFlow Datasets takes seconds to import and no other source needs it.
+        from dact_jax.data import tfds_sets
+
+        name = spec.removeprefix("tfds:")
+        return tfds_sets.load(name, data_dir=tfds_dir or None, **form)
+    if not spec or not path.exists():
         raise errors.InputError(
-            f"there is no data at {what!r}: give a folder, a .csv, .txt or .npz file, "
+            f"there is no data at {spec!r}: give a folder, a .csv, .txt or .npz file, "
             "'printed', 'uci' or 'tfds:<name>'."
         )
     if path.suffix == ".npz":
-        return _npz(path, scale=scale, **stored)
+        return _npz(path, scale=scale, **form)
     if path.suffix == ".csv":
         return manifest.load_csv(
-            path, root=root or None, on_error=on_error, classes=classes, **stored
+            path, root=root or None, on_error=on_error, classes=classes, **form
         )
     if path.suffix == ".txt":
         return manifest.load_list(
-            path, *more, root=root or None, on_error=on_error, **stored
+            path, *more, root=root or None, on_error=on_error, **form
         )
-    return folder.load(path.parent, path.name, on_error=on_error, **stored)
+    return folder.load(path.parent, path.name, on_error=on_error, **form)
 
 
 def _npz(path: pathlib.Path, *, scale: Scale, size: int, channels: int) -> Dataset:
-    """Embeddings or digits, by the names of the file's arrays."""
+    """Embeddings or digits, depending on the names of the arrays in the file."""
     names = embeddings.array_names(path)
     if embeddings.FEATURES in names:
         return embeddings.load(path, name=path.stem, scale=scale)
-    if digits.KEYS[0] in names:
+    if digits.ARRAYS[0] in names:
         return digits.npz(path, name=path.stem, size=size, channels=channels)
     raise errors.InputError(
-        f"{path} has the arrays {sorted(names)}: give embeddings (features, and "
-        f"perhaps label, path, classes) or digits ({', '.join(digits.KEYS)})."
+        f"{path} has the arrays {sorted(names)}, but must have those of embeddings "
+        f"(features, optionally label, path, classes) or of digits "
+        f"({', '.join(digits.ARRAYS)})."
     )

@@ -1,4 +1,4 @@
-"""Two domains to one task: which target images are trained on, validated, tested."""
+"""Makes a task of two domains: splits the target into train, val and test."""
 
 import zlib
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ PARTS = ("train", "val", "test")
 
 
 class Lists(NamedTuple):
-    """Published splits of the target, as ids of its images."""
+    """A published split of the target, as ids of its images."""
 
-    labelled: Sequence[str]
-    val: Sequence[str]
-    unlabeled: Sequence[str]
+    labelled: Sequence[str]  # T_l
+    val: Sequence[str]  # T_v
+    unlabeled: Sequence[str]  # T_u
 
 
 def make_task(
@@ -32,41 +32,43 @@ def make_task(
     transductive_set: Literal["all", "test"] = "all",
     lists: Lists | None = None,
 ) -> Task:
-    """Splits the target; classes get the source's order, matched by name.
+    """Splits the target; matches its classes to the source's by name.
 
-    Source: all of its official train part, or all. Target: parts that its official
-    split names are kept. Else the test part is a random third of the labelled images
-    (rounded down), and T_v is `val_per_class` random labelled images of each class of
-    the rest. Images without a label are always in train.
+    The source's train part is its official one, or all images. The target keeps the
+    parts of its official split. Without an official test part, test is a random third
+    (rounded down) of the labelled images. Without an official val part, T_v is
+    `val_per_class` random labelled images of each class from the remaining ones.
+    Unlabelled images are always in train.
 
-    Transductive: with "all" (the protocol of MME) no third is held out and
-    `target.test is target.train`: evaluation is on those not yet labelled. With "test"
-    `Task.unlabeled` is the test part.
+    With `transductive` and transductive_set="all" (the protocol of MME) there is no
+    separate test part: `target.test is target.train`, and evaluation is on the images
+    not yet labelled. With transductive_set="test", `Task.unlabeled` is the test part.
 
-    With `lists` (as MME publishes) the pool is labelled and unlabeled, T_v is val
-    (there a part of unlabeled), and again `target.test is target.train`.
+    With `lists` (as MME publishes them) train is labelled and unlabeled, T_v is val
+    (in MME a part of unlabeled), and again `target.test is target.train`.
 
     Args:
-      source: every image labelled.
-      target: some images may be unlabelled.
-      seed: of the random parts.
-      val_per_class: images of each class in T_v.
-      transductive: whether the unlabelled stream holds the images tested on.
-      transductive_set: which images those are.
+      source: every train image must be labelled.
+      target: may have unlabelled images.
+      seed: seed of the random parts.
+      val_per_class: images of each class in T_v; 0: no T_v.
+      transductive: whether the unlabelled stream holds the test images.
+      transductive_set: which test images: "all" of the target, or its "test" part.
       lists: the exact split, in place of a random one.
 
     Raises:
-      InputError: a class that only one domain has (a target with unlabelled images
-        may lack labels of some); too few images of a class for T_v; an id that the
-        target lacks; an unlabelled image in the source, val or test.
+      InputError: only one domain has a class (a target with unlabelled images may
+        lack labels of some classes), a class has too few images for T_v, an id is not
+        in the target, or an image in the source's train part, val or test is
+        unlabelled.
     """
     if transductive_set not in ("all", "test"):
         raise errors.InputError(
-            f'transductive_set is "all" or "test", not {transductive_set!r}'
+            f'data.transductive_set must be "all" or "test", not {transductive_set!r}.'
         )
     rows = _parts(source)
     target = _align(source, _present(source, rows["train"]), target)
-    _check_labelled(source, rows["train"], "a source")
+    _check_labelled(source, rows["train"], "source images")
     source_domain = _domain(source, rows)
     test_on_train = lists is not None or (transductive and transductive_set == "all")
     if lists is not None:
@@ -80,7 +82,7 @@ def make_task(
         rows = _hold_out_val(target, rows, val_per_class, seed)
     domain = _domain(target, rows)
     if test_on_train:
-        _check_labelled(target, rows["train"], "the images tested on")
+        _check_labelled(target, rows["train"], "test images")
         domain = domain._replace(test=domain.train)
     unlabeled = domain.test if transductive and not test_on_train else None
     return Task(source_domain, domain, source.class_names, unlabeled)
@@ -89,38 +91,33 @@ def make_task(
 def shots(
     label: np.ndarray, per_class: int, *, seed: int, class_names: Sequence[str]
 ) -> np.ndarray:
-    """Random images, the same number of every class: MME's labelled target.
+    """Draws the same number of images of every class: MME's labelled target.
 
     Args:
-      label: int32[N], at most UNLABELED where there is none.
+      label: int32[N], UNLABELED for rows that must not be drawn.
       per_class: images of each class.
-      seed: of the choice.
-      class_names: of the labels.
+      class_names: names of the labels.
 
     Returns:
-      bool[N].
+      bool[N], True for drawn rows.
 
     Raises:
       InputError: a class has fewer images.
     """
     classes = np.unique(label[label != UNLABELED])
     names = [class_names[k] for k in classes]
-    chosen = _per_class(label, classes, names, per_class, _rng(seed, "shots"))
-    return np.isin(np.arange(len(label)), chosen)
+    drawn = _draw_per_class(label, classes, names, per_class, _rng(seed, "shots"))
+    return np.isin(np.arange(len(label)), drawn)
 
 
 def find(id: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
-    """Rows of the wanted ids, in their order.
+    """Rows of the wanted ids, int64[n], in the order of `wanted`.
 
     Args:
-      id: str[N], all different.
-      wanted: n of them.
-
-    Returns:
-      int64[n].
+      id: str[N], unique.
 
     Raises:
-      InputError: an id is not there.
+      InputError: a wanted id is not in `id`.
     """
     row = {name: i for i, name in enumerate(id.tolist())}
     for name in wanted:
@@ -132,88 +129,88 @@ def find(id: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
 
 
 def _present(data: Dataset, rows: np.ndarray) -> set[str]:
-    """Names of the classes that the rows have."""
+    """Names of the classes that occur among the labels of the rows."""
     return {data.class_names[k] for k in set(data.label[rows]) - {UNLABELED}}
 
 
-def _align(source: Dataset, taught: set[str], target: Dataset) -> Dataset:
-    """The target with its labels as numbers of the source's classes.
+def _align(source: Dataset, train_classes: set[str], target: Dataset) -> Dataset:
+    """Renumbers the target's labels to the source's classes, matched by name.
 
     Args:
-      source: its classes are the task's.
-      taught: those that its train part has.
-      target: to be aligned.
+      train_classes: names of the classes in the source's train part.
     """
     number = {name: k for k, name in enumerate(source.class_names)}
     present = _present(target, np.arange(len(target.label)))
-    whole = (target.label != UNLABELED).all()
+    all_labelled = (target.label != UNLABELED).all()
     for name in source.class_names:
-        if name not in taught:
+        if name not in train_classes:
             raise errors.InputError(
-                f"class {name} has no image to train on in source {source.name}"
+                f"class {name} has no image in the train part of source {source.name}."
             )
     for name in target.class_names:
         if name not in number:
             raise errors.InputError(
-                f"class {name} is in {target.name} but not in source {source.name}"
+                f"class {name} is in {target.name} but not in source {source.name}."
             )
     for name in source.class_names:
-        if whole and name not in present:
+        if all_labelled and name not in present:
             raise errors.InputError(
-                f"class {name} is in source {source.name} but not in {target.name}"
+                f"class {name} is in source {source.name} but not in {target.name}."
             )
         if name not in present:
             logging.warning(
-                "No image of %s is known to be %s: accuracies do not cover that class.",
+                "No image of %s has the label %s: accuracies do not cover that class.",
                 target.name,
                 name,
             )
-    to = np.array([*(number[name] for name in target.class_names), UNLABELED], np.int32)
-    return target._replace(label=to[target.label], class_names=source.class_names)
+    numbers = [*(number[name] for name in target.class_names), UNLABELED]
+    label = np.array(numbers, np.int32)[target.label]  # UNLABELED is the index -1
+    return target._replace(label=label, class_names=source.class_names)
 
 
 def _parts(data: Dataset) -> dict[str, np.ndarray]:
-    """Rows of each official part; all are train where there is no official split."""
+    """Rows of each official part; all rows are train without an official split."""
     split = np.full(len(data.label), "train") if data.split is None else data.split
     unknown = split[~np.isin(split, PARTS)]
     if len(unknown):
         raise errors.InputError(
-            f"{data.name}: a split is one of {PARTS}, not {str(unknown[0])!r}"
+            f"{data.name}: the split of an image must be one of {', '.join(PARTS)}, "
+            f"not {str(unknown[0])!r}."
         )
     rows = {part: np.flatnonzero(split == part) for part in PARTS}
-    _check_labelled(data, rows["val"], "a val part")
-    _check_labelled(data, rows["test"], "a test part")
+    _check_labelled(data, rows["val"], "val images")
+    _check_labelled(data, rows["test"], "test images")
     return rows
 
 
 def _hold_out_test(
     data: Dataset, rows: dict[str, np.ndarray], seed: int
 ) -> dict[str, np.ndarray]:
-    """A random third of the labelled images to test, unless the split names some."""
+    """Moves a random third of the labelled images to test if test is empty."""
     if len(rows["test"]):
         return rows
-    known = rows["train"][data.label[rows["train"]] != UNLABELED]
-    test = _rng(seed, "test").permutation(known)[: len(known) // 3]
+    labelled = rows["train"][data.label[rows["train"]] != UNLABELED]
+    test = _rng(seed, "test").permutation(labelled)[: len(labelled) // 3]
     return {**rows, "train": np.setdiff1d(rows["train"], test), "test": np.sort(test)}
 
 
 def _hold_out_val(
     data: Dataset, rows: dict[str, np.ndarray], per_class: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """per_class labelled train images of each class to val, unless there are some."""
+    """Moves per_class labelled images of each class to val if val is empty."""
     if len(rows["val"]) or not per_class:
         return rows
     label = data.label[rows["train"]]
     classes = np.arange(len(data.class_names))
-    if (label == UNLABELED).any():  # nobody can be sure that all classes are there
+    if (label == UNLABELED).any():  # the labels may not cover all classes
         classes = np.unique(label[label != UNLABELED])
         if not len(classes):
             raise errors.InputError(
                 f"{data.name} has no labelled image to validate on: "
-                "label some, or set data.val_per_class=0"
+                "label some, or set data.val_per_class=0."
             )
     names = [f"{data.class_names[k]} of {data.name}" for k in classes]
-    val = _per_class(label, classes, names, per_class, _rng(seed, "val"))
+    val = _draw_per_class(label, classes, names, per_class, _rng(seed, "val"))
     return {
         **rows,
         "train": np.delete(rows["train"], val),
@@ -221,7 +218,7 @@ def _hold_out_val(
     }
 
 
-def _per_class(
+def _draw_per_class(
     label: np.ndarray,
     classes: np.ndarray,
     names: Sequence[str],
@@ -230,39 +227,39 @@ def _per_class(
 ) -> np.ndarray:
     """int64[len(classes) * per_class], random rows of each class."""
     if per_class < 1:
-        raise errors.InputError(f"images per class must be 1 or more, not {per_class}")
+        raise errors.InputError(f"images per class must be 1 or more, not {per_class}.")
     shuffled = rng.permutation(len(label))
-    chosen = []
+    drawn = []
     for k, name in zip(classes, names, strict=True):
         members = shuffled[label[shuffled] == k]
         if len(members) < per_class:
             raise errors.InputError(
                 f"class {name} has {len(members)} labelled images to draw from, "
-                f"but {per_class} are needed"
+                f"but {per_class} are needed."
             )
-        chosen.append(members[:per_class])
-    return np.concatenate(chosen)
+        drawn.append(members[:per_class])
+    return np.concatenate(drawn)
 
 
 def _listed(data: Dataset, lists: Lists) -> dict[str, np.ndarray]:
-    """Exactly the published rows."""
+    """Rows of the published split."""
     labelled, val, unlabeled = (find(data.id, ids) for ids in lists)
-    _check_labelled(data, val, "T_v")
+    _check_labelled(data, val, "val images")
     return {"train": np.union1d(labelled, unlabeled), "val": val}
 
 
 def _check_labelled(data: Dataset, rows: np.ndarray, what: str) -> None:
-    bare = rows[data.label[rows] == UNLABELED]
-    if len(bare):
+    unlabelled = rows[data.label[rows] == UNLABELED]
+    if len(unlabelled):
         raise errors.InputError(
-            f"{what} must be labelled: {data.id[bare[0]]} of {data.name} is not"
+            f"{what} must be labelled: {data.id[unlabelled[0]]} of {data.name} is not."
         )
 
 
 def _domain(data: Dataset, rows: dict[str, np.ndarray]) -> Domain:
     def part(name: str) -> Examples:
-        chosen = rows.get(name, np.array([], np.int64))
-        return Examples(files.take(data.image, chosen), data.label[chosen])
+        part_rows = rows.get(name, np.array([], np.int64))
+        return Examples(files.take(data.image, part_rows), data.label[part_rows])
 
     id = data.id[rows["train"]]
     return Domain(data.name, part("train"), part("val"), part("test"), id)

@@ -1,8 +1,7 @@
-"""The batches of a round, from any position, whether pools are on the device or not.
+"""The batches of a round, from any iteration, with pools on the device or on disk.
 
-A batch is *drawn* on the host: row numbers of a pool that lies on the device, or
-decoded images of one that does not. `load`, inside the jitted step, turns either
-into the same network input.
+The host *draws* a batch: row numbers of a pool on the device, or decoded images of
+any other pool. `load`, inside the jitted step, turns both into the same network input.
 """
 
 import contextlib
@@ -10,7 +9,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,12 +27,12 @@ from dact_jax.types import (
     Task,
 )
 
-READ_AHEAD = 4  # batches that grain holds ready
+READ_AHEAD = 4  # batches that grain decodes ahead of their use
 MAX_STEPS = 2**31 - 1
 
 
 class Resident(NamedTuple):
-    """The pools that lie on the device, as stored; None for the others."""
+    """The pools that are on the device, as stored; None for the others."""
 
     source: jax.Array | None
     target: jax.Array | None
@@ -42,14 +40,14 @@ class Resident(NamedTuple):
 
 
 def place(examples: Examples, limit_bytes: int) -> Examples:
-    """The examples with their images on the device, decoded once, if they fit.
+    """Decodes images and moves them to the device, unless they exceed limit_bytes.
 
     Args:
-      examples: image uint8[N, H, W, C], an array or files; or float32[N, 1, 1, F].
-      limit_bytes: the most that this pool may take.
+      examples: image is uint8[N, H, W, C], an array or files, or float32[N, 1, 1, F].
+      limit_bytes: largest size of this pool on the device.
 
     Returns:
-      image as a jax.Array; or `examples` as they came where they are larger.
+      The examples with image as a jax.Array, or `examples` itself if it is too large.
     """
     images = examples.image
     size = np.prod(images.shape, dtype=np.int64) * np.dtype(images.dtype).itemsize
@@ -59,21 +57,24 @@ def place(examples: Examples, limit_bytes: int) -> Examples:
 
 
 def place_task(task: Task, limit_bytes: int, sharding: jax.sharding.Sharding) -> Task:
-    """The task with every part on the devices that fits; parts that are one stay one.
+    """Moves every part of the task that fits to the devices.
+
+    A part that occurs twice in the task, such as train and test of a transductive
+    target, is moved once and remains one object.
 
     Args:
-      task: as read.
-      limit_bytes: the most that one part may take.
-      sharding: how the devices hold it.
+      limit_bytes: largest size of one part on the device.
+      sharding: how the parts are laid out over the devices.
     """
     placed: dict[int, Examples] = {}
 
     def put(part: Examples) -> Examples:
         if id(part) not in placed:
-            small = place(part, limit_bytes)
-            if isinstance(small.image, jax.Array):
-                small = small._replace(image=jax.device_put(small.image, sharding))
-            placed[id(part)] = small
+            examples = place(part, limit_bytes)
+            if isinstance(examples.image, jax.Array):
+                image = jax.device_put(examples.image, sharding)
+                examples = examples._replace(image=image)
+            placed[id(part)] = examples
         return placed[id(part)]
 
     source, target = (
@@ -87,11 +88,16 @@ def place_task(task: Task, limit_bytes: int, sharding: jax.sharding.Sharding) ->
 
 
 def resident(task: Task) -> Resident:
-    """What `load` gathers from: an argument of the jitted step, not a constant."""
-    source, target = _device(task.source.train.image), _device(task.target.train.image)
+    """The pools that `load` gathers from.
+
+    Pass them to the jitted step as an argument, so that they are not constants of the
+    compiled program.
+    """
+    source = _if_on_device(task.source.train.image)
+    target = _if_on_device(task.target.train.image)
     if task.unlabeled is None:
         return Resident(source, target, target)
-    return Resident(source, target, _device(task.unlabeled.image))
+    return Resident(source, target, _if_on_device(task.unlabeled.image))
 
 
 def batches(
@@ -102,32 +108,32 @@ def batches(
     key: Key,
     start: int,
 ) -> Iterator[Batch]:
-    """Drawn batches from iteration `start` on, without end.
+    """Draws batches without end, from iteration `start` on.
 
-    Batch i is a function of everything but `start`, so a resumed run equals an
-    uninterrupted one. Each stream runs through epochs of its own. Where source or
-    labelled target rows are fewer than their batch, the surplus repeats images
-    under the label UNLABELED, so they carry no supervised loss.
+    Batch i does not depend on `start`, so a resumed run equals an uninterrupted one.
+    Each stream has its own epochs. If there are fewer source or labelled target rows
+    than their batch has, the batch is filled by repeated images with the label
+    UNLABELED, which carry no supervised loss.
 
     Args:
-      task: pools, placed or not.
+      task: parts may be on the device or not.
       pools: the source rows in use and the labelled target rows.
       label: int32[N_t], target labels bought so far.
-      sizes: of the three streams; target 0 turns labelled target batches off,
-        unlabeled 0 the unlabelled ones.
-      key: of the round.
-      start: iterations already done.
+      sizes: batch sizes of the three streams; target=0 turns labelled target batches
+        off, unlabeled=0 the unlabelled ones.
+      key: key of the round.
+      start: number of iterations already done.
 
     Yields:
-      Batches whose images are int32[B] rows of a pool on the device, or
-      stored images [B, H, W, C] of one that is not.
+      Batches whose images are int32[B] rows of a pool on the device, or stored images
+      [B, H, W, C] of any other pool.
 
     Raises:
-      InputError: no source image in use, or no unlabelled target image left.
+      InputError: no source image is in use, or no unlabelled target image is left.
     """
-    draw = _drawer(task, pools, label, sizes, key)
-    lazy = not all(isinstance(images, jax.Array) for images in _pools(task))
-    return _read_ahead(draw, start) if lazy else map(draw, itertools.count(start))
+    draw = _make_draw(task, pools, label, sizes, key)
+    on_device = all(isinstance(images, jax.Array) for images in _pools(task))
+    return map(draw, itertools.count(start)) if on_device else _read_ahead(draw, start)
 
 
 def load(
@@ -136,12 +142,12 @@ def load(
     key: Key,
     transform: Callable[[jax.Array, Key], jax.Array],
 ) -> Batch:
-    """A drawn batch as network input; traced inside the step.
+    """Turns a drawn batch into network input; traced inside the jitted step.
 
     Args:
       pools: `resident(task)`.
-      drawn: from `batches`.
-      key: of this iteration; each stream gets its own part.
+      drawn: a batch of `batches`.
+      key: key of the iteration, from which each stream derives its own.
       transform: uint8[B, H, W, C], key -> float32[B, h, w, C].
     """
 
@@ -155,37 +161,38 @@ def load(
     source = source._replace(image=images(pools.source, source.image, "source"))
     if target is not None:
         target = target._replace(image=images(pools.target, target.image, "target"))
-    rest = drawn.unlabeled
-    if rest is not None:
-        rest = images(pools.unlabeled, rest, "unlabeled")
-    return Batch(source, target, rest)
+    unlabeled = drawn.unlabeled
+    if unlabeled is not None:
+        unlabeled = images(pools.unlabeled, unlabeled, "unlabeled")
+    return Batch(source, target, unlabeled)
 
 
 def chunk(drawn: Iterator[Batch], count: int) -> Batch:
     """The next `count` drawn batches, stacked along a new leading axis for a scan."""
-    some = list(itertools.islice(drawn, count))
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *some)
+    next_batches = list(itertools.islice(drawn, count))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *next_batches)
 
 
-def _drawer(
+def _make_draw(
     task: Task, pools: Pools, label: np.ndarray, sizes: BatchSizes, key: Key
 ) -> Callable[[int], Batch]:
-    """Iteration -> drawn batch."""
+    """A function from the iteration to its drawn batch."""
     source, target = task.source.train, task.target.train
     sources, targets = np.flatnonzero(pools.source), np.flatnonzero(pools.target)
-    pool, rest = target.image, np.flatnonzero(~pools.target)
+    pool, unlabeled = target.image, np.flatnonzero(~pools.target)
     if task.unlabeled is not None:
-        pool, rest = task.unlabeled.image, np.arange(len(task.unlabeled.label))
+        pool, unlabeled = task.unlabeled.image, np.arange(len(task.unlabeled.label))
     if not len(sources):
-        raise errors.InputError("no source image is in use: the source pool is empty")
-    if sizes.unlabeled and not len(rest):
+        raise errors.InputError("no source image is in use: the source pool is empty.")
+    if sizes.unlabeled and not len(unlabeled):
         raise errors.InputError(
-            f"no unlabelled image of {task.target.name} is left: lower the budget"
+            f"no unlabelled image of {task.target.name} is left: lower the label "
+            "budget."
         )
     source_rows = order(sources, sizes.source, _seed(key, "source"))
-    rest_rows = target_rows = None
+    unlabeled_rows = target_rows = None
     if sizes.unlabeled:
-        rest_rows = order(rest, sizes.unlabeled, _seed(key, "unlabeled"))
+        unlabeled_rows = order(unlabeled, sizes.unlabeled, _seed(key, "unlabeled"))
     if sizes.target and len(targets):
         target_rows = order(targets, sizes.target, _seed(key, "target"))
 
@@ -196,7 +203,7 @@ def _drawer(
         return Batch(
             _examples(source.image, source.label, source_rows(step), len(sources)),
             labelled,
-            None if rest_rows is None else _image(pool, rest_rows(step)),
+            None if unlabeled_rows is None else _image(pool, unlabeled_rows(step)),
         )
 
     return draw
@@ -205,20 +212,23 @@ def _drawer(
 def _examples(
     images: Images, label: Array, rows: np.ndarray, pool_size: int
 ) -> Examples:
-    """Drawn examples; rows beyond the first pool_size are repeats without label."""
-    chosen = np.asarray(label)[rows].astype(np.int32)
-    chosen[pool_size:] = UNLABELED
-    return Examples(_image(images, rows), chosen)
+    """Drawn examples; rows beyond the first pool_size are unlabelled repeats."""
+    drawn = np.asarray(label)[rows].astype(np.int32)
+    drawn[pool_size:] = UNLABELED
+    return Examples(_image(images, rows), drawn)
 
 
 def _image(images: Images, rows: np.ndarray) -> np.ndarray:
+    """Row numbers of a pool on the device, else the stored images."""
     if isinstance(images, jax.Array):
         return rows.astype(np.int32)
     return images[rows]
 
 
 def _read_ahead(draw: Callable[[int], Batch], start: int) -> Iterator[Batch]:
-    """draw(start), draw(start + 1), ... made by threads ahead of their use."""
+    """draw(start), draw(start + 1), ..., computed by threads ahead of their use."""
+    import grain  # slow to import, and needed for pools that are not on the device
+
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=READ_AHEAD)
     steps = grain.MapDataset.range(start, MAX_STEPS).map(draw)
     with contextlib.closing(iter(steps.to_iter_dataset(options))) as iterator:
@@ -226,11 +236,12 @@ def _read_ahead(draw: Callable[[int], Batch], start: int) -> Iterator[Batch]:
 
 
 def _pools(task: Task) -> list[Images]:
+    """The images that batches are drawn from."""
     parts = [task.source.train, task.target.train, task.unlabeled]
     return [part.image for part in parts if part is not None]
 
 
-def _device(images: Images) -> jax.Array | None:
+def _if_on_device(images: Images) -> jax.Array | None:
     return images if isinstance(images, jax.Array) else None
 
 

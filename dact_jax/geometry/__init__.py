@@ -1,4 +1,4 @@
-"""k-center and k-means: arrays of points in, row numbers and centroids out.
+"""Arrays of points in, row numbers out: k-center, k-means and what they are made of.
 
-Knows devices and memory. Knows nothing of images, networks, labels or rounds.
+It knows devices and memory. It must not know images, networks, labels or rounds.
 """

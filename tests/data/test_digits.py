@@ -1,4 +1,4 @@
-"""Digits of scikit-learn, .npz files and TFDS, and every bad file."""
+"""Digits of scikit-learn, .npz files and TFDS, and errors for bad files."""
 
 import io
 import pathlib
@@ -17,11 +17,11 @@ from dact_jax.data import digits, pixels, tfds_sets
 
 def arrays(shape=(28, 28), labels=range(10)):
     rng = np.random.default_rng(0)
-    out = {}
+    content = {}
     for part, count in (("train", 20), ("test", 10)):
-        out[f"x_{part}"] = rng.integers(0, 256, (count, *shape), dtype=np.uint8)
-        out[f"y_{part}"] = np.resize(np.array(labels), count)
-    return out
+        content[f"x_{part}"] = rng.integers(0, 256, (count, *shape), dtype=np.uint8)
+        content[f"y_{part}"] = np.resize(np.array(labels), count)
+    return content
 
 
 def save(folder, **content):
@@ -45,7 +45,7 @@ def test_uci():
     assert np.mean(distance.argmin(1) == data.label) > 0.85  # 0.91 on 8x8 pixels
 
 
-def test_uci_in_other_forms():
+def test_uci_of_another_size():
     assert digits.uci(size=8, channels=3).image.shape == (1797, 8, 8, 3)
     with pytest.raises(errors.InputError, match="size"):
         digits.uci(size=-1)
@@ -68,7 +68,7 @@ def test_npz(tmp_path):
 
 @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (32, 32, 3)])
 @pytest.mark.parametrize(("size", "channels"), [(28, 1), (28, 3), (16, 1)])
-def test_npz_is_brought_to_form_as_pillow_does(tmp_path, shape, size, channels):
+def test_npz_is_resized_and_converted_as_pillow_does(tmp_path, shape, size, channels):
     content = arrays(shape)
     path = save(tmp_path, **content)
     data = digits.npz(path, name="any", size=size, channels=channels)
@@ -82,13 +82,13 @@ def test_npz_is_brought_to_form_as_pillow_does(tmp_path, shape, size, channels):
     np.testing.assert_array_equal(data.image[7].squeeze(), np.asarray(picture))
 
 
-def test_luma_is_pillows():
+def test_luma_equals_pillows():
     colors = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     grey = np.asarray(Image.fromarray(colors).convert("L"))
     np.testing.assert_array_equal(pixels.luma(colors)[..., 0], grey)
 
 
-def test_ten_is_zero(tmp_path):
+def test_label_ten_stands_for_zero(tmp_path):
     data = digits.npz(save(tmp_path, **arrays(labels=range(1, 11))), name="svhn")
     np.testing.assert_array_equal(data.label, np.arange(1, 31) % 10)
 
@@ -100,20 +100,23 @@ def without(key):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (without("y_test"), r"lacks the array y_test; it has \['x_test', 'x_train'"),
+        (without("y_test"), r"some\.npz .*y_test.*\['x_test', 'x_train'"),
         (
             arrays() | {"x_train": np.zeros((20, 28, 28))},
-            r"x_train of .*some\.npz must be uint8 \(0\.\.255\), not float64",
+            r"x_train .*some\.npz .*uint8 .*0\.\.255.*float64",
         ),
         (
             arrays() | {"x_test": np.zeros((10, 784), np.uint8)},
-            r"must be \[N, H, W\] or \[N, H, W, 3\], not \(10, 784",
+            r"x_test .*\[N, H, W\].*\[N, H, W, 3\].*\(10, 784\)",
         ),
-        (arrays() | {"x_test": np.zeros((9, 8, 8, 4), np.uint8)}, r"not \(9, 8, 8, 4"),
-        (arrays() | {"y_train": np.zeros(20)}, r"must be 20 integers, not float64\["),
-        (arrays() | {"y_test": np.zeros(9, int)}, r"must be 10 integers, not int64\[9"),
-        (arrays(labels=range(11)), r"must hold digits 0\.\.9; it has 10"),
-        (arrays(labels=[-1]), r"must hold digits 0\.\.9; it has -1"),
+        (
+            arrays() | {"x_test": np.zeros((9, 8, 8, 4), np.uint8)},
+            r"x_test .*\(9, 8, 8, 4\)",
+        ),
+        (arrays() | {"y_train": np.zeros(20)}, r"y_train .*20 .*float64\[20\]"),
+        (arrays() | {"y_test": np.zeros(9, int)}, r"y_test .*10 .*int64\[9\]"),
+        (arrays(labels=range(11)), r"y_train .*0\.\.9.* 10"),
+        (arrays(labels=[-1]), r"y_train .*0\.\.9.* -1"),
     ],
 )
 def test_bad_arrays(tmp_path, content, message):
@@ -122,20 +125,20 @@ def test_bad_arrays(tmp_path, content, message):
 
 
 def test_bad_files(tmp_path):
-    with pytest.raises(errors.InputError, match=r"there is no file .*no\.npz"):
+    with pytest.raises(errors.InputError, match=r"no\.npz"):
         digits.npz(tmp_path / "no.npz", name="any")
     path = tmp_path / "text.npz"
     for content in (b"no arrays at all", b"", b"PK\x03\x04 cut off"):
         path.write_bytes(content)
-        with pytest.raises(errors.InputError, match=r"is not a readable \.npz file"):
+        with pytest.raises(errors.InputError, match=r"text\.npz .*\.npz file"):
             digits.npz(path, name="any")
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(errors.InputError, match=r"is not a readable \.npz file"):
+    with pytest.raises(errors.InputError, match=r"one\.npy .*\.npz file"):
         digits.npz(tmp_path / "one.npy", name="any")
 
 
 def prepare(name, images, data_dir):
-    """A prepared set in TFDS's array_record form; even parts train, odd ones test."""
+    """A prepared TFDS dataset in array_record form with all images in both parts."""
     builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
     folder = pathlib.Path(builder.data_dir)
     folder.mkdir(parents=True)
@@ -192,29 +195,29 @@ def test_tfds(tmp_path, name, shape):
     assert data.class_names == tuple("0123456789")
 
 
-def test_tfds_needs_no_tensorflow(tmp_path):
+def test_only_a_tfds_source_imports_tfds_and_none_imports_tensorflow(tmp_path):
     images = np.zeros((2, 28, 28, 1), np.uint8)
     prepare("mnist", images, tmp_path)
-    program = (
-        "import sys; from dact_jax.data import tfds_sets;"
-        f"data = tfds_sets.load('mnist', data_dir={str(tmp_path)!r});"
-        "assert data.image.shape == (4, 28, 28, 1);"
-        "assert 'tensorflow' not in sys.modules"
-    )
+    program = f"""
+import sys
+from dact_jax.data import sources, streams
+assert not {{"tensorflow_datasets", "grain"}} & set(sys.modules)
+data = sources.load("tfds:mnist", size=28, channels=1, tfds_dir={str(tmp_path)!r})
+assert data.image.shape == (4, 28, 28, 1)
+assert "tensorflow_datasets" in sys.modules
+assert "tensorflow" not in sys.modules
+"""
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_tfds_mistakes(tmp_path):
-    with pytest.raises(
-        errors.InputError,
-        match=r"not prepared in .*mnist.* run: tfds build mnist "
-        rf"--file_format=array_record --data_dir={tmp_path}$",
-    ):
+def test_tfds_errors(tmp_path):
+    command = rf"tfds build mnist --file_format=array_record --data_dir={tmp_path}"
+    with pytest.raises(errors.InputError, match=rf"'mnist'.*{command}$"):
         tfds_sets.load("mnist", data_dir=str(tmp_path))
-    with pytest.raises(errors.InputError, match="TFDS has no set 'mnits'"):
+    with pytest.raises(errors.InputError, match="'mnits'"):
         tfds_sets.load("mnits", data_dir=str(tmp_path))
     folder = prepare("mnist", np.zeros((1, 28, 28, 1), np.uint8), tmp_path)
     info = folder / "dataset_info.json"
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
-    with pytest.raises(errors.InputError, match=r"but not as array_record: remove"):
+    with pytest.raises(errors.InputError, match=rf"{folder}.*{command}$"):
         tfds_sets.load("mnist", data_dir=str(tmp_path))

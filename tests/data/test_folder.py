@@ -1,4 +1,4 @@
-"""Image folders: order, odd image modes, and every way a folder can be wrong."""
+"""Image folders: order of images, image modes, and errors for bad folders."""
 
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ def save(path, image=None, **options):
 
 @pytest.fixture
 def root(tmp_path):
-    """Two classes, nested folders, suffixes in both cases, and things to ignore."""
+    """Two classes, nested folders, suffixes in both cases, and files to ignore."""
     for name in ("dog/b.PNG", "dog/a.png", "cat/deep/er/z.jpeg", "cat/c.bmp"):
         save(tmp_path / "photo" / name)
     for name in ("dog/.hidden.png", ".cache/x.png", "cat/.thumbs/y.png"):
@@ -64,7 +64,7 @@ def test_images_outside_class_folders_are_unlabelled(root):
     assert data.id[-1] == "photo/lone.webp"
 
 
-def test_linked_class_folders_count(root):
+def test_linked_class_folders_are_read(root):
     (root / "sketch" / "dog").symlink_to(root / "photo" / "dog")
     data = folder.load(root, "sketch", size=4)
     assert data.id.tolist() == ["sketch/dog/a.png", "sketch/dog/b.PNG"]
@@ -76,17 +76,17 @@ def test_grey(root):
     np.testing.assert_array_equal(data.image[:1], np.full((1, 4, 4, 1), luma))
 
 
-def test_reader_is_one_leaf_and_indexes_like_an_array(root):
+def test_image_files_are_one_leaf_and_index_like_an_array(root):
     images = folder.load(root, "photo", size=6).image
     assert jax.tree.leaves(images) == [images]
-    whole = images[:]
+    array = images[:]
     assert len(images) == 4
-    np.testing.assert_array_equal(images[1], whole[1])
-    np.testing.assert_array_equal(images[np.array([3, 0, 3])], whole[[3, 0, 3]])
-    np.testing.assert_array_equal(images[-2:], whole[2:])
+    np.testing.assert_array_equal(images[1], array[1])
+    np.testing.assert_array_equal(images[np.array([3, 0, 3])], array[[3, 0, 3]])
+    np.testing.assert_array_equal(images[-2:], array[2:])
     mask = np.array([True, False, False, True])
-    np.testing.assert_array_equal(files.take(images, mask)[:], whole[mask])
-    np.testing.assert_array_equal(files.take(whole, np.array([2])), whole[[2]])
+    np.testing.assert_array_equal(files.take(images, mask)[:], array[mask])
+    np.testing.assert_array_equal(files.take(array, np.array([2])), array[[2]])
     assert images[np.array([], np.int32)].shape == (0, 6, 6, 3)
 
 
@@ -111,11 +111,11 @@ def test_sixteen_bits_are_scaled(tmp_path):
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
 def test_transparent_becomes_white(tmp_path, mode):
-    """The hidden colour of a transparent pixel is black here and must not show."""
+    """The color stored under the transparency is black and must not show."""
     path = tmp_path / "x.png"
     if mode in ("RGBA", "LA"):
         out = decoded(path, Image.new(mode, (5, 5)))
-    else:  # 0 is the transparent entry; bytes: one alpha an entry
+    else:  # entry 0 is transparent; bytes: one alpha per entry
         image = Image.new(mode, (5, 5), 0)
         if mode == "P":
             image.putpalette([0, 0, 0, 9, 9, 9])
@@ -153,11 +153,11 @@ def test_first_frame_of_a_gif(tmp_path):
     assert (out == 255).all()
 
 
-def test_exif_turns_upright(tmp_path):
+def test_images_are_rotated_by_their_exif_tag(tmp_path):
     image = Image.new("RGB", (8, 4), "white")
     image.paste("black", (0, 0, 4, 4))  # stored: left half black
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown after a quarter turn clockwise: top half black
+    exif[0x0112] = 6  # displayed rotated by 90 degrees clockwise: top half black
     out = decoded(tmp_path / "x.png", image, exif=exif)
     assert out[0].max() < 60
     assert out[-1].min() > 200
@@ -167,23 +167,23 @@ def broken(root, how):
     path = root / "photo" / "dog" / "broken.jpg"
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     save(path, Image.fromarray(noise))
-    whole = path.read_bytes()
+    content = path.read_bytes()
     path.write_bytes(
-        {"empty": b"", "text": b"hello", "cut": whole[: len(whole) // 2]}[how]
+        {"empty": b"", "text": b"hello", "cut": content[: len(content) // 2]}[how]
     )
 
 
 @pytest.mark.parametrize("how", ["empty", "text", "cut"])
 def test_unreadable_images(root, how):
     broken(root, how)
-    message = r"photo/dog/broken\.jpg is not a readable image: .*on_error=.skip."
+    message = r"photo/dog/broken\.jpg .*data\.on_error=.skip."
     with pytest.raises(errors.InputError, match=message):
         folder.load(root, "photo", size=4)
     data = folder.load(root, "photo", size=4, on_error="skip")
     assert data.skipped == 1
     assert len(data.label) == len(data.image) == len(data.id) == 4
     assert "photo/dog/broken.jpg" not in data.id
-    with pytest.raises(errors.InputError, match=r"broken\.jpg is not a readable"):
+    with pytest.raises(errors.InputError, match=r"photo/dog/broken\.jpg"):
         files.decode(str(root / "photo" / "dog" / "broken.jpg"), 4)
 
 
@@ -197,23 +197,19 @@ def test_nothing_readable(tmp_path):
 @pytest.mark.parametrize(
     ("domain", "options", "message"),
     [
-        ("phto", {}, r"no folder .*phto; .* has photo, sketch"),
-        ("sketch", {}, r"no images \(\.jpg, .*\) in .*sketch"),
-        (
-            "photo",
-            {"classes": ["dgo"]},
-            "class 'dgo' has no images in .*photo; .*'dog'",
-        ),
-        ("photo", {"on_error": "ignore"}, "on_error is .* not 'ignore'"),
-        ("photo", {"size": 0}, "size must be"),
-        ("photo", {"channels": 4}, "channels must be 1 or 3, not 4"),
+        ("phto", {}, r"/phto.*photo, sketch"),
+        ("sketch", {}, r"\.jpg, .*/sketch"),
+        ("photo", {"classes": ["dgo"]}, "'dgo' .*photo.*'dog'"),
+        ("photo", {"on_error": "ignore"}, "data.on_error .*'ignore'"),
+        ("photo", {"size": 0}, "data.size .* 0"),
+        ("photo", {"channels": 4}, "data.channels .* 4"),
     ],
 )
-def test_mistakes(root, domain, options, message):
+def test_errors(root, domain, options, message):
     with pytest.raises(errors.InputError, match=message):
         folder.load(root, domain, **{"size": 4, **options})
 
 
 def test_no_root(tmp_path):
-    with pytest.raises(errors.InputError, match=r"there is no folder .*none/photo$"):
+    with pytest.raises(errors.InputError, match=r"none/photo\.$"):
         folder.load(tmp_path / "none", "photo", size=4)

@@ -1,3 +1,5 @@
+"""Two pools concatenated, on the device or read by rows."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,14 +14,14 @@ def _pools():
     return first, rng.integers(0, 255, (5, 4, 4, 1)).astype(np.uint8)
 
 
-def test_two_pools_on_the_device_stay_there():
+def test_two_pools_on_the_device_are_copied_there():
     first, second = _pools()
     both = joined.join(jnp.asarray(first), jnp.asarray(second), 128)
     assert isinstance(both, jax.Array)
     np.testing.assert_array_equal(both, np.concatenate([first, second]))
 
 
-def test_a_copy_that_does_not_fit_the_device_is_none():
+def test_a_copy_above_the_limit_is_not_made():
     first, second = _pools()
     both = joined.join(jnp.asarray(first), jnp.asarray(second), 127)
     assert not isinstance(both, jax.Array)
@@ -27,7 +29,7 @@ def test_a_copy_that_does_not_fit_the_device_is_none():
 
 
 @pytest.mark.parametrize("device", ["first", "second", "none"])
-def test_rows_are_read_where_they_lie(device):
+def test_rows_are_read_from_the_pool_that_holds_them(device):
     first, second = _pools()
     expected = np.concatenate([first, second])
     both = joined.join(
@@ -43,11 +45,11 @@ def test_rows_are_read_where_they_lie(device):
         np.testing.assert_array_equal(both[index], expected[index])
 
 
-def test_only_the_rows_asked_for_are_read():
+def test_only_requested_rows_are_read():
     first, second = _pools()
 
     class Files:
-        """Images that are decoded when asked for."""
+        """Images that record which rows are read."""
 
         dtype, shape, read = np.dtype(np.uint8), (5, 4, 4, 1), ()
 
@@ -59,6 +61,6 @@ def test_only_the_rows_asked_for_are_read():
             return second[rows]
 
     files = Files()
-    found = joined.join(first, files, 2**30)[np.array([1, 6, 4])]
-    np.testing.assert_array_equal(found, np.stack([first[1], second[3], second[1]]))
+    images = joined.join(first, files, 2**30)[np.array([1, 6, 4])]
+    np.testing.assert_array_equal(images, np.stack([first[1], second[3], second[1]]))
     assert files.read == (3, 1)

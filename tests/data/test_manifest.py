@@ -1,4 +1,4 @@
-"""CSV manifests and list files, good and bad."""
+"""CSV manifests and list files, valid and invalid."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_csv(root):
     np.testing.assert_array_equal(data.image[:][:, 0, 0, 0], [3, 0, 2])
 
 
-def test_csv_with_split_root_classes_and_more(root):
+def test_csv_with_split_root_classes_and_other_columns(root):
     text = "\ufeffnote,split,label,path\nx,test,dog,1.png\n,,dog,2.png\n"
     (root / "lists").mkdir()
     data = manifest.load_csv(
@@ -53,7 +53,7 @@ def test_csv_with_split_root_classes_and_more(root):
     assert data.class_names == ("dog", "cat")
 
 
-def test_numbers_are_ordered_as_numbers(root):
+def test_labels_that_are_numbers_are_sorted_as_numbers(root):
     text = "path,label\ndog/1.png,10\ndog/2.png,9\n"
     data = manifest.load_csv(write(root, text), size=5)
     assert data.class_names == ("9", "10")
@@ -62,42 +62,42 @@ def test_numbers_are_ordered_as_numbers(root):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\n", r"some\.csv lacks the column 'path': .* not 'file,label'"),
-        ("path\n", "lacks the column 'label'"),
-        ("", "lacks the column 'path'"),
-        ("path,label\n", "names no images"),
-        ("path,label\ndog/1.png\n", "line 2: 2 cells are needed"),
-        ("path,label\na,b.png,dog\n", "line 2: 2 cells are needed; quote"),
-        ("path,label\n,dog\n", "line 2: the path is empty"),
+        ("file,label\n", r"some\.csv .*'path'.*'file,label'"),
+        ("path\n", r"some\.csv .*column 'label'"),
+        ("", r"some\.csv .*column 'path'"),
+        ("path,label\n", r"some\.csv"),
+        ("path,label\ndog/1.png\n", r"some\.csv, line 2: .*2 cells"),
+        ("path,label\na,b.png,dog\n", r"some\.csv, line 2: .*2 cells.*quote"),
+        ("path,label\n,dog\n", r"some\.csv, line 2: .*path"),
         (
             "path,label\ndog/1.png,dog\ncat/2.png,cta\n",
-            r"some\.csv, line 3: there is no class 'cta'; did you mean 'cat'\?",
+            r"some\.csv, line 3: .*'cta'.*'cat'",
         ),
         (
             "path,label,split\ndog/1.png,dog,tset\n",
-            "line 2: split must be one of train, val, test, not 'tset'",
+            r"some\.csv, line 2: split .*train, val, test.*'tset'",
         ),
         (
             "path,label\ndog/1.png,dog\n./dog/1.png,dog\n",
-            r"line 3: \./dog/1\.png was already in .*some\.csv, line 2",
+            r"some\.csv, line 3: \./dog/1\.png .*some\.csv, line 2",
         ),
         (
             "path,label\ndog/9.png,dog\n",
-            r"dog/9\.png is not a readable image: No such file or directory",
+            r"dog/9\.png .*No such file or directory",
         ),
     ],
 )
-def test_csv_mistakes(root, text, message):
+def test_csv_errors(root, text, message):
     with pytest.raises(errors.InputError, match=message):
         manifest.load_csv(write(root, text), size=5, classes=["cat", "dog"])
 
 
 def test_no_such_file(root):
     for load in (manifest.load_csv, manifest.load_list):
-        with pytest.raises(errors.InputError, match=r"there is no file .*none\.x"):
+        with pytest.raises(errors.InputError, match=r"none\.x"):
             load(root / "none.x", size=5)
     (root / "bytes.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(errors.InputError, match=r"bytes\.csv is not a readable text"):
+    with pytest.raises(errors.InputError, match=r"bytes\.csv .*utf-8"):
         manifest.load_csv(root / "bytes.csv", size=5)
 
 
@@ -109,7 +109,7 @@ def test_missing_images_can_be_skipped(root):
     assert data.split.tolist() == ["val"]
 
 
-def test_list_names_classes_by_folder(root):
+def test_numbered_classes_are_named_after_their_folders(root):
     text = "dog/1.png 0\ncat/1 of 2.png 1\n\ncat/2.png\t1\ndog/2.png -1\n"
     data = manifest.load_list(write(root, text, "some.txt"), size=5)
     assert data.class_names == ("dog", "cat")
@@ -119,7 +119,7 @@ def test_list_names_classes_by_folder(root):
     np.testing.assert_array_equal(data.image[:][:, 0, 0, 0], [0, 2, 3, 1])
 
 
-def test_list_of_names(root):
+def test_list_with_class_names(root):
     text = "dog/1.png hound\ncat/2.png cat\n"
     data = manifest.load_list(write(root, text), size=5)
     assert data.class_names == ("cat", "hound")
@@ -128,7 +128,7 @@ def test_list_of_names(root):
     np.testing.assert_array_equal(data.label, [0, 1])
 
 
-def test_numbers_of_given_classes(root):
+def test_numbers_index_the_given_classes(root):
     text = "dog/1.png 2\ndog/2.png 0\n"
     data = manifest.load_list(write(root, text), size=5, classes=["a", "b", "c"])
     assert data.class_names == ("a", "b", "c")
@@ -138,42 +138,41 @@ def test_numbers_of_given_classes(root):
 @pytest.mark.parametrize(
     "text", ["dog/1.png 0\ndog/2.png 10\n", "dog/1.png 0\ncat/2.png 0\n"]
 )
-def test_numbers_that_go_with_no_folder_name_themselves(root, text):
+def test_numbers_without_one_folder_each_are_class_names(root, text):
     data = manifest.load_list(write(root, text), size=5)
     numbers = [line.split()[1] for line in text.splitlines()]
     assert [data.class_names[k] for k in data.label] == numbers
 
 
-def test_lists_are_united(root):
+def test_lists_are_merged(root):
     labelled = write(root, "dog/1.png 0\n", "labelled.txt")
-    rest = write(root, "dog/2.png 0\ncat/2.png 1\n", "unlabelled.txt")
+    unlabelled = write(root, "dog/2.png 0\ncat/2.png 1\n", "unlabelled.txt")
     val = write(root, "cat/2.png 1\n", "val.txt")
-    data = manifest.load_list(labelled, rest, val, size=5, name="t")
+    data = manifest.load_list(labelled, unlabelled, val, size=5, name="t")
     assert data.id.tolist() == ["dog/1.png", "dog/2.png", "cat/2.png"]
     assert (data.name, data.class_names) == ("t", ("dog", "cat"))
     assert manifest.read_ids(val) == ["cat/2.png"]
     other = write(root, "cat/2.png 0\n", "other.txt")
-    with pytest.raises(
-        errors.InputError, match=r"other\.txt, line 1: cat/2\.png has label 0, but 1 in"
-    ):
-        manifest.load_list(rest, other, size=5)
+    message = r"other\.txt, line 1: cat/2\.png .*0.* 1 .*unlabelled\.txt, line 2"
+    with pytest.raises(errors.InputError, match=message):
+        manifest.load_list(unlabelled, other, size=5)
 
 
 @pytest.mark.parametrize(
     ("text", "classes", "message"),
     [
-        ("dog/1.png\n", None, r"line 1: must be 'path label', not 'dog/1\.png'"),
-        ("dog/1.png 0\ndog/1.png 0\n", None, "line 2: .* was already in"),
+        ("dog/1.png\n", None, r"l\.txt, line 1: .*'path label'.*'dog/1\.png'"),
         (
-            "dog/1.png 0\ndog/2.png 2\n",
-            ["a", "b"],
-            r"line 2: label 2 is none of 0\.\.1",
+            "dog/1.png 0\ndog/1.png 0\n",
+            None,
+            r"l\.txt, line 2: dog/1\.png .*l\.txt, line 1",
         ),
-        ("dog/1.png dgo\n", ["dog"], "line 1: there is no class 'dgo'; did you mean"),
-        ("dog/1.png -2\n", ["dog"], "line 1: there is no class '-2'"),
-        ("\n", None, "names no images"),
+        ("dog/1.png 0\ndog/2.png 2\n", ["a", "b"], r"l\.txt, line 2: .*2 .*0\.\.1"),
+        ("dog/1.png dgo\n", ["dog"], r"l\.txt, line 1: .*'dgo'.*'dog'"),
+        ("dog/1.png -2\n", ["dog"], r"l\.txt, line 1: .*'-2'.*'dog'"),
+        ("\n", None, r"l\.txt"),
     ],
 )
-def test_list_mistakes(root, text, classes, message):
+def test_list_errors(root, text, classes, message):
     with pytest.raises(errors.InputError, match=message):
         manifest.load_list(write(root, text, "l.txt"), size=5, classes=classes)

@@ -1,4 +1,4 @@
-"""Printed digits: real digits only, varied, deterministic."""
+"""Printed digits: only digit glyphs, varied, deterministic."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_fonts_show_digits():
     assert len(names) >= 15
 
 
-def test_form(data):
+def test_shapes_labels_and_ids(data):
     assert data.image.shape == (420, 28, 28, 1)
     assert data.image.dtype == np.uint8
     assert data.label.dtype == np.int32
@@ -44,12 +44,12 @@ def test_images_vary(data):
     assert len(np.unique(data.image.reshape(420, -1), axis=0)) == 420
 
 
-def test_deterministic_and_stable_in_per_class(data):
-    fewer, other = printed.load(per_class=3), printed.load(per_class=3, seed=1)
+def test_images_depend_on_the_seed_but_not_on_per_class(data):
+    fewer, other_seed = printed.load(per_class=3), printed.load(per_class=3, seed=1)
     first = np.concatenate([np.flatnonzero(data.label == k)[:3] for k in range(10)])
     np.testing.assert_array_equal(fewer.image, data.image[first])
-    assert fewer.id.tolist() == data.id[first].tolist() == other.id.tolist()
-    assert not np.array_equal(fewer.image, other.image)
+    assert fewer.id.tolist() == data.id[first].tolist() == other_seed.id.tolist()
+    assert not np.array_equal(fewer.image, other_seed.image)
 
 
 def test_size_and_channels():
@@ -61,11 +61,11 @@ def test_size_and_channels():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"per_class": 0}, "per_class must be at least 1, not 0"),
-        ({"size": 0}, "size must be at least 1 pixel, not 0"),
-        ({"channels": 2}, "channels must be 1 or 3, not 2"),
+        ({"per_class": 0}, "per_class .* 0"),
+        ({"size": 0}, r"data\.size .* 0"),
+        ({"channels": 2}, r"data\.channels .* 2"),
     ],
 )
-def test_mistakes(options, message):
+def test_errors(options, message):
     with pytest.raises(errors.InputError, match=message):
         printed.load(**options)

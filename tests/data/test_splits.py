@@ -1,4 +1,4 @@
-"""Splits: the papers' arithmetic, class alignment, and every way to get them wrong."""
+"""Splits: the sizes in the papers, alignment of classes, and errors."""
 
 import re
 
@@ -71,7 +71,7 @@ def test_parts_are_disjoint_and_rows_stay_together():
     assert task.unlabeled is None
 
 
-def test_seed_decides():
+def test_the_seed_determines_the_split():
     target = dataset("t", np.arange(60) % 3)
     first, again, other = (
         splits.make_task(SOURCE, target, seed=s).target.id for s in (0, 0, 1)
@@ -90,7 +90,7 @@ def test_classes_are_matched_by_name():
     np.testing.assert_array_equal(task.target.train.label, (row % 3 + 2) % 3)
 
 
-def test_all_transductive_tests_on_the_pool():
+def test_transductive_all_tests_on_the_pool():
     target = dataset("t", np.arange(30) % 3, split=np.repeat(["train", "test"], 15))
     task = splits.make_task(SOURCE, target, seed=0, transductive=True)
     assert task.target.test is task.target.train
@@ -98,7 +98,7 @@ def test_all_transductive_tests_on_the_pool():
     assert task.unlabeled is None
 
 
-def test_test_transductive_streams_the_test_part():
+def test_transductive_test_streams_the_test_part():
     target = dataset("t", np.arange(30) % 3)
     task = splits.make_task(
         SOURCE, target, seed=0, transductive=True, transductive_set="test"
@@ -125,19 +125,19 @@ def test_given_val_is_kept():
 
 def test_unlabelled_images_stay_in_train():
     label = np.full(40, UNLABELED)
-    label[:20] = np.arange(20) % 2  # nobody labelled a "c"
+    label[:20] = np.arange(20) % 2  # no "c" is labelled
     task = splits.make_task(SOURCE, dataset("t", label, ("a", "b")), seed=0)
     assert (task.target.train.label == UNLABELED).sum() == 20
     assert len(task.target.test.label) == 20 // 3
     np.testing.assert_array_equal(np.bincount(task.target.val.label), [3, 3])
 
 
-def test_wholly_unlabelled_target():
+def test_target_without_labels():
     target = dataset("t", np.full(5, UNLABELED), ())
     task = splits.make_task(SOURCE, target, seed=0, val_per_class=0)
     assert len(task.target.train.label) == 5
     assert len(task.target.test.label) == len(task.target.val.label) == 0
-    with pytest.raises(errors.InputError, match="no labelled image to validate"):
+    with pytest.raises(errors.InputError, match=r"t has no .*data\.val_per_class=0"):
         splits.make_task(SOURCE, target, seed=0)
 
 
@@ -171,57 +171,62 @@ def test_shots():
         tuple(splits.shots(label, 1, seed=seed, class_names="abc")) for seed in range(9)
     }
     assert len(masks) > 1
-    with pytest.raises(errors.InputError, match=r"has 2 labelled images .* 3 are"):
+    with pytest.raises(errors.InputError, match=r"class [abc] .*2 .*3 "):
         splits.shots(label, 3, seed=0, class_names="abc")
 
 
 TARGET = dataset("t", np.arange(30) % 3)
-BARE = TARGET.label.copy()
-BARE[4] = UNLABELED
+PARTIAL = TARGET.label.copy()
+PARTIAL[4] = UNLABELED
 
 
 @pytest.mark.parametrize(
     ("source", "target", "options", "message"),
     [
-        (SOURCE, dataset("t", [0], ("z",)), {}, "class z is in t but not in source s"),
-        (SOURCE, dataset("t", [0], ("a",)), {}, "class b is in source s but not in t"),
-        (SOURCE, TARGET, {"val_per_class": 8}, "class [abc] of t has [0-9] labelled"),
-        (SOURCE, TARGET, {"val_per_class": -1}, "must be 1 or more, not -1"),
-        (SOURCE, TARGET, {"transductive_set": "some"}, "not 'some'"),
+        (SOURCE, dataset("t", [0], ("z",)), {}, "class z .* t .*not .* source s"),
+        (SOURCE, dataset("t", [0], ("a",)), {}, "class b .* source s .*not .* t"),
+        (SOURCE, TARGET, {"val_per_class": 8}, "class [abc] of t .*[0-7] .*8 "),
+        (SOURCE, TARGET, {"val_per_class": -1}, "per class .*-1"),
+        (SOURCE, TARGET, {"transductive_set": "some"}, "transductive_set .*'some'"),
         (
             SOURCE,
             TARGET._replace(split=np.array(["tset"] * 30)),
             {},
-            "t: a split is one of .* not 'tset'",
+            "t: .*split .*train, val, test.*'tset'",
         ),
         (
             SOURCE,
-            TARGET._replace(label=BARE, split=np.repeat(["test", "train"], 15)),
+            TARGET._replace(label=PARTIAL, split=np.repeat(["test", "train"], 15)),
             {},
-            "a test part must be labelled: t/4 of t is not",
+            "test .*labelled: t/4 of t",
         ),
-        (TARGET._replace(label=BARE), TARGET, {}, "a source must be labelled: t/4"),
+        (
+            TARGET._replace(label=PARTIAL),
+            TARGET,
+            {},
+            "source .*labelled: t/4 of t",
+        ),
         (
             SOURCE,
-            TARGET._replace(label=BARE),
+            TARGET._replace(label=PARTIAL),
             {"transductive": True},
-            "the images tested on must be labelled",
+            "test .*labelled: t/4 of t",
         ),
         (
             SOURCE,
             TARGET,
             {"lists": splits.Lists(["t/1"], ["t/30"], [])},
-            "no image has the id t/30; the nearest is t/",
+            "'t/30'.*'t/3'",
         ),
         (
             SOURCE,
-            TARGET._replace(label=BARE),
+            TARGET._replace(label=PARTIAL),
             {"lists": splits.Lists(["t/1"], ["t/4"], [])},
-            "T_v must be labelled: t/4",
+            "val .*labelled: t/4 of t",
         ),
     ],
 )
-def test_mistakes(source, target, options, message):
+def test_errors(source, target, options, message):
     with pytest.raises(errors.InputError, match=message) as caught:
         splits.make_task(source, target, **{"seed": 0, **options})
     assert not re.search(r"\n", str(caught.value))

@@ -1,7 +1,8 @@
-"""Streams: order, padding, resuming, and that lazy pools draw what placed ones do."""
+"""Streams: order, padding, resuming, and equal batches from device and disk."""
 
 import functools
 import itertools
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +34,14 @@ def pictures(count, first):
 
 
 def transform(images, key):
-    statistics = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
-    return augment.augment(images, key, crop=5, flip=True, **statistics)
+    """Pixels plus 256 times an integer from the key: exact, and fast to compile."""
+    number = jax.random.key_data(key)[-1] % 1024
+    return images.astype(jnp.float32) + 256 * number.astype(jnp.float32)
+
+
+def shades(images):
+    """The pixels that `transform` was given; the smallest tells the image's row."""
+    return np.min(np.asarray(images)[..., 0] % 256, (1, 2))
 
 
 LOAD = jax.jit(functools.partial(streams.load, transform=transform))
@@ -67,7 +74,7 @@ def placed(task):
 
 
 def on_disk(task, folder):
-    """The same task with its images in lossless files."""
+    """The task with its images in lossless files."""
 
     def save(d):
         paths = []
@@ -85,18 +92,18 @@ def first(task, pools, label, count, key, start=0, sizes=SIZES):
     return list(itertools.islice(stream, count))
 
 
-def assert_same(one, other):
-    jax.tree.map(np.testing.assert_array_equal, one, other)
+def assert_same(actual, expected):
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
-def test_an_epoch_is_a_permutation_without_its_rest():
+def test_an_epoch_is_a_permutation_without_the_remainder():
     rows = np.arange(100, 123)
     at = order(rows, 5, [7])
     epochs = [[at(4 * e + j) for j in range(4)] for e in range(3)]
     for epoch in epochs:
-        seen = np.concatenate(epoch)
-        assert len(set(seen)) == 20
-        assert set(seen) <= set(rows)
+        drawn = np.concatenate(epoch)
+        assert len(set(drawn)) == 20
+        assert set(drawn) <= set(rows)
     assert not np.array_equal(epochs[0], epochs[1])
     assert len(set(np.concatenate([np.concatenate(e) for e in epochs]))) == 23
 
@@ -141,58 +148,71 @@ def test_few_labels_are_padded_without_label(task, pools, label, key):
     assert set(batch.unlabeled) == set(np.flatnonzero(~pools.target))
 
 
-def test_resumed_is_uninterrupted(task, pools, label, key, tmp_path):
+def test_a_resumed_stream_is_uninterrupted(task, pools, label, key, tmp_path):
     for version in (placed(task), on_disk(task, tmp_path)):
-        whole = first(version, pools, label, 12, key)
-        assert_same(whole[7:], first(version, pools, label, 5, key, start=7))
-        assert_same(whole[:2], first(version, pools, label, 2, key))
+        uninterrupted = first(version, pools, label, 12, key)
+        assert_same(first(version, pools, label, 5, key, start=7), uninterrupted[7:])
+        assert_same(first(version, pools, label, 2, key), uninterrupted[:2])
 
 
-def test_key_and_streams_are_independent(task, pools, label, key):
-    one = first(placed(task), pools, label, 6, key)
-    two = first(placed(task), pools, label, 6, jax.random.key(1))
-    assert not np.array_equal(one[0].source.image, two[0].source.image)
+def test_streams_depend_on_the_key_and_not_on_each_other(task, pools, label, key):
+    batches = first(placed(task), pools, label, 6, key)
+    other_key = first(placed(task), pools, label, 6, jax.random.key(1))
+    assert not np.array_equal(batches[0].source.image, other_key[0].source.image)
     more = Pools(pools.source, pools.target | (np.arange(N_TARGET) == 2))
-    other = first(placed(task), more, label, 6, key)
-    assert_same([b.source for b in one], [b.source for b in other])
+    more_labels = first(placed(task), more, label, 6, key)
+    assert_same([b.source for b in more_labels], [b.source for b in batches])
 
 
-@pytest.mark.parametrize("where", [[], [0], [1], [0, 1]], ids=str)
-def test_lazy_pools_give_the_batches_of_placed_ones(
-    task, pools, label, key, tmp_path, where
+@pytest.mark.parametrize("in_files", [["source"], ["target"], ["source", "target"]])
+def test_pools_on_disk_give_the_batches_of_pools_on_the_device(
+    task, pools, label, key, tmp_path, in_files
 ):
-    lazy = on_disk(task, tmp_path)
-    mixed = list(placed(task))
-    for domain in where:
-        mixed[domain] = lazy[domain]
-    mixed = Task(*mixed)
-    loaded = [
+    files_task = on_disk(task, tmp_path)
+    mixed = placed(task)._replace(**{n: getattr(files_task, n) for n in in_files})
+    actual, expected = (
         [load(version, batch, key, i) for i, batch in enumerate(drawn)]
-        for version in (placed(task), mixed)
+        for version in (mixed, placed(task))
         for drawn in [first(version, pools, label, 5, key)]
-    ]
-    assert_same(*loaded)
+    )
+    assert_same(actual, expected)
+
+
+def test_augmented_batches_from_disk_and_device_are_equal(
+    task, pools, label, key, tmp_path
+):
+    """With the transform of a run, which maps images to a smaller float32 crop."""
+    statistics = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    crop = functools.partial(augment.augment, crop=5, flip=True, **statistics)
+    run = jax.jit(functools.partial(streams.load, transform=crop))
+    actual, expected = (
+        run(streams.resident(version), *first(version, pools, label, 1, key), key)
+        for version in (on_disk(task, tmp_path), placed(task))
+    )
+    assert actual.source.image.shape == (4, 5, 5, 3)
+    assert actual.source.image.dtype == jnp.float32
+    assert_same(actual, expected)
 
 
 def test_load_gathers_rows_and_gives_each_stream_its_key(task, pools, label, key):
     task = placed(task)
     drawn = first(task, pools, label, 1, key)[0]
     batch = load(task, drawn, key, 0)
-    assert batch.source.image.shape == (4, 5, 5, 3)
-    assert batch.source.image.dtype == jnp.float32
-    shade = np.round((np.asarray(batch.unlabeled)[:, :, :, 0] * 0.5 + 0.5) * 255)
-    np.testing.assert_array_equal(np.min(shade, (1, 2)), drawn.unlabeled + 100)
-    seen = []
+    assert batch.source.image.shape == (4, 6, 6, 3)
+    np.testing.assert_array_equal(shades(batch.source.image), drawn.source.image)
+    np.testing.assert_array_equal(shades(batch.target.image), drawn.target.image + 100)
+    np.testing.assert_array_equal(shades(batch.unlabeled), drawn.unlabeled + 100)
+    stream_keys = []
     streams.load(
         streams.resident(task),
         drawn,
         key,
-        lambda x, k: seen.append(jax.random.key_data(k).tolist()) or x,
+        lambda x, k: stream_keys.append(jax.random.key_data(k).tolist()) or x,
     )
-    assert len({tuple(k) for k in seen}) == 3
+    assert len({tuple(k) for k in stream_keys}) == 3
 
 
-def test_no_labelled_target(task, pools, label, key):
+def test_no_labelled_target_batches(task, pools, label, key):
     none = Pools(pools.source, np.zeros(N_TARGET, bool))
     off = SIZES._replace(target=0)
     cases = [(none, SIZES), (none, off), (pools, off)]
@@ -202,19 +222,21 @@ def test_no_labelled_target(task, pools, label, key):
         assert load(placed(task), batch, key, 0).target is None
 
 
-def test_no_unlabelled_images(task, pools, label, key, tmp_path):
-    """Nothing is read of them, and the other streams are as they were."""
+def test_no_unlabelled_batches(task, pools, label, key, tmp_path):
+    """None is drawn, and the other streams do not change."""
     off = SIZES._replace(unlabeled=0)
-    full = pools._replace(target=np.ones(N_TARGET, bool))  # none left: no mistake here
+    full = pools._replace(
+        target=np.ones(N_TARGET, bool)
+    )  # none is left, which is no error
     for version in (placed(task), on_disk(task, tmp_path)):
-        with_them = first(version, pools, label, 4, key)
+        all_streams = first(version, pools, label, 4, key)
         without = first(version, pools, label, 4, key, sizes=off)
         assert [batch.unlabeled for batch in without] == [None] * 4
-        assert_same([b[:2] for b in without], [b[:2] for b in with_them])
+        assert_same([b[:2] for b in without], [b[:2] for b in all_streams])
         assert first(version, full, label, 1, key, sizes=off)[0].unlabeled is None
         loaded = load(version, without[0], key, 0)
         assert loaded.unlabeled is None
-        assert_same(loaded[:2], load(version, with_them[0], key, 0)[:2])
+        assert_same(loaded[:2], load(version, all_streams[0], key, 0)[:2])
         stacked = streams.chunk(iter(without), 4)
         assert stacked.unlabeled is None
         assert len(stacked.source.label) == 4
@@ -226,8 +248,7 @@ def test_transductive_unlabeled(task, pools, label, key):
     batch = first(task, pools, label, 1, key)[0]
     assert (batch.unlabeled < 9).all()
     loaded = load(task, batch, key, 0).unlabeled
-    shade = np.round((np.asarray(loaded)[:, :, :, 0] * 0.5 + 0.5) * 255)
-    np.testing.assert_array_equal(np.min(shade, (1, 2)), batch.unlabeled + 50)
+    np.testing.assert_array_equal(shades(loaded), batch.unlabeled + 50)
 
 
 def test_chunk_stacks(task, pools, label, key):
@@ -239,31 +260,38 @@ def test_chunk_stacks(task, pools, label, key):
     assert_same(stacked[1], jax.tree.map(lambda *x: np.stack(x), *flat[3:]))
 
 
-def test_place_keeps_what_does_not_fit(task):
+def test_place_keeps_pools_above_the_limit(task):
     train = task.source.train
     assert streams.place(train, N_SOURCE * 108 - 1) is train
-    whole = streams.place(train, N_SOURCE * 108)
-    assert isinstance(whole.image, jax.Array)
-    np.testing.assert_array_equal(whole.image, train.image)
+    on_device = streams.place(train, N_SOURCE * 108)
+    assert isinstance(on_device.image, jax.Array)
+    np.testing.assert_array_equal(on_device.image, train.image)
 
 
-def test_a_lazy_stream_can_be_dropped(task, pools, label, key, tmp_path):
+def test_a_closed_stream_stops_its_threads(task, pools, label, key, tmp_path):
+    before = set(threading.enumerate())
     stream = streams.batches(on_disk(task, tmp_path), pools, label, SIZES, key, 0)
     next(stream)
+    readers = set(threading.enumerate()) - before
+    assert readers
     stream.close()
+    for thread in readers:
+        thread.join(timeout=60)
+    assert not [thread.name for thread in readers if thread.is_alive()]
+    assert next(stream, None) is None
 
 
-def test_a_file_that_vanished_is_named(task, pools, label, key, tmp_path):
-    lazy = on_disk(task, tmp_path)
+def test_a_missing_file_is_named(task, pools, label, key, tmp_path):
+    files_task = on_disk(task, tmp_path)
     for i in range(N_TARGET):
         (tmp_path / f"t{i}.png").unlink()
-    with pytest.raises(errors.InputError, match=r"t\d+\.png is not a readable image"):
-        first(lazy, pools, label, 1, key)
+    with pytest.raises(errors.InputError, match=r"t\d+\.png .*No such file"):
+        first(files_task, pools, label, 1, key)
 
 
 def test_empty_pools(task, pools, label, key):
     empty, full = np.zeros(N_SOURCE, bool), np.ones(N_TARGET, bool)
-    with pytest.raises(errors.InputError, match="no source image is in use"):
+    with pytest.raises(errors.InputError, match="source"):
         first(placed(task), Pools(empty, pools.target), label, 1, key)
-    with pytest.raises(errors.InputError, match="no unlabelled image of t is left"):
+    with pytest.raises(errors.InputError, match=r"unlabelled .* t "):
         first(placed(task), Pools(pools.source, full), label, 1, key)
