@@ -1,11 +1,11 @@
-"""`python -m dact_jax.select --features=x.npy --budget=100`: the rows to label next."""
+"""`python -m dact_jax.select --features=x.npy --budget=100`: rows to label next."""
 
 import ast
 import concurrent.futures
 import contextlib
+import functools
 import os
 import pathlib
-import re
 import sys
 import threading
 import time
@@ -20,10 +20,12 @@ from dact_jax import errors, plugins
 from dact_jax.data import selections
 from dact_jax.data.selections import Pool
 from dact_jax.geometry import k_center
+from dact_jax.geometry.farthest_first import ReportProgress
 from dact_jax.reports import terminal
 from dact_jax.types import Evidence, Picked
 
 _FAMILY, _DEFAULT = "acquisitions", "k_center"
+_MAX_SEED = 2**32 - 1  # jax.random.key drops the higher bits
 
 
 def run(
@@ -38,260 +40,238 @@ def run(
     output: pathlib.Path = pathlib.Path("picks.csv"),
     overwrite: bool = False,
 ) -> Picked:
-    """Picks rows of a pool, writes them and says so. What is wrong is told first.
+    """Picks rows of a pool, writes them to a file and prints a summary line.
+
+    All arguments and files are checked before the selection begins.
 
     Args:
-      features: the pool, as `selections.read_pool` takes it.
-      budget: how many rows to pick.
-      method: an acquisition that needs no more than the pool and `logits`.
+      features: file of the pool, for `selections.read_pool`.
+      budget: number of rows to pick.
+      method: one of `methods`.
       options: of the method, such as "restarts=3".
-      labelled: lists of rows that are labelled already, as `selections.read_labelled`
-        takes them; none: what the pool itself says.
-      logits: a .npy file [N, K], what a classifier says of each row.
-      seed: of the methods that draw.
-      output: the file that is written, .csv or .npy.
-      overwrite: whether there may be such a file.
-
-    Returns:
-      The picks, as they are written.
+      labelled: files of rows that are labelled already, for
+        `selections.read_labelled`; by default the labels in the pool's file count.
+      logits: a .npy file [N, K], a classifier's logits of each row.
+      seed: of methods that draw.
+      output: the file to write, .csv or .npy.
+      overwrite: whether to replace an existing output.
 
     Raises:
       InputError: a file, flag or value is wrong.
     """
     check_method(method, logits=logits is not None)
-    chosen = read_options(method, options)
-    plugins.check(_FAMILY, method, chosen)
+    method_options = read_options(method, options)
+    plugins.check(_FAMILY, method, method_options)
     inputs = [features, *labelled, *([logits] if logits else [])]
     selections.check_output(output, inputs, overwrite=overwrite)
     pool = selections.read_pool(features)
     num = len(pool.features)
-    taken = pool.labelled
+    is_labelled = pool.labelled
     if labelled:
-        taken = np.any(
-            [selections.read_labelled(path, num) for path in labelled], axis=0
-        )
+        masks = [selections.read_labelled(path, num) for path in labelled]
+        is_labelled = np.any(masks, axis=0)
     scores = selections.read_logits(logits, num) if logits else None
-    _check_budget(budget, taken, features)
+    selections.check_budget(budget, is_labelled, features)
 
-    began = time.perf_counter()
-    picked = select(pool, taken, budget, method, chosen, scores, seed)
-    seconds = time.perf_counter() - began
+    started = time.perf_counter()
+    picked = select(pool, is_labelled, budget, method, method_options, scores, seed)
+    seconds = time.perf_counter() - started
     selections.write(output, picked, pool.path)
-    named = ", ".join(map(str, labelled)) or f"label of {features}"
-    known = f" ({taken.sum()} labelled already, by {named})" if taken.any() else ""
-    reach = ""
+    source = ", ".join(map(str, labelled)) or f"label of {features}"
+    count = is_labelled.sum()
+    excluded = f" ({count} labelled already, by {source})" if count else ""
+    radius = ""
     if method == _DEFAULT and np.isfinite(picked.score[-1]):
-        reach = f"; cover radius at most {picked.score[-1]:.4g}"
+        radius = f"; cover radius at most {picked.score[-1]:.4g}"
     print(
-        f"Picked {budget} of {num} rows{known} by {method} in {seconds:.1f} s{reach}. "
-        f"Written: {output}"
+        f"Picked {budget} of {num} rows{excluded} by {method} in {seconds:.1f} s"
+        f"{radius}. Written: {output}"
     )
     return picked
 
 
 def select(
     pool: Pool,
-    taken: np.ndarray,
+    labelled: np.ndarray,
     budget: int,
     method: str,
     options: dict[str, Any],
     logits: np.ndarray | None,
     seed: int,
 ) -> Picked:
-    """The picks of a method, with a bar on a terminal.
+    """The picks of a method; on a terminal, a progress bar is shown.
 
     Args:
       pool: N rows.
-      taken: bool[N], not to be picked.
-      budget: how many to pick.
-      method: name of an acquisition.
-      options: of its `make`.
-      logits: [N, K] or None.
-      seed: of the methods that draw.
+      labelled: bool[N], rows that must not be picked.
+      budget: at most the number of the other rows.
+      method: one of `methods`.
+      options: keyword arguments of its `make`.
+      logits: [N, K], or None.
+      seed: of methods that draw.
 
     Raises:
-      InputError: the method refuses what it is given, or a row is not finite.
+      InputError: the method rejects its input, or a row is not finite.
     """
     acquire = plugins.load(_FAMILY, method, **options)
     outputs = {} if logits is None else {"classifier": logits}
 
-    def pick(told: k_center.Told) -> Picked:
+    def pick(report_progress: ReportProgress) -> Picked:
         if method == _DEFAULT and options.get("features") in (None, "embedding"):
-            return k_center.select(pool.features, budget, labelled=taken, told=told)
+            return k_center.select(
+                pool.features,
+                budget,
+                labelled=labelled,
+                report_progress=report_progress,
+            )
         if not plugins.blind(method):
             selections.check_finite(pool.features, "--features")
         evidence = Evidence(pool.features, outputs, None)
-        return acquire(evidence, taken, budget, jax.random.key(seed))
+        return acquire(evidence, labelled, budget, jax.random.key(seed))
 
-    with terminal.picks(budget, chosen=int(taken.sum())) as told:
-        return _beside(lambda: pick(told))
+    with terminal.picks(budget, chosen=int(labelled.sum())) as report_progress:
+        return _in_thread(lambda: pick(report_progress))
 
 
-def _beside(work: Callable[[], Picked]) -> Picked:
-    """Works in another thread; this one hears Ctrl-C amid a long program of XLA."""
-    found: concurrent.futures.Future[Picked] = concurrent.futures.Future()
+def _in_thread(work: Callable[[], Picked]) -> Picked:
+    """Works in another thread, so that this one handles Ctrl-C during XLA programs."""
+    future: concurrent.futures.Future[Picked] = concurrent.futures.Future()
 
     def finish() -> None:
         try:
-            found.set_result(work())
+            future.set_result(work())
         except BaseException as error:
-            found.set_exception(error)
+            future.set_exception(error)
 
     threading.Thread(target=finish, daemon=True).start()
-    return found.result()
+    return future.result()
 
 
 def methods() -> tuple[str, ...]:
-    """The acquisitions that need no more than vectors and logits."""
-    known = plugins.names(_FAMILY)
-    return tuple(name for name in known if not plugins.needs(name))
+    """The acquisitions that need only vectors and logits."""
+    names = plugins.names(_FAMILY)
+    return tuple(name for name in names if not plugins.needs(name))
 
 
 def check_method(method: str, *, logits: bool) -> None:
-    """Refuses a method that there is not, or that needs more than it is given.
-
-    Args:
-      method: name of an acquisition.
-      logits: whether there are predictions.
-
-    Raises:
-      InputError: names the nearest one that is right, or what is missing.
-    """
+    """Raises an InputError if the method does not exist or needs missing logits."""
     if method not in plugins.names(_FAMILY):
-        near = errors.suggestion(method, methods())
-        raise errors.InputError(f"there is no --method={method}; {near}")
+        suggestion = errors.suggestion(method, methods())
+        raise errors.InputError(f"there is no --method={method}; {suggestion}")
     if method not in methods():
         listed = ", ".join(map(repr, methods()))
         raise errors.InputError(
-            f"--method={method} ranks by a head that a run trains (python -m "
-            f"dact_jax.main has it); valid here: {listed}."
+            f"--method={method} needs a head that only a run trains (python -m "
+            f"dact_jax.main); valid here: {listed}."
         )
     if not (logits or method == _DEFAULT or plugins.blind(method)):
         raise errors.InputError(
-            f"--method={method} ranks by predictions: add --logits=, a .npy file [N, K]"
-            " of what a classifier says of each row."
+            f"--method={method} needs predictions: add --logits=, a .npy file [N, K] "
+            "with a classifier's logits of each row."
         )
 
 
-def read_options(method: str, given: Sequence[str]) -> dict[str, Any]:
-    """The options of a method as its `make` takes them.
-
-    Args:
-      method: name of an acquisition.
-      given: such as ["restarts=3"].
+def read_options(method: str, assignments: Sequence[str]) -> dict[str, Any]:
+    """Assignments such as "restarts=3", as keyword arguments of the method's `make`.
 
     Raises:
-      InputError: the method has no such option, or it is of another type.
+      InputError: the method has no such option, or the option has another type.
     """
-    known = plugins.options(_FAMILY, method)
-    found = {}
-    for text in given:
-        name, _, value = text.partition("=")
-        if name not in known:
-            near = errors.suggestion(name, tuple(known))
-            raise errors.InputError(f"{method} has no --option={name}; {near}")
-        found[name] = _typed(text, value, known[name])
-    return found
+    defaults = plugins.options(_FAMILY, method)
+    options = {}
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        if name not in defaults:
+            suggestion = errors.suggestion(name, tuple(defaults))
+            raise errors.InputError(f"{method} has no --option={name}; {suggestion}")
+        options[name] = _typed(assignment, value, defaults[name])
+    return options
 
 
-def _typed(text: str, value: str, default: Any) -> Any:
-    wanted = type(default)
-    if wanted is str:
+def _typed(assignment: str, value: str, default: Any) -> Any:
+    expected = type(default)
+    if expected is str:
         return value
     with contextlib.suppress(ValueError, SyntaxError):
         parsed = ast.literal_eval(value)
-        if type(parsed) is wanted or (wanted is float and type(parsed) is int):
+        if type(parsed) is expected or (expected is float and type(parsed) is int):
             return parsed
     raise errors.InputError(
-        f"--option={text} must be of type {wanted.__name__}, such as {default!r}."
+        f"--option={assignment} must be of type {expected.__name__}, such as "
+        f"{default!r}."
     )
 
 
-def _check_budget(budget: int, taken: np.ndarray, pool: pathlib.Path) -> None:
-    left = taken.size - taken.sum()
-    if budget > left:
-        raise errors.InputError(
-            f"--budget={budget} is more than the {left} rows of {pool} that are not "
-            f"labelled already, of {taken.size}."
-        )
-
-
-def _flags() -> flags.FlagValues:
-    """The flags, made anew: none keeps a value of a call before."""
-    made = flags.FlagValues()
-
-    def text(name: str, default: str, told: str) -> None:
-        flags.DEFINE_string(name, default, told, flag_values=made)
-
-    def several(name: str, told: str) -> None:
-        flags.DEFINE_multi_string(name, [], told, flag_values=made)
-
-    def switch(name: str, told: str) -> None:
-        flags.DEFINE_bool(name, False, told, flag_values=made)
-
+def _define_flags() -> flags.FlagValues:
+    """New flags for each call, which keep no value of an earlier one."""
+    values = flags.FlagValues()
+    text = functools.partial(flags.DEFINE_string, flag_values=values)
+    texts = functools.partial(flags.DEFINE_multi_string, flag_values=values)
+    integer = functools.partial(flags.DEFINE_integer, flag_values=values)
+    switch = functools.partial(flags.DEFINE_bool, flag_values=values)
     text("features", "", "The pool: .npy [N, F], or .npz with features (path, label).")
-    text("budget", "", "How many rows to pick.")
+    integer("budget", None, "Number of rows to pick.", lower_bound=1)
     text("method", _DEFAULT, f"One of {', '.join(methods())}.")
-    several("option", "Of the method, such as restarts=3 of clue")
-    several(
-        "labelled",
-        "Rows labelled already: .npy, a row number a line, or a picks.csv of before; "
-        "without it, those that have a label in an .npz pool",
-    )
-    text("logits", "", "Predictions .npy [N, K], for methods that rank by them.")
-    text("seed", "0", "Of methods that draw: random, clue, badge.")
-    text("output", "picks.csv", "What to write, .csv or .npy.")
-    switch("overwrite", "Replace the output where it exists.")
-    switch("help", "Show this.")
-    return made
+    texts("option", [], "Option of the method, such as restarts=3 for clue.")
+    texts("labelled", [], "Labelled rows: .npy, one number per line, or a picks.csv.")
+    text("logits", "", "Predictions .npy [N, K], for methods that need them.")
+    integer("seed", 0, "Of methods that draw.", lower_bound=0, upper_bound=_MAX_SEED)
+    text("output", "picks.csv", "File to write, .csv or .npy.")
+    switch("overwrite", False, "Replace the output if it exists.")
+    switch("help", False, "Show this.")
+    return values
 
 
 def main(argv: Sequence[str]) -> None:
-    """Does what the flags ask for; a user's mistake ends it with one sentence."""
-    found = _flags()
+    """Runs the command; a user's error ends it with one sentence and exit code 2."""
+    values = _define_flags()
     try:
-        _, *rest = found(argv)
-        if found.help:
-            print(f"{__doc__}\n{found.get_help()}")
+        _, *arguments = values(argv)
+        if values.help:
+            print(f"{__doc__}\n{values.get_help()}")
             return
-        if rest:
-            raise errors.InputError(f"{rest[0]!r} is no flag: write --name=value.")
-        if not (found.features and found.budget):
+        if arguments:
+            raise errors.InputError(
+                f"{arguments[0]!r} is not a flag: write --name=value."
+            )
+        if not values.features or values.budget is None:
             raise errors.InputError(
                 "give --features= and --budget=, such as --features=x.npy --budget=100"
             )
         run(
-            pathlib.Path(found.features),
-            _whole("budget", found.budget, 1),
-            method=found.method,
-            options=found.option,
-            labelled=[pathlib.Path(path) for path in found.labelled],
-            logits=pathlib.Path(found.logits) if found.logits else None,
-            seed=_whole("seed", found.seed, 0),
-            output=pathlib.Path(found.output),
-            overwrite=found.overwrite,
+            pathlib.Path(values.features),
+            values.budget,
+            method=values.method,
+            options=values.option,
+            labelled=[pathlib.Path(path) for path in values.labelled],
+            logits=pathlib.Path(values.logits) if values.logits else None,
+            seed=values.seed,
+            output=pathlib.Path(values.output),
+            overwrite=values.overwrite,
         )
+    except flags.IllegalFlagValueError as error:
+        _fail(_illegal_value(error, values))
     except (flags.Error, errors.InputError) as error:
-        _refuse(error)
+        _fail(str(error))
     except OSError as error:
         if error.filename is None:
             raise
-        _refuse(errors.InputError(f"{error.filename}: {error.strerror}."))
+        _fail(f"{error.filename}: {error.strerror}.")
     except KeyboardInterrupt:
         print("\nStopped; nothing is written.", file=sys.stderr, flush=True)
-        os._exit(130)  # an orderly exit would pull down what still computes, and crash
+        os._exit(130)  # a normal exit would free what still computes, and crash
 
 
-def _whole(flag: str, text: str, least: int) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < least:
-        raise errors.InputError(
-            f"--{flag}={text} must be a whole number, {least} or more."
-        )
-    return int(text)
+def _illegal_value(error: flags.IllegalFlagValueError, values: flags.FlagValues) -> str:
+    """One sentence that says what is valid; absl's does not for a malformed integer."""
+    assignment = str(error).removeprefix("flag ").partition(": ")[0]
+    name = assignment.removeprefix("--").partition("=")[0]
+    valid = values[name].parser.syntactic_help
+    return f"{assignment} must be {valid}." if valid else f"{error}."
 
 
-def _refuse(error: Exception) -> NoReturn:
-    print(f"dact_jax: {error}", file=sys.stderr)
+def _fail(message: str) -> NoReturn:
+    print(f"dact_jax: {message}", file=sys.stderr)
     sys.exit(2)
 
 

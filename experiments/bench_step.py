@@ -16,7 +16,7 @@ from absl import app, flags
 
 from dact_jax import plugins
 from dact_jax.models import lenet, model, resnet
-from dact_jax.training import optimizer, step
+from dact_jax.training import optimizer, schedules, step
 from dact_jax.types import Batch, Examples
 
 _ENCODER = flags.DEFINE_enum("encoder", "lenet", ["lenet", "resnet18"], "Network.")
@@ -48,7 +48,8 @@ def make(implementation: str) -> Callable[[Batch], None]:
     method = plugins.load("methods", "mme", 10, head=head)
     encoder = {"lenet": lenet.LeNet, "resnet18": resnet.resnet18}[_ENCODER.value]
     network = model.make_model(encoder(implementation=implementation), method.heads, 1)
-    sgd = optimizer.sgd(optimizer.inverse_decay(0.01, 1e-4), updates_per_iteration=2)
+    schedule = schedules.make("inverse", 0.01, num_steps=1000)
+    sgd = optimizer.sgd(schedule, updates_per_iteration=2)
     key = jax.random.key(0)
     shape = (_SIDE.value, _SIDE.value, _CHANNELS.value)
     state = step.init_state(network.init(key, shape), sgd)

@@ -32,9 +32,9 @@ def test_cross_entropy_ignores_rows_without_label():
     np.testing.assert_allclose(ops.cross_entropy(logits, label), by_hand, rtol=1e-6)
 
 
-def test_cross_entropy_of_no_label_at_all_is_zero_and_has_zero_gradient():
-    nobody = jnp.full(2, -1, jnp.int32)
-    loss, grad = jax.value_and_grad(ops.cross_entropy)(jnp.ones((2, 3)), nobody)
+def test_cross_entropy_without_labels_and_its_gradient_are_zero():
+    unlabelled = jnp.full(2, -1, jnp.int32)
+    loss, grad = jax.value_and_grad(ops.cross_entropy)(jnp.ones((2, 3)), unlabelled)
     assert loss == 0
     np.testing.assert_array_equal(grad, 0)
 

@@ -1,4 +1,4 @@
-"""Arrays of points in, row numbers out: k-center, k-means and what they are made of.
+"""k-center and k-means: arrays of points in, row numbers and centroids out.
 
-It knows devices and memory. It must not know images, networks, labels or rounds.
+Knows devices and memory. Knows nothing of images, networks, labels or rounds.
 """

@@ -1,140 +1,151 @@
-"""What the host remembers of every point during a greedy selection: 40 bytes each."""
+"""Bounds of every point during a greedy selection, on the host: 40 bytes a point."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from dact_jax.geometry import candidates, distances
-from dact_jax.geometry.candidates import Known, Outside
-from dact_jax.geometry.nearest import Found, Survey
+from dact_jax.geometry.candidates import NearestCenter, Outside
+from dact_jax.geometry.nearest import Survey, TwoNearest
 
-_FEW = 16  # one of so many bounds tells about all
+_STRIDE = 16  # every so many bounds are a sample of all
 
 
 class Bounds(NamedTuple):
-    """Arrays over the pool; the functions below write into them."""
+    """Arrays over the pool, padded to N rows; the functions below write to them.
 
-    bound: np.ndarray  # float64[N], as in Known; perhaps stale, still an upper bound
-    near: np.ndarray  # int32[N]
-    rest: np.ndarray  # float64[N], of the centres seen
-    seen: np.ndarray  # int32[N], the first so many centres were compared with
-    tried: np.ndarray  # int32[N], and so many, as far as they are in the point's cell
+    Each row keeps an upper bound on its squared distance to the nearest center. A bound
+    is current if the row was compared with all centers, else it is stale: still an
+    upper bound, because new centers only make distances shorter.
+    """
+
+    bound: np.ndarray  # float64[N], as in NearestCenter; -1: never to be picked
+    center: np.ndarray  # int32[N], number of the center that gave the bound; -1: none
+    others: np.ndarray  # float64[N], lower bound for the other centers compared
+    compared: (
+        np.ndarray
+    )  # int32[N], the row was compared with the first so many centers
+    cell_compared: np.ndarray  # int32[N], and with so many of those in its cell
     cell: np.ndarray  # int32[N]
-    length: np.ndarray  # float64[N], |x|^2 in the frame
+    squared_norm: np.ndarray  # float64[N], |x|^2 in the frame
 
 
-def unknown(num: int, chosen: np.ndarray) -> Bounds:
-    """Bounds of points that were compared with nothing yet.
+def make(num: int, chosen: np.ndarray) -> Bounds:
+    """Bounds of points that were not compared with any center yet.
 
     Args:
       num: N.
       chosen: int[L], rows that are never to be picked.
     """
-    bound, rest, length = np.full(num, np.inf), np.full(num, np.inf), np.zeros(num)
-    seen, tried, cell = (np.zeros(num, np.int32) for _ in range(3))
+    bound = np.full(num, np.inf)
     bound[chosen] = -1
-    return Bounds(bound, seen - 1, rest, seen, tried, cell, length)
+    center, compared, cell_compared, cell = (np.zeros(num, np.int32) for _ in range(4))
+    return Bounds(
+        bound,
+        center - 1,
+        np.full(num, np.inf),
+        compared,
+        cell_compared,
+        cell,
+        np.zeros(num),
+    )
 
 
-def forget(bounds: Bounds) -> None:
-    """Takes back all that was learnt of the points that may be picked.
-
-    Args:
-      bounds: of the pool.
-    """
+def reset(bounds: Bounds) -> None:
+    """Discards all comparisons with centers; chosen points stay chosen."""
     bounds.bound[bounds.bound >= 0] = np.inf
-    bounds.near[:], bounds.rest[:] = -1, np.inf
-    bounds.seen[:] = bounds.tried[:] = 0
+    bounds.center[:], bounds.others[:] = -1, np.inf
+    bounds.compared[:] = bounds.cell_compared[:] = 0
 
 
-def learn_once(bounds: Bounds, rows: np.ndarray, survey: Survey) -> None:
-    """Takes in what never changes again.
-
-    Args:
-      bounds: of the pool.
-      rows: int[S], the rows surveyed.
-      survey: NumPy arrays.
-    """
-    bounds.length[rows], bounds.cell[rows] = survey.length, survey.cell
+def record_survey(bounds: Bounds, rows: np.ndarray, survey: Survey) -> None:
+    """Records the norms and cells of rows int[S]; the survey holds NumPy arrays."""
+    bounds.squared_norm[rows], bounds.cell[rows] = survey.squared_norm, survey.cell
 
 
-def learn(
+def record_comparison(
     bounds: Bounds,
     rows: np.ndarray,
-    found: Found,
+    result: TwoNearest,
     count: int,
     *,
-    everywhere: bool,
+    all_cells: bool,
     width: int,
     mode: str,
-    blur: float,
+    error: float,
 ) -> None:
-    """Takes in what rows found among the centres that they had not seen.
+    """Records what rows found among centers that they were not compared with before.
 
     Args:
       bounds: of the pool.
-      rows: int[S], the rows compared; perhaps some twice.
-      found: NumPy arrays.
-      count: number of centres that they know now.
-      everywhere: not only among those of their cell.
+      rows: int[S], the rows compared; a row may occur twice.
+      result: NumPy arrays.
+      count: the rows are now compared with the first `count` centers.
+      all_cells: whether with all of these, or only with those in the row's cell.
       width: F.
-      mode: of the distances found, one of `products.MODES`.
-      blur: largest error of the distances that candidates had to picks.
+      mode: of the distances, one of `distances.MODES`.
+      error: largest error of the distances between candidates and picks so far.
     """
-    bound, near, free = bounds.bound[rows], bounds.near[rows], bounds.bound[rows] >= 0
-    length = bounds.length[rows]
-    own = distances.own(length, width, mode)
-    least, second = found.least + own, found.second + own
+    bound, center = bounds.bound[rows], bounds.center[rows]
+    may_be_picked, squared_norm = bound >= 0, bounds.squared_norm[rows]
+    point_term = distances.point_term(squared_norm, width, mode)
+    least, second = result.bound + point_term, result.second + point_term
     closer = least < bound
-    # The nearest is one of two; the other joins the rest, unless they are the same.
-    other = np.where(closer & (near >= 0), bound, np.maximum(bound, least))
-    other = np.where((found.at == near) | (other == np.inf), np.inf, other)
-    other = np.minimum(other, second)
-    slack = distances.slack(width, mode)
-    other = distances.lower(other, distances.error(length, mode), slack)
-    other -= 2 * blur  # a bound that a candidate got is so much above its lower one
-    bounds.rest[rows] = np.minimum(bounds.rest[rows], other)
-    bounds.near[rows] = np.where(closer, found.at, near)
-    bounds.bound[rows] = np.where(free, np.minimum(bound, least), bound)
-    bounds.tried[rows] = count
-    if everywhere:
-        bounds.seen[rows] = count
+    # Of the old and the new nearest center, the farther joins the others, unless the
+    # two are the same.
+    others = np.where(closer & (center >= 0), bound, np.maximum(bound, least))
+    same = (result.center == center) | (others == np.inf)
+    others = np.where(same, np.inf, others)
+    others = np.minimum(others, second)
+    scale = distances.error_scale(squared_norm, mode)
+    relative_error = distances.relative_error(width, mode)
+    others = distances.lower_bound(others, scale, relative_error)
+    # The bound of a former candidate may exceed its lower bound by this much.
+    others -= 2 * error
+    bounds.others[rows] = np.minimum(bounds.others[rows], others)
+    bounds.center[rows] = np.where(closer, result.center, center)
+    bounds.bound[rows] = np.where(may_be_picked, np.minimum(bound, least), bound)
+    bounds.cell_compared[rows] = count
+    if all_cells:
+        bounds.compared[rows] = count
 
 
-def settle(bounds: Bounds, rows: np.ndarray, known: Known, count: int) -> None:
-    """Takes in what became of candidates.
+def record_candidates(
+    bounds: Bounds, rows: np.ndarray, nearest: NearestCenter, count: int
+) -> None:
+    """Records the bounds of candidates after picks among them.
 
     Args:
       bounds: of the pool.
       rows: int[n], the candidates.
-      known: NumPy arrays.
-      count: number of centres now.
+      nearest: their bounds, NumPy arrays.
+      count: number of centers after the picks.
     """
-    bounds.bound[rows], bounds.near[rows], bounds.rest[rows] = known
-    bounds.seen[rows] = bounds.tried[rows] = count
+    bounds.bound[rows], bounds.center[rows], bounds.others[rows] = nearest
+    bounds.compared[rows] = bounds.cell_compared[rows] = count
 
 
-def stale(bounds: Bounds, seen: np.ndarray, least: float, count: int) -> bool:
-    """Whether a point that does not know all centres may be at least so far.
+def any_stale(bounds: Bounds, compared: np.ndarray, least: float, count: int) -> bool:
+    """Whether a point not compared with all centers may be at least so far.
 
     Args:
       bounds: of the pool.
-      seen: int32[N], how many each knows: `bounds.seen` or `bounds.tried`.
+      compared: `bounds.compared` or `bounds.cell_compared`.
       least: a squared distance.
-      count: number of centres.
+      count: number of centers.
     """
-    return bool(np.any((bounds.bound >= least) & (seen < count)))
+    return bool(np.any((bounds.bound >= least) & (compared < count)))
 
 
-def promising(
+def rows_to_update(
     bounds: Bounds, stale: np.ndarray, size: int, part: int, least: float
 ) -> np.ndarray:
-    """int[parts, a multiple of size], rows to bring up to date.
+    """int[parts, a multiple of size], rows whose bounds are to be updated.
 
-    In each part of the pool the stale ones with the largest bounds: `size` of them, or
-    as many multiples of it as make up all above `least`, since each of these may be the
+    In each part of the pool the stale rows with the largest bounds: `size` of them, or
+    as many multiples of it as cover all above `least`, since each of these may be the
     farthest point. The lowest row of the largest bound is among them, if it is stale.
-    (Where too few are stale, others are among them, too.)
+    (Where too few rows are stale, others are included.)
 
     Args:
       bounds: of the pool.
@@ -147,56 +158,58 @@ def promising(
     above = max(int(np.count_nonzero(b > least)) for b in bound)
     size *= max(1, -(-above // size))
     rows = [
-        _top(b, size) if size < part else np.resize(np.arange(part), size)
+        _largest(b, size) if size < part else np.resize(np.arange(part), size)
         for b in bound
     ]
     return np.array(rows) + np.arange(len(bound))[:, None] * part
 
 
-def shortlist(bounds: Bounds, size: int, count: int) -> tuple[np.ndarray, Outside]:
-    """int[size or fewer] candidates, ascending: the largest of the bounds up to date.
+def choose_candidates(
+    bounds: Bounds, size: int, count: int
+) -> tuple[np.ndarray, Outside]:
+    """int[size or fewer] candidates, ascending rows with the largest current bounds.
 
     Args:
       bounds: of the pool.
       size: most candidates.
-      count: number of centres.
+      count: number of centers.
 
     Returns:
-      The candidates, and what must be known of all others.
+      The candidates, and a summary of all other points.
     """
-    rows = np.flatnonzero((bounds.seen == count) & (bounds.bound >= 0))
+    rows = np.flatnonzero((bounds.compared == count) & (bounds.bound >= 0))
     if len(rows) > size:
-        rows = rows[_top(bounds.bound[rows], size)]
-    others = bounds.bound.copy()
-    others[rows] = -1
-    row = int(np.argmax(others >= candidates.tied(others.max())))
-    return rows, Outside(others.max(), np.int32(row))
+        rows = rows[_largest(bounds.bound[rows], size)]
+    outside = bounds.bound.copy()
+    outside[rows] = -1
+    row = int(np.argmax(outside >= candidates.tied(outside.max())))
+    return rows, Outside(outside.max(), np.int32(row))
 
 
-def _top(bound: np.ndarray, size: int) -> np.ndarray:
-    """int[size], the largest, ascending by row; of too many that tie, the lowest."""
-    rows = _upper(bound, size)
+def _largest(bound: np.ndarray, size: int) -> np.ndarray:
+    """int[size], rows of the largest, ascending; the lowest rows of those that tie."""
+    rows = _superset_of_largest(bound, size)
     bound = bound[rows]
-    edge = np.partition(bound, len(bound) - size)[len(bound) - size]
+    least = np.partition(bound, len(bound) - size)[len(bound) - size]
     tied = candidates.tied(bound.max())
-    if edge >= tied:
+    if least >= tied:
         return rows[np.flatnonzero(bound >= tied)[:size]]
-    # Not argpartition: which of equal ones it takes depends on the processor, and all
-    # processes must take the same.
-    above = np.flatnonzero(bound > edge)
-    equal = np.flatnonzero(bound == edge)[: size - len(above)]
+    # Not argpartition: its choice among equal values depends on the processor, and all
+    # processes must choose the same.
+    above = np.flatnonzero(bound > least)
+    equal = np.flatnonzero(bound == least)[: size - len(above)]
     return rows[np.sort(np.append(above, equal))]
 
 
-def _upper(bound: np.ndarray, size: int) -> np.ndarray:
-    """int[size or more], ascending, among which the `size` largest are.
+def _superset_of_largest(bound: np.ndarray, size: int) -> np.ndarray:
+    """int[size or more], ascending rows that include the `size` largest.
 
-    What is above a quantile of a few: to sort out all takes several times as long.
+    Those above a quantile of a sample: partitioning all takes several times as long.
     """
-    few = bound[::_FEW]
-    least = len(few) - 2 * size // _FEW - _FEW
-    if least > 0:
-        rows = np.flatnonzero(bound >= np.partition(few, least)[least])
+    sample = bound[::_STRIDE]
+    rank = len(sample) - 2 * size // _STRIDE - _STRIDE
+    if rank > 0:
+        rows = np.flatnonzero(bound >= np.partition(sample, rank)[rank])
         if len(rows) >= size:
             return rows
     return np.arange(len(bound))

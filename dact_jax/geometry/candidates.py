@@ -1,5 +1,6 @@
-"""Greedy picks among a few points at hand: the farthest from all centres, again and
-again, in float64 and by differences. On the host: a pick is a few hundred numbers.
+"""Greedy picks among a few candidates: repeatedly the farthest from all centers.
+
+In float64, by differences, on the host: a pick takes a few hundred numbers.
 """
 
 from typing import NamedTuple
@@ -10,207 +11,210 @@ from dact_jax.geometry import distances
 from dact_jax.geometry.distances import Frame
 
 # Squared distances that agree to this share are equal (float64 rounds their sums of
-# thousands of terms to 1e-13 or so), and the lowest row wins.
+# thousands of terms to about 1e-13), and the lowest row wins.
 TIE = 2.0**-40
-_SMOOTH = 2.0**-24  # share of the radius squared that the error of a product may have
-_CHECKED = 128  # centres measured at once when a candidate is looked at again
+_CHUNK = 128  # centers measured at once when a candidate is checked again
 
 
-class Known(NamedTuple):
-    """What is known of points and the centres that they were compared with."""
+class NearestCenter(NamedTuple):
+    """Bounds of n points' distances to the centers that they were compared with."""
 
-    bound: np.ndarray  # float64[n], squared distance to the nearest is at most this;
+    bound: np.ndarray  # float64[n], upper bound of the squared distance to the nearest;
     # -1: never to be picked
-    near: np.ndarray  # int32[n], number of a centre that is no farther; -1: none yet
-    rest: np.ndarray  # float64[n], all other centres are at least as far
+    center: np.ndarray  # int32[n], number of a center within that bound; -1: none yet
+    others: np.ndarray  # float64[n], lower bound for all other centers
 
 
 class Outside(NamedTuple):
-    """The points of a pool that are no candidates."""
+    """The points of a pool that are not candidates."""
 
-    most: np.float64  # largest bound of a point that may be picked; -1: there is none
+    bound: np.float64  # largest bound of a point that may be picked; -1: there is none
     row: np.int32  # the lowest row of those that tie for it
 
 
-class Settled(NamedTuple):
-    """What came of the candidates of a block."""
+class Picks(NamedTuple):
+    """Picks among n candidates, and the candidates' bounds afterwards."""
 
-    known: Known
-    order: np.ndarray  # int32[n], the picked candidates, then -1
-    squared: np.ndarray  # float64[n], squared distance of each at its time
-    length: np.float64  # largest squared length of those that are left
-    blur: np.float64  # error of their distances to the picks
+    nearest: NearestCenter
+    order: np.ndarray  # int32[n], the picked candidates in pick order, then -1
+    squared: np.ndarray  # float64[n], squared distance of each when it was picked
+    squared_norm: np.float64  # largest |x|^2 of the candidates that are not picked
+    error: np.float64  # largest error of distances between candidates and picks
 
 
-class _Work(NamedTuple):
-    """What is kept of n candidates; what follows from `own` on is written to."""
+class _State(NamedTuple):
+    """State of n candidates; `pick` writes to the fields from `exact` on."""
 
-    raw: np.ndarray  # float64[n, F]
-    unit: float  # of squared distances
-    table: np.ndarray | None  # float64[n, n], by products; None: they are not precise
-    blur: float  # error of the table; 0 without
-    own: np.ndarray  # float64[n], squared distance to `near`, by differences
-    near: np.ndarray  # int32[n], a centre
-    rest: np.ndarray  # float64[n], all other centres are at least as far
-    since: np.ndarray  # int[n], so many picks are among these centres
-    value: np.ndarray  # float64[n], squared distance as far as known; -1: picked
+    points: np.ndarray  # float64[n, F]
+    unit: float  # squared distances in the frame per squared distance of points
+    table: np.ndarray | None  # float64[n, n] by products; None: not precise enough
+    error: float  # of the table; 0 without a table
+    exact: np.ndarray  # float64[n], squared distance to `center`, by differences
+    center: np.ndarray  # int32[n]
+    others: np.ndarray  # float64[n], lower bound for all other centers
+    num_picks: np.ndarray  # int[n], picks already included in the three above
+    value: np.ndarray  # float64[n], least squared distance computed so far; -1: picked
     picked: list[int]  # candidates in pick order
-    squared: list[float]  # squared distance of each at its time
-    reach: list[np.ndarray]  # float64[n] of each, its squared distances to all
+    squared: list[float]  # squared distance of each when it was picked
+    to_pick: list[np.ndarray]  # float64[n] for each pick, squared distances to it
 
 
-def settle(
+def pick(
     rows: np.ndarray,
     points: np.ndarray,
-    known: Known,
+    nearest: NearestCenter,
     centers: np.ndarray,
     frame: Frame,
     outside: Outside,
     budget: int,
-) -> Settled:
-    """Picks candidates for as long as no other point of the pool can be farther.
+    *,
+    table_error: float,
+) -> Picks:
+    """Picks candidates while no other point of the pool can be farther.
 
-    A candidate's distance is that to `near`, by differences. A pick brings the others
-    up to date by one row of the table of their products in float64, where its error is
-    small beside the distances outside, and else by differences. Before a pick all that
-    may be the farthest within that error, or have a nearer centre (`rest`), are
-    measured against every centre by differences.
+    A candidate's distance is measured to `nearest.center`, by differences. After a pick
+    the distances of the others are updated from a table of float64 products where its
+    error is small compared with the distances outside, else by differences. Before a
+    pick, every candidate that may be the farthest within that error, or that may have a
+    nearer center (`others`), is measured against all centers by differences.
 
     Args:
       rows: int[n], row of each candidate in the pool, ascending.
-      points: float32[n, F].
-      known: of the candidates, all compared with every centre, none picked.
+      points: float32[n, F], the candidates.
+      nearest: of the candidates, all compared with every center, none picked.
       centers: float32[C, F].
       frame: of the distances.
       outside: all other points.
       budget: most picks.
+      table_error: largest error of the table as a share of `outside.bound`.
     """
     raw, scale = points.astype(np.float64), float(frame.scale)
     placed = (raw - np.asarray(frame.origin)) * scale
-    length = _squared(placed)
-    error = 2 * distances.slack(points.shape[-1], "float64") * length.max(initial=0)
-    smooth = error <= _SMOOTH * outside.most
-    own = scale**2 * _squared(raw - centers[known.near])
-    work = _Work(
+    norm = _squared_norm(placed)
+    relative_error = distances.relative_error(points.shape[-1], "float64")
+    error = 2 * relative_error * norm.max(initial=0)
+    precise = error <= table_error * outside.bound
+    exact = scale**2 * _squared_norm(raw - centers[nearest.center])
+    state = _State(
         raw,
         scale**2,
-        table=_table(placed, length) if smooth else None,
-        blur=error if smooth else 0.0,
-        own=own,
-        near=known.near.copy(),
-        rest=known.rest.copy(),
-        since=np.zeros(len(rows), int),
-        value=own.copy(),
+        table=_table(placed, norm) if precise else None,
+        error=error if precise else 0.0,
+        exact=exact,
+        center=nearest.center.copy(),
+        others=nearest.others.copy(),
+        num_picks=np.zeros(len(rows), int),
+        value=exact.copy(),
         picked=[],
         squared=[],
-        reach=[],
+        to_pick=[],
     )
-    _pick(work, rows, centers, outside, min(budget, len(rows)))
+    _pick(state, rows, centers, outside, min(budget, len(rows)))
     order, squared = np.full(len(rows), -1, np.int32), np.zeros(len(rows))
-    order[: len(work.picked)], squared[: len(work.picked)] = work.picked, work.squared
-    left = np.float64(length[work.value >= 0].max(initial=0))
-    known = _outcome(work, len(centers))
-    return Settled(known, order, squared, left, np.float64(work.blur))
+    num = len(state.picked)
+    order[:num], squared[:num] = state.picked, state.squared
+    longest = np.float64(norm[state.value >= 0].max(initial=0))
+    nearest = _final_bounds(state, len(centers))
+    return Picks(nearest, order, squared, longest, np.float64(state.error))
 
 
 def _pick(
-    work: _Work, rows: np.ndarray, centers: np.ndarray, outside: Outside, budget: int
+    state: _State, rows: np.ndarray, centers: np.ndarray, outside: Outside, budget: int
 ) -> None:
-    value, most = work.value, float(outside.most)
-    while len(work.picked) < budget:
+    value, limit = state.value, float(outside.bound)
+    while len(state.picked) < budget:
         top = int(np.argmax(value))
-        edge = max(0.0, max(float(value[top]), most) * (1 - TIE) - 4 * work.blur)
+        edge = max(0.0, max(float(value[top]), limit) * (1 - TIE) - 4 * state.error)
         first = (value >= edge).nonzero()[0].tolist()
-        crowd = len(first) > 1 or most >= edge
-        doubtful = (at for at in first if _doubtful(work, at, crowd))
+        contested = len(first) > 1 or limit >= edge
+        doubtful = (at for at in first if _doubtful(state, at, contested))
         if (at := next(doubtful, None)) is not None:
-            _measure(work, at, centers)
+            _measure(state, at, centers)
             continue
-        if crowd:
+        if contested:
             top = int(np.argmax(value >= tied(value[top])))
-        far = float(value[top])
-        early = far >= most * (1 - TIE) and rows[top] < outside.row
-        if not (early or far > most * (1 + TIE)):
+        squared = float(value[top])
+        wins_tie = squared >= limit * (1 - TIE) and rows[top] < outside.row
+        if not (wins_tie or squared > limit * (1 + TIE)):
             break
-        reach = _away(work, top) if work.table is None else work.table[top]
-        np.minimum(value, reach, out=value)
+        to_top = _to_candidate(state, top) if state.table is None else state.table[top]
+        np.minimum(value, to_top, out=value)
         value[top] = -1
-        work.picked.append(top)
-        work.squared.append(far)
-        work.reach.append(reach)
+        state.picked.append(top)
+        state.squared.append(squared)
+        state.to_pick.append(to_top)
 
 
-def _doubtful(work: _Work, at: int, crowd: bool) -> bool:
-    """Whether a centre may be nearer than known, or the table's error may decide."""
-    if 0 < work.value[at] > work.rest[at]:
+def _doubtful(state: _State, at: int, contested: bool) -> bool:
+    """Whether another center may be nearer, or the table's error may decide."""
+    if 0 < state.value[at] > state.others[at]:
         return True
-    if not crowd or work.table is None:
+    if not contested or state.table is None:
         return False
-    later = work.table[at, work.picked[work.since[at] :]].min(initial=np.inf)
-    return bool(later < work.own[at] + 4 * work.blur)
+    later = state.table[at, state.picked[state.num_picks[at] :]].min(initial=np.inf)
+    return bool(later < state.exact[at] + 4 * state.error)
 
 
-def _measure(work: _Work, at: int, centers: np.ndarray) -> None:
-    """Finds the nearest of all centres, by differences."""
-    point, picks = work.raw[at], len(work.picked)
-    number = _near(point, centers)
-    parts = np.split(number, range(_CHECKED, len(number), _CHECKED))
-    others = (*(centers[part] for part in parts), work.raw[work.picked])
-    far = work.unit * np.concatenate([_squared(some - point) for some in others])
-    number = np.append(number, len(centers) + np.arange(picks))
-    work.near[at], work.since[at] = number[np.argmin(far)], picks
-    work.own[at] = work.rest[at] = work.value[at] = np.min(far)
+def _measure(state: _State, at: int, centers: np.ndarray) -> None:
+    """Finds the nearest of all centers and picks, by differences."""
+    point, num_picks = state.points[at], len(state.picked)
+    number = _possibly_nearest(point, centers)
+    chunks = np.split(number, range(_CHUNK, len(number), _CHUNK))
+    others = (*(centers[chunk] for chunk in chunks), state.points[state.picked])
+    squared = np.concatenate([_squared_norm(block - point) for block in others])
+    squared *= state.unit
+    number = np.append(number, len(centers) + np.arange(num_picks))
+    state.center[at], state.num_picks[at] = number[np.argmin(squared)], num_picks
+    state.exact[at] = state.others[at] = state.value[at] = np.min(squared)
 
 
-def _near(point: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """int[m], those that products in float32 do not rule out as the nearest."""
+def _possibly_nearest(point: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """int[m], the centers that float32 products do not exclude as the nearest."""
     point = point.astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        length = np.einsum("cf,cf->c", centers, centers)
-        error = distances.error(length + point @ point, "float32")
-        error = distances.slack(len(point), "float32") * error
-        far = length - 2 * (centers @ point)
-        return np.flatnonzero(~(far - error > (far + error).min()))
+        norm = _squared_norm(centers)
+        error = distances.error_scale(norm + point @ point, "float32")
+        error = distances.relative_error(len(point), "float32") * error
+        squared = norm - 2 * (centers @ point)  # less |x|^2, the same for all
+        return np.flatnonzero(~(squared - error > (squared + error).min()))
 
 
-def _outcome(work: _Work, count: int) -> Known:
-    """What is known of the candidates in the end."""
-    if not work.picked:
-        return Known(work.own, work.near, work.rest)
-    later = np.arange(len(work.picked))[:, None] >= work.since
-    later = np.where(later, work.reach, np.inf)
-    least, at = later.min(0), later.argmin(0)
-    later[at, np.arange(len(at))] = np.inf
-    second = np.minimum(later.min(0), np.maximum(least, work.own))
-    # What is small beside the points outside may be large beside these.
-    exact = least >= work.own + 4 * work.blur
-    bound = np.minimum(work.own, least) + np.where(exact, 0, work.blur)
-    near = np.where(least < work.own, count + at, work.near).astype(np.int32)
-    rest = np.minimum(work.rest, second) - work.blur
-    return Known(np.where(work.value < 0, -1, bound), near, rest)
+def _final_bounds(state: _State, count: int) -> NearestCenter:
+    """Bounds of the candidates, with the picks as centers count, count + 1, ..."""
+    if not state.picked:
+        return NearestCenter(state.exact, state.center, state.others)
+    later = np.arange(len(state.picked))[:, None] >= state.num_picks
+    later = np.where(later, state.to_pick, np.inf)
+    least, nearest = later.min(0), later.argmin(0)
+    later[nearest, np.arange(len(nearest))] = np.inf
+    second = np.minimum(later.min(0), np.maximum(least, state.exact))
+    # An error that is small beside the points outside may be large beside these.
+    certain = least >= state.exact + 4 * state.error
+    bound = np.minimum(state.exact, least) + np.where(certain, 0, state.error)
+    center = np.where(least < state.exact, count + nearest, state.center)
+    others = np.minimum(state.others, second) - state.error
+    bound = np.where(state.value < 0, -1, bound)
+    return NearestCenter(bound, center.astype(np.int32), others)
 
 
-def tied(most: float) -> float:
-    """What ties with the largest.
-
-    Args:
-      most: the largest value.
-    """
-    return most * (1 - TIE) if most > 0 else most
+def tied(largest: float) -> float:
+    """The least value that ties with the largest one."""
+    return largest * (1 - TIE) if largest > 0 else largest
 
 
-def _away(work: _Work, at: int) -> np.ndarray:
-    return work.unit * _squared(work.raw - work.raw[at])
+def _to_candidate(state: _State, at: int) -> np.ndarray:
+    """float64[n], squared distances to one candidate, by differences."""
+    return state.unit * _squared_norm(state.points - state.points[at])
 
 
-def _squared(values: np.ndarray) -> np.ndarray:
+def _squared_norm(values: np.ndarray) -> np.ndarray:
     return np.einsum("nf,nf->n", values, values)
 
 
-def _table(placed: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """float64[n, n], squared distances."""
+def _table(placed: np.ndarray, squared_norm: np.ndarray) -> np.ndarray:
+    """float64[n, n], squared distances by a product."""
     table = placed @ placed.T
     table *= -2
-    table += length[:, None]
-    table += length
+    table += squared_norm[:, None]
+    table += squared_norm
     return np.maximum(table, 0, out=table)

@@ -1,85 +1,95 @@
 """Cells: a coarse partition of a pool by the nearest of a few pivots.
 
-Among the centres of its own cell a point mostly finds one that is about as near as its
-nearest of all, for a small share of the products. Cells only say what is compared
-first: whatever they are, bounds hold.
+Among the centers in its own cell a point usually finds one that is about as near as the
+nearest of all, for a small share of the products. Cells only decide which centers are
+compared first: bounds hold for any partition.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-MOST = 16  # more cells: fewer products, but more points that lie at the edge of one
-_CENTERS = 8  # fewest centres of a cell, on the average, for which it pays
-_STEPS = 5  # of Lloyd's algorithm
-_TELLING = 0.1  # least share of the spread that cells must explain
+_STEPS = 5  # iterations of Lloyd's algorithm
 
 
 class Table(NamedTuple):
-    """The centres by cell."""
+    """The centers, sorted by cell."""
 
-    order: np.ndarray  # int32[C], their numbers, by cell and then by number; padding
+    order: np.ndarray  # int32[C], numbers of centers by (cell, number), then padding
     key: np.ndarray  # int64[count], cell * C + number, ascending
 
 
-def number(centers: int) -> int:
-    """How many cells pay in the end.
+def count_cells(num_centers: int, max_cells: int, min_centers: int) -> int:
+    """How many cells save work for so many centers, at least one.
 
     Args:
-      centers: how many there will be.
+      num_centers: labelled rows and picks together.
+      max_cells: largest number of cells.
+      min_centers: fewest centers of a cell, on average.
     """
-    return min(MOST, max(1, centers // _CENTERS))
+    return min(max_cells, max(1, num_centers // min_centers))
 
 
-def pivots(some: np.ndarray, num: int) -> np.ndarray:
-    """float32[num, F], means of k-means; all the same, where cells tell nothing.
+def pivots(sample: np.ndarray, num: int, min_explained: float) -> np.ndarray:
+    """float32[num, F], k-means centroids of a sample, in its order.
+
+    All are the mean of the sample where the centroids explain less than a share
+    `min_explained` of its variance: such cells would save nothing.
 
     Args:
-      some: float32[n, F], points.
-      num: of the pivots.
+      sample: float32[n, F].
+      num: number of pivots.
+      min_explained: 0 .. 1.
     """
-    mean = some.mean(0)
-    alike = np.broadcast_to(mean, (num, len(mean)))
+    mean = sample.mean(0)
+    identical = np.broadcast_to(mean, (num, len(mean)))
     if num == 1:
-        return alike
-    means = some[np.linspace(0, len(some) - 1, num).astype(int)]
+        return identical
+    centroids = sample[np.linspace(0, len(sample) - 1, num).astype(int)]
     for _ in range(_STEPS):
-        own = np.arange(num)[:, None] == _nearest(some, means)
-        size = own.sum(-1, dtype=np.float32)[:, None]
-        means = np.where(size > 0, own.astype(np.float32) @ some, means)
-        means /= np.maximum(size, 1)
-    left = np.square(some - means[_nearest(some, means)]).sum()
-    spread = np.square(some - mean).sum()
-    return means if left < (1 - _TELLING) * spread else alike
+        member = np.arange(num)[:, None] == _nearest(sample, centroids)
+        size = member.sum(-1, dtype=np.float32)[:, None]
+        sums = member.astype(np.float32) @ sample
+        centroids = np.where(size > 0, sums, centroids)
+        centroids /= np.maximum(size, 1)
+    remaining = np.square(sample - centroids[_nearest(sample, centroids)]).sum()
+    total = np.square(sample - mean).sum()
+    return centroids if remaining < (1 - min_explained) * total else identical
 
 
-def _nearest(some: np.ndarray, means: np.ndarray) -> np.ndarray:
-    return np.argmin(np.square(means).sum(-1) / 2 - some @ means.T, -1)
+def _nearest(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    return np.argmin(np.square(centroids).sum(-1) / 2 - points @ centroids.T, -1)
 
 
 def table(cell: np.ndarray, room: int) -> Table:
-    """The centres by cell.
+    """The centers, sorted by cell.
 
     Args:
-      cell: int[count], of each centre.
-      room: C, places for centres.
+      cell: int[count], of each center.
+      room: C, centers that arrays have room for.
     """
     key = np.sort(cell.astype(np.int64) * room + np.arange(len(cell)))
     order = np.append(key % room, np.arange(len(cell), room))
     return Table(order.astype(np.int32), key)
 
 
-def spans(table: Table, cell: np.ndarray, tried: np.ndarray, group: int) -> np.ndarray:
-    """int[S / group, 2], where those that points have not tried begin and end.
+def spans(
+    table: Table, cell: np.ndarray, compared: np.ndarray, group: int
+) -> np.ndarray:
+    """int[S / group, 2], (first, last) in `table.order` of the centers to compare.
+
+    A group's span covers all centers in the cells of its points that some point of the
+    group was not compared with.
 
     Args:
-      table: of the centres; places are those in its order.
-      cell: int[S], of points, ascending in each group.
-      tried: int[S], a point knows the centres of its cell below this number.
+      table: of the centers.
+      cell: int[S], of the points, ascending in each group.
+      compared: int[S], a point was compared with the centers of its cell whose number
+        is below this.
       group: points in a group.
     """
     room = len(table.order)
     cell = cell.reshape(-1, group).astype(np.int64)
-    begin = cell[:, 0] * room + tried.reshape(-1, group).min(-1)
-    end = (cell[:, -1] + 1) * room
-    return np.searchsorted(table.key, np.stack([begin, end], -1))
+    first = cell[:, 0] * room + compared.reshape(-1, group).min(-1)
+    last = (cell[:, -1] + 1) * room
+    return np.searchsorted(table.key, np.stack([first, last], -1))

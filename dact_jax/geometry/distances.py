@@ -1,9 +1,9 @@
-"""Squared distances by matrix products, with errors that are bounded.
+"""Squared distances by matrix products, with bounded rounding errors.
 
-|x|^2 + |c|^2 - 2 x c, of points that are centred and scaled first. Each is rounded up
-by the largest error that rounding can make, whatever the order of additions (Higham,
-Accuracy and Stability of Numerical Algorithms, 2002, section 3.1), so that it is an
-upper bound of the true one.
+|x|^2 + |c|^2 - 2 x c, of points that are centered and scaled first. Each value is
+rounded up by the largest error that rounding can cause, whatever the order of additions
+(Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1), so that it
+is an upper bound of the exact squared distance.
 """
 
 import functools
@@ -16,63 +16,63 @@ from jax.typing import DTypeLike
 
 from dact_jax.types import Array
 
-LONGEST = 2.0**120  # squared length of a point that products in float32 can bear
-# How distances are computed, in the order of precision (and of cost).
+MAX_SQUARED_NORM = 2.0**120  # of a point; float32 products of longer ones may overflow
+# How distances are computed, in increasing order of precision and cost.
 MODES = ("float32", "float64", "differences")
-_MEDIAN = 128  # at least so many points tell where the middle is
-_SHORT = 64  # features; XLA's sums of shorter rows are slow on CPUs
+_MEDIAN_ROWS = 128  # at least so many rows give the median
+_NARROW = 64  # features; XLA's sums over shorter rows are slow on CPUs
 
 
 class Frame(NamedTuple):
-    """Where points are moved before products: (x - origin) * scale."""
+    """The affine map applied to points before products: (x - origin) * scale."""
 
     origin: Array  # float32[F]
-    scale: Array  # float32[], a power of two, so that nothing is rounded by it
+    scale: Array  # float32[], a power of two, so that scaling does not round
 
 
 class Centers(NamedTuple):
-    """Centres in the order chosen; rows beyond their number are padding."""
+    """Centers in the order chosen, followed by padding."""
 
-    factor: jax.Array  # [C, F], -2 times the centre in the frame; 0 as padding
-    weight: jax.Array  # [C], its squared length, rounded up; inf as padding
+    factor: jax.Array  # [C, F], -2 times the center in the frame; padding: 0
+    squared_norm: jax.Array  # [C], of the center, rounded up; padding: inf
 
 
-def frame(some: np.ndarray) -> Frame:
+def make_frame(sample: np.ndarray) -> Frame:
     """A frame in which points like these lie around 0, within -1 .. 1.
 
-    The origin is a median, which a few far points do not move: the error of a product
-    grows with the distance from there. Any frame is right, only less tight.
+    The origin is the median, which a few far points do not move: the error of a product
+    grows with the distance from the origin. Bounds hold in any frame, but are looser.
 
     Args:
-      some: float32[n, F], finite points.
+      sample: float32[n, F], finite points.
     """
-    few = some[:: max(1, len(some) // _MEDIAN)]
-    origin = np.median(few, axis=0).astype(np.float32)
-    spread = float(np.abs(some - origin).max())
-    # Never enlarged: a point far beyond these must not overflow.
+    rows = sample[:: max(1, len(sample) // _MEDIAN_ROWS)]
+    origin = np.median(rows, axis=0).astype(np.float32)
+    spread = float(np.abs(sample - origin).max())
+    # Never enlarge: a point far beyond the sample must not overflow.
     scale = 2.0 ** -np.ceil(np.log2(max(spread, 1.0)))
     return Frame(origin, np.asarray(scale, np.float32))
 
 
-def lower(upper: Array, length: Array, slack: float) -> Array:
-    """float64[n], lower bounds of the squared distances d^2 that have these upper ones.
+def lower_bound(upper: Array, scale: Array, error: float) -> Array:
+    """float64[n], lower bounds of the squared distances d^2 with these upper bounds.
 
-    They differ by twice the slack times |x|^2 + |c|^2, where |c|^2 is at most
-    2 (|x|^2 + d^2), by the triangle inequality: so a far centre costs only itself.
+    The two differ by twice the error times |x|^2 + |c|^2, where |c|^2 is at most
+    2 (|x|^2 + d^2) by the triangle inequality: a far center loosens only its own bound.
 
     Args:
       upper: float64[n].
-      length: float64[n], |x|^2; 0 for differences.
-      slack: of the mode.
+      scale: float64[n], of `error_scale`.
+      error: `relative_error` of the mode.
     """
-    return upper * (1 - 4 * slack) - 6 * slack * length
+    return upper * (1 - 4 * error) - 6 * error * scale
 
 
-def slack(width: int, mode: str) -> float:
-    """Largest error of a squared distance, in units of |x|^2 + |c|^2.
+def relative_error(width: int, mode: str) -> float:
+    """Largest error of a squared distance, as a share of |x|^2 + |c|^2.
 
-    2 F u for the three inner products, 4 u for the rounding of points into the frame,
-    the rest for the last additions; u is the unit roundoff. (Differences err by
+    2 F u for the three inner products, 4 u for rounding the points into the frame, the
+    remainder for the last additions; u is the unit roundoff. (Differences err by
     (F + 4) u times the squared distance itself, which is at most twice that sum.)
 
     Args:
@@ -81,37 +81,41 @@ def slack(width: int, mode: str) -> float:
     """
     unit = 2.0**-53
     if mode == "float32":
-        # A TPU multiplies float32 as six bfloat16 products: a few bits less.
+        # A TPU multiplies float32 as six bfloat16 products and loses a few bits.
         unit = 2.0**-21 if jax.default_backend() == "tpu" else 2.0**-24
     return (2 * width + 16) * unit
 
 
-def own(length: Array, width: int, mode: str) -> Array:
-    """float64[n], a point's own part of upper bounds: products are without it.
+def point_term(squared_norm: Array, width: int, mode: str) -> Array:
+    """float64[n], the term of an upper bound that depends on the point alone.
+
+    Bounds by products leave it out on the devices; it is 0 for differences.
 
     Args:
-      length: float64[n], |x|^2 in the frame.
+      squared_norm: float64[n], |x|^2 in the frame.
       width: F.
       mode: one of MODES.
     """
     if mode == "differences":
-        return np.zeros_like(length)
-    up = slack(width, mode)
-    return (1 + up) * length + up * floor(mode)
+        return np.zeros_like(squared_norm)
+    error = relative_error(width, mode)
+    return (1 + error) * squared_norm + error * underflow(mode)
 
 
-def error(length: Array, mode: str) -> Array:
-    """float64[n], the length that `lower` takes: 0 where it causes no error.
+def error_scale(squared_norm: Array, mode: str) -> Array:
+    """float64[n], |x|^2 as `lower_bound` needs it; 0 for differences.
 
     Args:
-      length: float64[n], |x|^2 in the frame.
+      squared_norm: float64[n], |x|^2 in the frame.
       mode: one of MODES.
     """
-    return np.zeros_like(length) if mode == "differences" else length + floor(mode)
+    if mode == "differences":
+        return np.zeros_like(squared_norm)
+    return squared_norm + underflow(mode)
 
 
-def floor(mode: str) -> float:
-    """Length squared that stands in errors for what underflows: F products of it.
+def underflow(mode: str) -> float:
+    """Squared norm added in error bounds for F products that may underflow.
 
     Args:
       mode: one of MODES.
@@ -120,7 +124,7 @@ def floor(mode: str) -> float:
 
 
 @functools.partial(jax.jit, donate_argnames="centers", static_argnames="mode")
-def append(
+def append_centers(
     centers: Centers,
     points: jax.Array,
     order: jax.Array,
@@ -130,51 +134,56 @@ def append(
     *,
     mode: str,
 ) -> Centers:
-    """The centres with the first `num` of some points behind the `count` there are.
+    """Writes points[order[:num]] behind the first `count` centers.
 
     Args:
-      centers: with room for all the points.
+      centers: with room for n more.
       points: float32[n, F].
-      order: int32[n], in which they are taken.
-      count: int32[].
-      num: int32[].
+      order: int32[n].
+      count: int32[], centers so far.
+      num: int32[], centers to append.
       frame: of the products.
       mode: one of MODES.
     """
-    placed = place(points[order], frame, centers.factor.dtype)
-    up = jnp.asarray(slack(points.shape[-1], mode), placed.dtype)
-    weight = (1 + up) * squared_length(placed) + up * floor(mode)
-    real = jnp.arange(len(points), dtype=jnp.int32) < num
+    placed = to_frame(points[order], frame, centers.factor.dtype)
+    error = jnp.asarray(relative_error(points.shape[-1], mode), placed.dtype)
+    norm = (1 + error) * squared_norm(placed) + error * underflow(mode)
+    appended = jnp.arange(len(points), dtype=jnp.int32) < num
     put = jax.lax.dynamic_update_slice
-    factor = jnp.where(real[:, None], -2 * placed, 0)
-    weight = jnp.where(real, weight, jnp.inf)
+    factor = jnp.where(appended[:, None], -2 * placed, 0)
+    norm = jnp.where(appended, norm, jnp.inf)
     return Centers(
         put(centers.factor, factor, (count, jnp.int32(0))),
-        put(centers.weight, weight, (count,)),
+        put(centers.squared_norm, norm, (count,)),
     )
 
 
-def place(points: jax.Array, frame: Frame, dtype: DTypeLike) -> jax.Array:
-    """The points in the frame, [n, F].
-
-    Args:
-      points: float32[n, F].
-      frame: their new place.
-      dtype: of the result.
-    """
+def to_frame(points: jax.Array, frame: Frame, dtype: DTypeLike) -> jax.Array:
+    """dtype[n, F], float32[n, F] points in the coordinates of the frame."""
     origin = jnp.asarray(frame.origin, dtype)
     return (points.astype(dtype) - origin[None]) * jnp.asarray(frame.scale, dtype)
 
 
-def squared_length(points: jax.Array) -> jax.Array:
+def pairwise(a: jax.Array, b: jax.Array) -> jax.Array:
+    """float[A, B], squared distances between the rows of two matrices, by one product.
+
+    They carry the rounding error of the product. Two more implementations differ in
+    their rounding on purpose: the table of `candidates` is float64 on the host, and
+    `methods.jan` centers its points first, with less cancellation.
+    """
+    norms = squared_norm(a)[:, None] + squared_norm(b)[None]
+    return jnp.maximum(norms - 2 * product(a, b.T), jnp.asarray(0, norms.dtype))
+
+
+def squared_norm(points: jax.Array) -> jax.Array:
     """[n], of [n, F]."""
-    if points.shape[-1] < _SHORT:
+    if points.shape[-1] < _NARROW:
         return product(points * points, jnp.ones(points.shape[-1], points.dtype))
     return jnp.sum(points * points, -1)
 
 
 def product(left: jax.Array, right: jax.Array) -> jax.Array:
-    """The matrix product in the full precision of its dtype, which `slack` counts on.
+    """The matrix product in the full precision of its dtype, as the bounds require.
 
     Args:
       left: [n, F].

@@ -1,6 +1,6 @@
-"""Farthest-first traversal with bounds that may be stale: the loop of k-center.
+"""Farthest-first traversal with stale bounds: the loop of k-center.
 
-`acquisitions.k_center` says why it is exact and ends.
+`geometry.k_center` explains why its picks are exact and why it ends.
 """
 
 import math
@@ -13,133 +13,142 @@ from dact_jax import devices
 from dact_jax.geometry import (
     bounds,
     candidates,
+    comparisons,
     distances,
     plain_scan,
     points,
     traversal,
 )
-from dact_jax.geometry.candidates import TIE, Known, Outside
+from dact_jax.geometry.candidates import TIE, NearestCenter, Outside
 from dact_jax.geometry.points import Points
-from dact_jax.geometry.traversal import Search
+from dact_jax.geometry.traversal import Traversal
+from dact_jax.geometry.tuning import Tuning
 
-Told = Callable[[int, int], None]  # picks made, budget
-
-_BLURRED = 1 / 50  # share of the radius squared that an error may have
-_SMALL = 2**20  # numbers in a pool that a plain scan may take
-_BRIEF = 2**26  # numbers it reads in all, for which it is faster than blocks
+ReportProgress = Callable[[int, int], None]  # picks so far, budget
 
 
 def traverse(
-    pool: Points, chosen: np.ndarray, budget: int, told: Told
+    pool: Points,
+    chosen: np.ndarray,
+    budget: int,
+    report_progress: ReportProgress,
+    tuning: Tuning,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The farthest point from all that are chosen, `budget` times.
+    """Picks the point farthest from all chosen ones, `budget` times.
 
     Args:
-      pool: the points.
+      pool: N points.
       chosen: int[L], rows that are chosen already, at least one.
       budget: at most N - L.
-      told: called with (picks so far, budget) after each block.
+      report_progress: called with (picks so far, budget) after each block.
+      tuning: speed and memory; the picks do not depend on it.
 
     Returns:
-      int32[budget], the rows; float64[budget], the distance of each at its time.
+      int32[budget], the rows; float64[budget], the distance of each when it was picked.
 
     Raises:
       InputError: a point is not finite, or too long.
     """
     size = pool.num * pool.width
-    if size <= _SMALL and size * (len(chosen) + budget) <= _BRIEF:
-        return _scan(pool, chosen, budget, told)
-    told(0, budget)
-    state = traversal.begin(pool, chosen, budget)
+    reads = size * (len(chosen) + budget)
+    if size <= tuning.scan_numbers and reads <= tuning.scan_reads:
+        return _scan(pool, chosen, budget, report_progress)
+    report_progress(0, budget)
+    state = traversal.start(pool, chosen, budget, tuning)
+    comparisons.compare_all(state)
     picks = [(np.zeros(0, np.int32), np.zeros(0))]
     done, stuck = 0, False
     while done < budget:
-        step = _settle(state, budget - done, forced=stuck)
+        step = _pick(state, budget - done, forced=stuck)
         state, stuck = step.state, step.stuck
         picks.append((step.row, step.squared))
         done += len(step.row)
-        told(done, budget)
+        report_progress(done, budget)
         if done < budget and not stuck:
-            state = _bring_up(state, step)
+            if step.imprecise:
+                state = traversal.increase_precision(state)
+                comparisons.compare_all(state)
+            else:
+                comparisons.update_bounds(state, step.least)
     row, squared = map(np.concatenate, zip(*picks, strict=True))
     return row, np.sqrt(squared) / np.float64(state.frame.scale)
 
 
 def _scan(
-    pool: Points, chosen: np.ndarray, budget: int, told: Told
+    pool: Points, chosen: np.ndarray, budget: int, report_progress: ReportProgress
 ) -> tuple[np.ndarray, np.ndarray]:
     rows = np.arange(pool.num)
-    held = pool.shared(rows)
-    points.check_finite(rows, points.short(np.asarray(held)))
+    all_points = pool.read_replicated(rows)
+    points.check_valid(rows, points.valid(np.asarray(all_points)))
     row, squared = plain_scan.scan(
-        held,
+        all_points,
         np.resize(chosen, pool.num).astype(np.int32),
         np.int32(len(chosen)),
         np.int32(budget),
-        over=pool.mesh,
+        mesh=pool.mesh,
     )
-    told(budget, budget)
+    report_progress(budget, budget)
     row, squared = devices.from_process_0((np.asarray(row), np.asarray(squared)))
     return row[:budget], np.sqrt(squared[:budget])
 
 
 class _Step(NamedTuple):
-    """What came of the candidates."""
+    """Picks among one set of candidates."""
 
-    state: Search  # the picks are centres
+    state: Traversal  # with the picks as centers
     row: np.ndarray  # int32[n], the picks
     squared: np.ndarray  # float64[n], their squared distances in the frame
-    least: float  # the largest one that is left among them (inf: none is left)
-    blurred: bool  # distances are not precise enough to go on
-    stuck: bool  # nothing changed, and nothing is stale that could change it
+    least: float  # largest squared distance of the remaining candidates; inf: none left
+    imprecise: bool  # the mode's errors are too large compared with the distances
+    stuck: bool  # nothing changed, and no stale row is left that could change it
 
 
-def _bring_up(state: Search, step: _Step) -> Search:
-    if step.blurred:
-        return traversal.sharpen(state)
-    return traversal.refresh(state, step.least)
-
-
-def _settle(state: Search, budget: int, *, forced: bool) -> _Step:
+def _pick(state: Traversal, budget: int, *, forced: bool) -> _Step:
     """Picks among the candidates.
 
     Args:
       state: of the selection.
       budget: most picks.
-      forced: nothing else changes any more, since ties are not transitive: r may tie
-        with the largest bound, and a lower row with r but not with that. Then one pick
-        is made whatever the points outside are; they are no farther, but for ties.
+      forced: set where nothing changes any more, since ties are not transitive: row r
+        may tie with the largest bound, and a lower row with r but not with that bound.
+        Then one pick is made regardless of the points outside, which are no farther
+        except for ties.
     """
-    pool, known, count = state.pool, state.known, state.num
-    rows, outside = bounds.shortlist(known, traversal.CANDIDATES, count)
+    pool, pool_bounds, count = state.pool, state.bounds, state.num
+    size = state.tuning.candidates
+    rows, outside = bounds.choose_candidates(pool_bounds, size, count)
     if forced:
         outside, budget = Outside(np.float64(-1), np.int32(0)), 1
-    num, padded = len(rows), np.resize(rows, traversal.CANDIDATES).astype(np.int32)
-    held = pool.shared(padded)
-    settled = candidates.settle(
+    padded = np.resize(rows, size).astype(np.int32)
+    padded_points = pool.read_replicated(padded)
+    before = pool_bounds.bound[rows]
+    picks = candidates.pick(
         rows,
-        np.asarray(held)[:num],
-        Known(known.bound[rows], known.near[rows], known.rest[rows]),
+        np.asarray(padded_points)[: len(rows)],
+        NearestCenter(before, pool_bounds.center[rows], pool_bounds.others[rows]),
         state.point[:count],
         state.frame,
         outside,
         budget,
+        table_error=state.tuning.table_error,
     )
-    settled = devices.from_process_0(settled)
-    now, picked = settled.known, settled.order[settled.order >= 0]
-    same = not len(picked) and np.array_equal(known.bound[rows], now.bound)
-    bounds.settle(known, rows, now, count + len(picked))
-    left = now.bound[now.bound >= 0]
-    least = float(left.max()) if len(left) else math.inf
+    picks = devices.from_process_0(picks)
+    after, picked = picks.nearest, picks.order[picks.order >= 0]
+    unchanged = not len(picked) and np.array_equal(before, after.bound)
+    bounds.record_candidates(pool_bounds, rows, after, count + len(picked))
+    remaining = after.bound[after.bound >= 0]
+    least = float(remaining.max()) if len(remaining) else math.inf
     edge = least * (1 - 4 * TIE)
-    length = settled.length + distances.floor(state.mode)
-    error = 2 * distances.slack(pool.width, state.mode) * length
-    state = traversal.append(state, padded, held, picked)
+    norm = picks.squared_norm + distances.underflow(state.mode)
+    error = 2 * distances.relative_error(pool.width, state.mode) * norm
+    imprecise = error > state.tuning.mode_error * least
+    state = traversal.add_centers(state, padded, padded_points, picked)
     return _Step(
-        state._replace(blur=max(state.blur, float(settled.blur))),
+        state._replace(candidate_error=max(state.candidate_error, float(picks.error))),
         padded[picked],
-        settled.squared[: len(picked)],
+        picks.squared[: len(picked)],
         least,
-        blurred=error > _BLURRED * least and state.mode != distances.MODES[-1],
-        stuck=same and not bounds.stale(known, known.seen, edge, count),
+        imprecise=bool(imprecise) and state.mode != distances.MODES[-1],
+        stuck=unchanged
+        and not bounds.any_stale(pool_bounds, pool_bounds.compared, edge, count),
     )

@@ -1,41 +1,43 @@
 """Greedy k-center, the core-set selection of Sener & Savarese (ICLR 2018).
 
-Equation 2 of S_AcT: again and again pick the point farthest from every point chosen
-or labelled so far (the farthest-first traversal of Gonzalez, 1985). Serves on its own:
-arrays in, indices out.
+Equation 2 of S_AcT: repeatedly pick the point farthest from every point chosen or
+labelled so far (the farthest-first traversal of Gonzalez, 1985). Usable on its own:
+arrays in, row numbers out.
 
-**Without a pass over the pool for every pick.** The loop below keeps an upper bound of
-each point's distance to the centres, perhaps stale: it may not know the last ones. It
-compares the points with the largest bounds with the new centres of their cell
-(`cells`), which are likely to be near; brings those whose bound is still large up to
-date with all centres, in blocks and by matrix products (`nearest`); takes the few
-hundred largest of those as candidates; and picks greedily among these (`candidates`)
-for as long as the best one is at least as far as the largest bound outside.
+**Without a pass over the pool for every pick.** Each row keeps an upper bound on its
+distance to the nearest center; only rows whose bound is large enough to matter are
+recomputed. The loop compares the rows with the largest bounds with the new centers of
+their cell (`cells`), which are probably near; compares those whose bound is still large
+with all centers, in blocks and by matrix products (`nearest`); takes the few hundred
+largest of these bounds as candidates; and picks greedily among them (`candidates`)
+while the farthest candidate is at least as far as the largest bound of all other rows.
 
-*Exact*: the distance to any centre, of a cell or not, bounds that to the nearest, and a
-new centre only makes distances shorter, so a stale bound still bounds. A
-candidate that is at least as far as every bound outside is therefore at least as far as
-every point outside; among candidates distances are those of float64 differences. Where
-distances tie, the lowest row wins: a tie with the outside is settled by row too. (Where
+*Exact*: the distance to any center is an upper bound of the distance to the nearest,
+and a new center only makes distances shorter, so a bound remains one when centers are
+added. A candidate at least as far as every bound outside is therefore at least as far
+as every point outside; among candidates, distances are float64 differences. Where
+distances tie, the lowest row wins, and so it does in a tie with a point outside. (Where
 little has to be read in all, `plain_scan` passes over all points for every pick.)
 
-*It ends*: let r be the lowest row of the largest bound. If r is stale, and still has
-the largest stale bound after its cell, it is among those that are brought up to date
-next; at least one stale row always is. If r is up to date, it is a candidate: either
-its bound is its distance, then it is picked, or it is replaced by the distance, which
-is less. So between two picks every row is brought up to date and replaced at most once.
-(Where ties are not transitive, a state that no longer changes forces a pick.)
+*It ends*: let r be the lowest row with the largest bound. If r was not compared with
+all centers, it is among the rows that are compared next, unless comparing it with the
+centers of its cell made its bound small; in any case at least one such row is compared
+with all. If r was compared with all, it is a candidate: either its bound is its
+distance, and it is picked, or the bound is replaced by the distance, which is less. So
+between two picks every row is compared and replaced at most once. (Where ties are not
+transitive, a state that no longer changes forces a pick.)
 
-*Numerics*: products in float32 round to about 2 F 2^-24 (|x|^2 + |c|^2). Their bounds
-are rounded up by as much, so picks are right all the same, but where that is more than
-a fiftieth of the radius squared (tight clusters far from each other), few bounds would
-tell anything: then all goes on with products in float64, and at last by differences.
+*Numerics*: products in float32 err by about 2 F 2^-24 (|x|^2 + |c|^2). Their bounds are
+rounded up by as much, so picks are right all the same; but where that is more than a
+fiftieth of the squared covering radius (tight clusters far from each other), bounds
+would exclude too few rows. Then the loop continues with products in float64, and
+finally with differences.
 
-*Memory*, in bytes beside the pool: 96 N + 20 F R + 49 152 F G, with R the power of two
-from L + budget + 256 on (at least 1024), and G the one from N / 2^18 on (from 1 to 8):
-what is known of the rows, the centres, and one block. Never N x N, never L x N. The
+*Memory*, in bytes beside the pool: 96 N + 20 F R + 49 152 F G, with R the least power
+of two >= L + budget + 256 (at least 1024), and G the least one >= N / 2^18 (from 1 to
+8): the bounds of the rows, the centers, and one block. Never N x N, never L x N. The
 pool itself is copied only where it becomes resident on the devices, or where the plain
-scan takes it: 24 N F, and N F <= 2^20.
+scan reads it: 24 N F, and N F <= 2^20.
 """
 
 import operator
@@ -46,8 +48,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dact_jax import errors
-from dact_jax.geometry import farthest_first, points
-from dact_jax.geometry.farthest_first import Told
+from dact_jax.geometry import farthest_first, points, tuning
+from dact_jax.geometry.farthest_first import ReportProgress
+from dact_jax.geometry.tuning import Tuning
 from dact_jax.types import Array, Picked
 
 
@@ -56,33 +59,38 @@ def k_center(
     budget: int,
     *,
     labelled: Sequence[int] | Array | None = None,
-    over: Mesh | None = None,
+    mesh: Mesh | None = None,
     resident: bool | None = None,
-    told: Told | None = None,
+    report_progress: ReportProgress | None = None,
 ) -> np.ndarray:
     """int32[budget], rows that cover the features, in pick order.
 
-    The picks of a greedy in float64, the lowest row of those that tie (to 1e-12 of
-    the squared distance), in a fraction of its time: see the module. Without any label
-    the first pick is row 0, as in google/active-learning.
+    Equals greedy k-center in float64, with the lowest row of those that tie (to 1e-12
+    of the squared distance), in a fraction of its time; the module says how. Without
+    any label the first pick is row 0, as in google/active-learning.
 
     Args:
-      features: [N, F] real numbers, one row a point, taken as float32: a NumPy array, a
-        memory map (which is read block by block, never copied) or a jax array.
-      budget: number of picks, at most N less the labelled ones.
+      features: [N, F] real numbers, one row per point, taken as float32: a NumPy array,
+        a memory map (which is read block by block, never copied) or a jax array.
+      budget: number of picks, at most N less the labelled rows.
       labelled: int[L], rows that are chosen already, or bool[N]; none by default.
-      over: the devices that share the work, in one axis "data"; all by default. Every
+      mesh: the devices that share the work, in one axis "data"; all by default. Every
         process of a `jax.distributed` job must call this with the same arguments.
       resident: whether the features are copied to the devices, split by rows; by
         default on accelerators, where they fit.
-      told: called with (picks so far, budget) now and then.
+      report_progress: called with (picks so far, budget) from time to time.
 
     Raises:
-      InputError: features are no finite [N, F], a label is no row of it, or fewer than
-        `budget` rows are left.
+      InputError: features are not finite [N, F], a label is not one of their rows, or
+        fewer than `budget` rows are left.
     """
     picked = select(
-        features, budget, labelled=labelled, over=over, resident=resident, told=told
+        features,
+        budget,
+        labelled=labelled,
+        mesh=mesh,
+        resident=resident,
+        report_progress=report_progress,
     )
     return picked.row
 
@@ -92,33 +100,44 @@ def select(
     budget: int,
     *,
     labelled: Sequence[int] | Array | None = None,
-    over: Mesh | None = None,
+    mesh: Mesh | None = None,
     resident: bool | None = None,
-    told: Told | None = None,
+    report_progress: ReportProgress | None = None,
+    tuning: Tuning = tuning.DEFAULT,
 ) -> Picked:
     """The picks of `k_center` with their distances.
 
+    Args:
+      features: as in `k_center`, as are the others.
+      budget: number of picks.
+      labelled: rows that are chosen already.
+      mesh: the devices.
+      resident: whether the features are copied to the devices.
+      report_progress: called with (picks so far, budget).
+      tuning: speed and memory; the picks do not depend on it.
+
     Returns:
       Picked: row int32[budget] in pick order; score float32[budget], the Euclidean
-      distance of each pick to the nearest centre at its time (inf where there was
-      none).
+      distance of each pick to the nearest center when it was picked (inf where there
+      was none).
 
     Raises:
       InputError: as `k_center`.
     """
-    pool = points.make(features, over=over, resident=resident)
+    pool = points.make(features, mesh=mesh, resident=resident)
     chosen = _rows(labelled, pool.num)
     budget = _budget(budget, pool.num - len(chosen))
     first = np.zeros(1 if budget and not len(chosen) else 0, np.int32)
-    told = told or (lambda done, budget: None)
     if budget == 0:
         return Picked(first, np.zeros(0, np.float32))
+
+    def report(done: int, _: int) -> None:
+        if report_progress is not None:
+            report_progress(done + len(first), budget)
+
     with jax.enable_x64(True):
         row, distance = farthest_first.traverse(
-            pool,
-            np.append(chosen, first),
-            budget - len(first),
-            lambda done, _: told(done + len(first), budget),
+            pool, np.append(chosen, first), budget - len(first), report, tuning
         )
     distance = np.append(np.full(len(first), np.inf), distance)
     return Picked(np.append(first, row), distance.astype(np.float32))
@@ -136,8 +155,8 @@ def _rows(labelled: Sequence[int] | Array | None, num: int) -> np.ndarray:
     rows = np.unique(rows).astype(np.int64)
     if rows.size and not (rows[0] >= 0 and rows[-1] < num):
         raise errors.InputError(
-            f"labelled must be rows 0 .. {num - 1} of the features, "
-            f"got {rows[0]} .. {rows[-1]}."
+            f"labelled must be rows 0 .. {num - 1} of the features, not "
+            f"{rows[0]} .. {rows[-1]}."
         )
     return rows
 
@@ -146,12 +165,10 @@ def _budget(budget: int, left: int) -> int:
     try:
         budget = operator.index(budget)
     except TypeError:
-        raise errors.InputError(
-            f"budget must be a whole number, not {budget!r}."
-        ) from None
+        raise errors.InputError(f"budget must be an integer, not {budget!r}.") from None
     if not 0 <= budget <= left:
         raise errors.InputError(
-            f"budget={budget} must lie between 0 and the {left} "
-            "points that are not chosen yet."
+            f"budget={budget} must be between 0 and the {left} points that are not "
+            "chosen yet."
         )
     return budget

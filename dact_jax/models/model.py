@@ -68,7 +68,9 @@ def _init(
     shape: tuple[int, int, int],
 ) -> Variables:
     images = jnp.zeros((1, *shape))
-    tree = encoder.init(keys.key(key, ENCODER), images, train=False)
+    outputs, tree = encoder.init_with_output(
+        keys.key(key, ENCODER), images, train=False
+    )
     norm, stats = (
         jax.tree.map(lambda leaf, n=count: jnp.stack([leaf] * n), tree.get(name, {}))
         for name, count in zip(("norm", "stats"), rows, strict=True)
@@ -76,7 +78,7 @@ def _init(
     params = {ENCODER: tree.get("params", {})}
     variables = Variables(params, norm, stats)
 
-    features = Features(*encoder.apply(tree, images, train=False))
+    features = Features(*outputs)
     for name in sorted(heads, key=lambda name: name != BOTTLENECK):
         inputs = _inputs(heads, variables, name, features, None)
         head = heads[name].init(keys.key(key, name), inputs)

@@ -254,9 +254,9 @@ def test_far_from_the_origin_clusters_are_found(key):
     [
         (np.ones(3), np.ones(3), {}, "shape"),
         (np.full((3, 2), np.nan), np.ones(3), {}, "row 0"),
-        (np.ones((3, 2)), np.ones(2), {}, "3 finite weights"),
+        (np.ones((3, 2)), np.ones(2), {}, "weights .* 3 .* shape"),
         (np.ones((3, 2)), np.array([1, 1, -1]), {}, "none negative"),
-        (np.ones((3, 2)), np.array([1, 1, np.inf]), {}, "finite weights"),
+        (np.ones((3, 2)), np.array([1, 1, np.inf]), {}, "weights .* row 2 "),
         (np.ones((3, 2)), np.array([1, 0, 0]), {}, "1 and the 1 points"),
         (np.ones((3, 2)), np.ones(3), {"restarts": 0}, "restarts=0"),
         (np.ones((3, 2)), np.ones(3), {"max_pairs": 0}, "max_pairs=0"),

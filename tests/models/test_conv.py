@@ -63,15 +63,15 @@ def test_implementations_agree_with_numpy(case):
     stock, tiled = run("stock"), run("tiled")
     np.testing.assert_allclose(stock[1], expected, rtol=1e-4, atol=1e-4)
     jax.tree.map(
-        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4),
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
         stock,
         tiled,
     )
 
 
 @pytest.mark.parametrize("case", ["lenet2", "stem", "uneven", "gaps"])
-def test_every_tile_gives_the_same(case):
-    """Also tiles that do not divide the width, and one as wide as the output."""
+def test_result_does_not_depend_on_the_tile_width(case):
+    """Includes tiles that do not divide the width, and one as wide as the output."""
     shape, kernel_shape, strides, padding = CASES[case]
     x, kernel = normal(0, shape), normal(1, kernel_shape)
     expected = oracle(x, kernel, strides, padding)

@@ -63,11 +63,14 @@ def inputs(fixture, net):
     return jnp.asarray(images, jnp.float32).transpose(0, 2, 3, 1)
 
 
-def loaded(network, side, tensors, encoder, **options):
-    channels = 1 if encoder == "lenet" else 3
-    shapes = jax.eval_shape(
+def shapes_of(network, side, channels=3):
+    """Variables whose leaves are shapes."""
+    return jax.eval_shape(
         lambda key: network.init(key, (side, side, channels)), jax.random.key(0)
     )
+
+
+def loaded(shapes, tensors, encoder, **options):
     weights = pretrained.Weights("recipe", tensors)
     return pretrained.apply_weights(shapes, weights, encoder, **options)
 
@@ -204,7 +207,7 @@ def test_clue_lenet(implementation):
         )
     ]
     tensors = recipe(shapes, int(fixture["recipe_seed"]))
-    variables = loaded(network, 28, tensors, "lenet", classifier=True)
+    variables = loaded(shapes_of(network, 28, 1), tensors, "lenet", classifier=True)
     x = channels_last(fixture["x"])
     label = jnp.asarray(fixture["labels"], jnp.int32)
 
@@ -251,7 +254,8 @@ def test_resnet_torchvision(net):
         f"torchvision_{net}_K{classes}", int(fixture[f"{net}_recipe_seed"])
     )
     x = inputs(fixture, net)
-    variables = loaded(network, x.shape[1], tensors, net, classifier=True)
+    shapes = shapes_of(network, x.shape[1])
+    variables = loaded(shapes, tensors, net, classifier=True)
 
     close_to_largest(stem(variables, x), fixture[f"{net}_stem_mean_c"], 1e-4)
     features, _, logits = run(network, variables, x[None], (0,), train=False)
@@ -282,10 +286,14 @@ def run(network, variables, images, domains, *, train):
 
 
 def stem(variables, x, variant="torchvision"):
-    """What the pooled stem returns on average: a network with no blocks."""
+    """Spatial means of the pooled stem: the embedding of a network without blocks."""
     network = model.make_model(resnet.ResNet((0,), resnet.basic, variant), {}, 1)
-    features, _ = network.encode(variables, x[None], (0,), train=False)
-    return features.embedding[0]
+
+    @jax.jit
+    def encode(variables, images):
+        return network.encode(variables, images, (0,), train=False)[0].embedding
+
+    return encode(variables, x[None])[0]
 
 
 def pixels_after_stem(variables, x):
@@ -312,7 +320,7 @@ def test_resnet_mme(net):
     network = model.make_model(getattr(resnet, net)(variant="mme"), {}, 1)
     tensors = state_dict(f"mme_{net}", int(fixture[f"{net}_recipe_seed"]))
     x = inputs(fixture, net)
-    variables = loaded(network, x.shape[1], tensors, net)
+    variables = loaded(shapes_of(network, x.shape[1]), tensors, net)
 
     @jax.jit
     def encode(variables, images):
@@ -339,7 +347,7 @@ def test_resnet_dsbn(net):
         f"dsbn_{net}dsbn_K{classes}_in{width}", int(fixture[f"{net}_recipe_seed"])
     )
     x = inputs(fixture, net)
-    variables = dsbn_variables(network, x.shape[1], tensors, net)
+    variables = dsbn_variables(shapes_of(network, x.shape[1]), tensors, net)
 
     images = jnp.stack([x, x])
     features, _, logits = run(network, variables, images, (0, 1), train=False)
@@ -356,7 +364,7 @@ def test_resnet_dsbn(net):
         close(bn1["variance"][row], fixture[f"{net}_after_bn1_rv{row}"])
 
 
-def dsbn_variables(network, side, tensors, net):
+def dsbn_variables(shapes, tensors, net):
     """One set of variables from a state dict with two branches in each norm."""
     branches = []
     for row in (0, 1):
@@ -365,7 +373,7 @@ def dsbn_variables(network, side, tensors, net):
             for name, tensor in tensors.items()
             if f".bns.{1 - row}." not in name and not name.startswith(("fc1", "fc2"))
         }
-        branches.append(loaded(network, side, branch, net))
+        branches.append(loaded(shapes, branch, net))
     encoder = branches[0].params["encoder"]
     norm_rows, stats = jax.tree.map(
         lambda first, second: jnp.stack([first[0], second[1]]),

@@ -1,4 +1,4 @@
-"""The model's three functions: streams, rows of norm, keys and heads."""
+"""Functions of a model: streams, batch-norm rows, keys and heads."""
 
 import functools
 
@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dact_jax.models import conv, heads, lenet, model, norm, resnet
 from dact_jax.types import SOURCE, TARGET
+from tests import toy
 
 SHAPE = (6, 6, 2)
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -49,7 +50,7 @@ def build(num_norms, *, dropout=0.0, head_items=CLASSIFIER):
 
 
 def positive(init):
-    """What init would return, but drawn from U(0.1, 0.9): quicker to compile."""
+    """Leaves shaped as init returns them, from U(0.1, 0.9): nothing to compile."""
     shapes = jax.eval_shape(init, jax.random.key(0))
     random = np.random.default_rng(1)
 
@@ -86,10 +87,10 @@ def test_init_gives_equal_rows(key):
         np.testing.assert_array_equal(leaf, np.broadcast_to(leaf[0], leaf.shape))
 
 
-def test_another_head_leaves_the_rest_of_init_alone(key):
+def test_another_head_does_not_change_other_initial_values(key):
     classifier, more = heads.Linear(3), heads.Linear(5)
     one, both = (
-        model.make_model(Tiny(), modules, 1).init(key, SHAPE).params
+        model.make_model(toy.Flat(4), modules, 1).init(key, SHAPE).params
         for modules in (
             {"classifier": classifier},
             {"more": more, "classifier": classifier},
@@ -172,7 +173,7 @@ def test_one_row_is_plain_batch_norm_of_all_streams(key):
 
 
 @pytest.mark.parametrize("num_norms", [1, 2])
-def test_evaluation_changes_nothing_and_sees_images_one_by_one(num_norms, key):
+def test_evaluation_changes_nothing_and_treats_images_separately(num_norms, key):
     network, variables = build(num_norms, dropout=0.5)
     x = images(2)
     features, same = network.encode(variables, x, (SOURCE, TARGET), train=False)
@@ -207,7 +208,7 @@ def test_split_over_devices_equals_one_device(num_norms, key):
     assert "all-gather" not in program
 
 
-def test_what_cannot_be_meant_is_refused(key):
+def test_invalid_domains_images_and_heads_are_rejected(key):
     network, variables = build(2)
     with pytest.raises(ValueError, match=r"domains=\(1, 1\)"):
         network.encode(variables, images(2), (TARGET, TARGET), train=True)
@@ -264,7 +265,7 @@ def test_bottleneck_makes_the_embedding(key):
 
 
 def test_a_head_reads_another(key):
-    """AADA's discriminator reads logits; it is reversed there, dropped alike."""
+    """AADA's discriminator reads logits, and their gradient is reversed."""
     network, variables = build_heads(
         1,
         classifier=heads.Linear(3),
@@ -283,9 +284,11 @@ def test_a_head_reads_another(key):
             variables._replace(params=params), "domain", features, reverse=reverse
         ).sum()
 
-    plain, turned = (jax.grad(total)(variables.params, r) for r in (None, 1.0))
-    assert_close(turned["domain"], plain["domain"])
-    assert_close(turned["classifier"], jax.tree.map(jnp.negative, plain["classifier"]))
+    plain, reversed = (jax.grad(total)(variables.params, r) for r in (None, 1.0))
+    assert_close(reversed["domain"], plain["domain"])
+    assert_close(
+        reversed["classifier"], jax.tree.map(jnp.negative, plain["classifier"])
+    )
 
 
 def test_lenet_needs_no_norm(key):
@@ -299,7 +302,7 @@ def test_lenet_needs_no_norm(key):
     assert jax.tree.structure(updated) == jax.tree.structure(variables)
 
 
-def test_lenet_refuses_tiny_images(key):
+def test_lenet_rejects_tiny_images(key):
     with pytest.raises(ValueError, match="16x16"):
         lenet.LeNet().init(key, jnp.zeros((1, 8, 8, 1)), train=False)
 

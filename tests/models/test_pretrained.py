@@ -1,4 +1,4 @@
-"""Weights files of every kind, written here byte by byte, and what they start."""
+"""Weights files of every kind, written byte by byte, and models that load them."""
 
 import collections
 import io
@@ -43,7 +43,7 @@ class Tensor:
 
 @pytest.fixture
 def torch(monkeypatch):
-    """As much of torch's module tree as its pickles name."""
+    """The part of torch's module tree that its pickles refer to."""
     package, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
     package._utils = utils
     for name in STORAGES.values():
@@ -61,7 +61,7 @@ def torch(monkeypatch):
 
 
 def pickled(torch, content, *, legacy):
-    """The pickle of content, and the storages that it names in order."""
+    """The pickle of content, and its storages in order of appearance."""
     storages = {}
 
     class Pickler(pickle.Pickler):
@@ -70,8 +70,8 @@ def pickled(torch, content, *, legacy):
                 return None
             storages[item.key] = item.values
             kind = getattr(torch, STORAGES[item.values.dtype.name])
-            rest = (None,) if legacy else ()
-            return ("storage", kind, item.key, "cpu", len(item.values), *rest)
+            view = (None,) if legacy else ()
+            return ("storage", kind, item.key, "cpu", len(item.values), *view)
 
         def reducer_override(self, item):
             if not isinstance(item, Tensor):
@@ -98,8 +98,8 @@ def write_legacy(torch, path, content):
     data, storages = pickled(torch, content, legacy=True)
     system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
     with open(path, "wb") as file:
-        for head in (0x1950A86A20F9469CFC6C, 1001, system):
-            pickle.dump(head, file, protocol=2)
+        for header in (0x1950A86A20F9469CFC6C, 1001, system):
+            pickle.dump(header, file, protocol=2)
         file.write(data)
         pickle.dump(list(storages), file, protocol=2)
         for values in storages.values():
@@ -109,8 +109,8 @@ def write_legacy(torch, path, content):
 WRITERS = {"zip": write_zip, "legacy": write_legacy}
 
 
-def whole(key, values):
-    """A tensor that is all of its storage."""
+def contiguous(key, values):
+    """A tensor that covers its storage."""
     values = np.asarray(values)
     strides = tuple(stride // values.itemsize for stride in values.strides)
     return Tensor(Storage(key, values.reshape(-1)), 0, values.shape, strides)
@@ -118,19 +118,19 @@ def whole(key, values):
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 def test_torch_file(write, torch, tmp_path):
-    """Views, several types, other content beside the state dict."""
+    """Views, several types, and content other than the state dict."""
     shared = Storage("7", np.arange(12, dtype=np.float32))
     half = np.array([0.5, -2.0], jnp.bfloat16)
     state = collections.OrderedDict(
         {
             "module.plain": Tensor(shared, 0, (3, 4), (4, 1)),
             "module.turned": Tensor(shared, 1, (2, 3), (1, 4)),
-            "module.half": whole("8", half),
+            "module.half": contiguous("8", half),
             "module.count": Tensor(Storage("9", np.array([41])), 0, (), ()),
         }
     )
     state._metadata = {"": {"version": 1}}
-    momentum = whole("10", np.ones(3, np.float16))
+    momentum = contiguous("10", np.ones(3, np.float16))
     content = {"epoch": 3, "best": 91.5, "optimizer": [momentum], "state_dict": state}
     write(torch, tmp_path / "net.pth", content)
 
@@ -157,15 +157,15 @@ def test_a_file_cannot_run_code(write, torch, tmp_path):
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
-def test_a_view_beyond_its_storage_is_refused(write, torch, tmp_path):
+def test_a_view_beyond_its_storage_is_rejected(write, torch, tmp_path):
     storage = Storage("0", np.zeros(4, np.float32))
     write(torch, tmp_path / "net.pth", {"w": Tensor(storage, 1, (2, 2), (2, 1))})
     with pytest.raises(errors.InputError, match=r"net\.pth .*buffer"):
         torch_files.load(tmp_path / "net.pth")
 
 
-def test_other_byte_order_is_refused(torch, tmp_path):
-    content = {"w": whole("0", np.zeros(2, np.float32))}
+def test_other_byte_order_is_rejected(torch, tmp_path):
+    content = {"w": contiguous("0", np.zeros(2, np.float32))}
     write_zip(torch, tmp_path / "net.pth", content, order=b"big")
     with pytest.raises(errors.InputError, match="big-endian"):
         torch_files.load(tmp_path / "net.pth")
@@ -182,9 +182,9 @@ def test_broken_file(name, content, tmp_path):
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
-def test_torn_file(write, torch, tmp_path):
+def test_truncated_file(write, torch, tmp_path):
     path = tmp_path / "net.pth"
-    write(torch, path, {"w": whole("0", np.zeros(200, np.float32))})
+    write(torch, path, {"w": contiguous("0", np.zeros(200, np.float32))})
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(errors.InputError, match=r"net\.pth"):
         torch_files.load(path)
@@ -205,7 +205,7 @@ def test_safetensors_and_npz(tmp_path):
         np.testing.assert_array_equal(loaded["conv1.weight"], 1)
 
 
-# What the files start
+# Models that load them
 
 
 def shapes(encoder, num_norms, side, channels):
@@ -240,9 +240,11 @@ LENET_SIDE = 20  # so that 2x2 pixels of 50 channels enter the fully connected l
 def resnet_names():
     """Of a ResNet-18 that ends behind the first block of its second stage."""
     names = toy.GOLDEN / "state_dict_names.json"
-    kept = ("conv1.", "bn1.", "layer1.0.", "layer2.0.", "fc.")
-    every = json.loads(names.read_text())["torchvision_resnet18_K10"]
-    return [(name, shape) for name, shape in every if name.startswith(kept)]
+    prefixes = ("conv1.", "bn1.", "layer1.0.", "layer2.0.", "fc.")
+    names_and_shapes = json.loads(names.read_text())["torchvision_resnet18_K10"]
+    return [
+        (name, shape) for name, shape in names_and_shapes if name.startswith(prefixes)
+    ]
 
 
 def test_resnet_fills_every_row():
@@ -286,7 +288,7 @@ def test_classifier_only_if_asked():
     )
 
 
-def test_wrong_weights_are_named():
+def test_errors_name_the_wrong_tensor():
     start = shapes(lenet.LeNet(), 1, LENET_SIDE, 1)
     tensors = named(LENET).tensors
 

@@ -1,4 +1,4 @@
-"""Heads that stand beside another, and norm rows that share scale and bias."""
+"""Heads that read the logits of another; norm rows that share scale and bias."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def images(streams=2):
     return jnp.asarray((1 + offset) * normal + offset, jnp.float32)
 
 
-def made(**options):
+def make_network(**options):
     network = model.make_model(toy.Normed(4), {}, 2, **options)
     return network, toy.drawn(network, SHAPE)
 
@@ -35,15 +35,15 @@ def test_moments_have_two_rows_and_affine_terms_one():
 
 
 def encoded(network, norm, variables, x, domains, *, train):
-    now = variables._replace(norm=norm)
-    features, updated = network.encode(now, x, domains, train=train)
+    variables = variables._replace(norm=norm)
+    features, updated = network.encode(variables, x, domains, train=train)
     return jnp.sum(jnp.sin(features.embedding)), (features.embedding, updated.stats)
 
 
 @pytest.mark.parametrize("train", [True, False])
 def test_shared_terms_are_equal_rows_whose_gradients_add_up(train):
-    one, shared = made(shared_affine=True)
-    two, _ = made()
+    one_row, shared = make_network(shared_affine=True)
+    two_rows, _ = make_network()
     copied = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * 2), shared.norm)
 
     def grad(network, norm):
@@ -52,19 +52,21 @@ def test_shared_terms_are_equal_rows_whose_gradients_add_up(train):
 
         return jax.jit(jax.value_and_grad(loss, has_aux=True))(norm)
 
-    (value, outputs), found = grad(one, shared.norm)
-    (same_value, same_outputs), rows = grad(two, copied)
+    (value, outputs), shared_grad = grad(one_row, shared.norm)
+    (same_value, same_outputs), rows = grad(two_rows, copied)
     assert toy.same(outputs, same_outputs, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(value, same_value, rtol=1e-5)
-    for leaf, row in zip(jax.tree.leaves(found), jax.tree.leaves(rows), strict=True):
+    for leaf, row in zip(
+        jax.tree.leaves(shared_grad), jax.tree.leaves(rows), strict=True
+    ):
         assert np.any(row[SOURCE])
         assert np.any(row[TARGET])
         np.testing.assert_allclose(leaf[0], row.sum(0), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("domain", [SOURCE, TARGET])
-def test_a_stream_alone_writes_the_moments_of_its_domain_only(domain):
-    network, variables = made(shared_affine=True)
+def test_a_stream_updates_only_the_moments_of_its_domain(domain):
+    network, variables = make_network(shared_affine=True)
     _, after = network.encode(variables, images(1), (domain,), train=True)
     for name in ("mean", "variance"):
         old, new = variables.stats["bn"][name], after.stats["bn"][name]
@@ -72,7 +74,7 @@ def test_a_stream_alone_writes_the_moments_of_its_domain_only(domain):
         assert (old[domain] != new[domain]).all()
 
 
-def test_a_head_sees_another_beside_the_embedding():
+def test_a_head_reads_the_embedding_and_the_logits_of_another():
     modules = {
         "classifier": heads.Linear(3),
         "domains": heads.ClasswiseDiscriminator(3, hidden=(7, 6), dropout=0.0),
@@ -86,19 +88,19 @@ def test_a_head_sees_another_beside_the_embedding():
     direct = modules["domains"].apply(
         {"params": variables.params["domains"]}, features._replace(logits=logits)
     )
-    found = network.head(variables, "domains", features)
-    np.testing.assert_array_equal(found, direct)
+    output = network.head(variables, "domains", features)
+    np.testing.assert_array_equal(output, direct)
 
     def total(params):
-        now = variables._replace(params=params)
-        return network.head(now, "domains", features).sum()
+        changed = variables._replace(params=params)
+        return network.head(changed, "domains", features).sum()
 
     grad = jax.grad(total)(variables.params)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(grad["classifier"]))
     assert all(np.any(leaf) for leaf in jax.tree.leaves(grad["domains"]))
 
 
-def test_a_head_beside_a_later_one_is_refused():
+def test_a_head_that_reads_a_later_one_is_rejected():
     early = {"domains": heads.ClasswiseDiscriminator(3), "classifier": heads.Linear(3)}
     with pytest.raises(ValueError, match="'domains' reads 'classifier'"):
         model.make_model(toy.Flat(), early, 1)

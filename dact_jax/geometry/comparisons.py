@@ -1,0 +1,173 @@
+"""Comparisons of a pool's points with centers, which update the points' bounds."""
+
+import math
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from dact_jax import devices
+from dact_jax.geometry import bounds, cells, nearest, points
+from dact_jax.geometry.nearest import Tiles, TwoNearest
+from dact_jax.geometry.points import Points
+from dact_jax.geometry.traversal import Traversal
+
+
+def compare_all(state: Traversal) -> None:
+    """Measures all points and compares them with the first centers.
+
+    Then the farthest of them with the other centers, if there are more.
+
+    Args:
+      state: no point is compared with any center; its bounds are written to.
+
+    Raises:
+      InputError: a point is not finite, or too long.
+    """
+    pool, tuning = state.pool, state.tuning
+    tiles = tuning.small_tiles if pool.on_cpu else tuning.accelerator_tiles
+    count = min(state.num, tiles.centers)
+    size = _rows_per_part(pool, _block_rows(state), tiles)
+    for rows, block in points.blocks(pool, size):
+        survey = nearest.survey(
+            block,
+            state.pivots,
+            state.centers,
+            state.frame,
+            mesh=pool.mesh,
+            mode=state.mode,
+            tiles=tiles,
+        )
+        survey = jax.device_get(survey)
+        points.check_valid(rows, survey.valid)
+        bounds.record_survey(state.bounds, rows, survey)
+        _record(state, rows, survey.nearest, count, all_cells=True)
+    if count < state.num:
+        update_bounds(state, math.inf)
+
+
+def update_bounds(state: Traversal, least: float) -> None:
+    """Updates the bounds of the points that may be the farthest.
+
+    Comparing them with the centers of their cell first rules most of them out.
+
+    Args:
+      state: its bounds are written to.
+      least: a squared distance that some point is known to have.
+    """
+    pool, tuning, pool_bounds, count = state.pool, state.tuning, state.bounds, state.num
+    block = _block_rows(state)
+    tiles = tuning.large_tiles if pool.on_cpu else tuning.accelerator_tiles
+    if len(state.pivots) > 1:
+        _compare_in_cells(state, least, block)
+        if count < tuning.few_centers:
+            tiles = tuning.small_tiles
+        else:
+            block = min(block, tuning.all_centers_block * _growth(state) ** 2)
+    size = _rows_per_part(pool, block, tiles)
+    compared = pool_bounds.compared
+    rows = bounds.rows_to_update(pool_bounds, compared < count, size, pool.part, least)
+    numbers = np.arange(len(state.row), dtype=np.int32)
+    order = devices.put(numbers, pool.mesh, split=False)
+    for block_rows in _sorted_blocks(rows, size, compared.astype(np.int64)):
+        first = _first_center(pool_bounds.bound, compared, block_rows, count)
+        first = first.reshape(-1, tiles.points).min(-1)
+        span = np.stack([first, np.full_like(first, count)], -1)
+        _compare(state, block_rows, span, order, tiles, all_cells=True)
+
+
+def _compare_in_cells(state: Traversal, least: float, block: int) -> None:
+    """Compares the points that may be the farthest with the centers of their cell."""
+    pool, pool_bounds, count = state.pool, state.bounds, state.num
+    compared, cell = pool_bounds.cell_compared, pool_bounds.cell
+    if not bounds.any_stale(pool_bounds, compared, least, count):
+        return
+    tiles = state.tuning.small_tiles
+    size = _rows_per_part(pool, block, tiles)
+    rows = bounds.rows_to_update(pool_bounds, compared < count, size, pool.part, least)
+    table = cells.table(cell[state.row[:count]], len(state.row))
+    order = devices.put(table.order, pool.mesh, split=False)
+    key = cell * np.int64(len(state.row)) + compared
+    for block_rows in _sorted_blocks(rows, size, key):
+        first = _first_center(pool_bounds.bound, compared, block_rows, count)
+        span = cells.spans(table, cell[block_rows], first, tiles.points)
+        _compare(state, block_rows, span, order, tiles, all_cells=False)
+
+
+def _first_center(
+    bound: np.ndarray, compared: np.ndarray, rows: np.ndarray, count: int
+) -> np.ndarray:
+    """int32[S], first center to compare each row with; `count` if it is chosen."""
+    return np.where(bound[rows] >= 0, compared[rows], count)
+
+
+def _sorted_blocks(
+    rows: np.ndarray, size: int, key: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Yields int[parts * size], the rows of each part in the order of int64 keys."""
+    num = rows.shape[1]
+    # Sorting distinct numbers is several times as fast as a stable argsort.
+    rows = np.array([r[np.sort(key[r] * num + np.arange(num)) % num] for r in rows])
+    for first in range(0, num, size):
+        yield rows[:, first : first + size].reshape(-1)
+
+
+def _block_rows(state: Traversal) -> int:
+    """Points to compare at once: at most a quarter, or bounds would save nothing."""
+    return min(state.tuning.block * _growth(state), state.pool.rows // 4)
+
+
+def _growth(state: Traversal) -> int:
+    """Factor by which blocks of a large pool are larger: a power of two."""
+    share = max(1, state.pool.num / state.tuning.large_pool)
+    return min(state.tuning.max_growth, 2 ** math.ceil(math.log2(share)))
+
+
+def _rows_per_part(pool: Points, wanted: int, tiles: Tiles) -> int:
+    """Rows of each part in a block: a multiple of the rows in a tile."""
+    per_device = max(1, wanted // (tiles.points * pool.mesh.size)) * tiles.points
+    return per_device * (pool.mesh.size // pool.parts)
+
+
+def _compare(
+    state: Traversal,
+    rows: np.ndarray,
+    span: np.ndarray,
+    order: jax.Array,
+    tiles: Tiles,
+    *,
+    all_cells: bool,
+) -> None:
+    """Compares rows with the centers in spans of `order`."""
+    pool, mesh = state.pool, state.pool.mesh
+    result = nearest.two_nearest(
+        pool.read_split(rows),
+        devices.put(span.astype(np.int32), mesh),
+        order,
+        state.centers,
+        state.frame,
+        mesh=mesh,
+        mode=state.mode,
+        tiles=tiles,
+    )
+    _record(state, rows, jax.device_get(result), state.num, all_cells=all_cells)
+
+
+def _record(
+    state: Traversal,
+    rows: np.ndarray,
+    result: TwoNearest,
+    count: int,
+    *,
+    all_cells: bool,
+) -> None:
+    bounds.record_comparison(
+        state.bounds,
+        rows,
+        result,
+        count,
+        all_cells=all_cells,
+        width=state.pool.width,
+        mode=state.mode,
+        error=state.candidate_error,
+    )
