@@ -1,5 +1,5 @@
 """One way to rank a pool in each file: evidence in, rows in pick order out.
 
-`make(**options)` returns an `Acquire`. It must not know models, rounds, or any label of
-the target pool.
+Each file has `make(**options)`, which returns an `Acquire`. Acquisitions know no
+models, no rounds and no labels of the target pool.
 """

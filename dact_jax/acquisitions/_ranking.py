@@ -1,22 +1,22 @@
-"""What the acquisitions share: the rows left in a pool, and how sure it is of them."""
+"""What the acquisitions share: free rows, top rows, checked evidence, entropy."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dact_jax import errors
-from dact_jax.types import Array
+from dact_jax.types import Array, Evidence
 
 
 def free_rows(taken: np.ndarray, budget: int) -> np.ndarray:
     """int32[free], the rows that may be picked, ascending.
 
     Args:
-      taken: bool[N], rows not to be picked.
-      budget: how many are about to be picked.
+      taken: bool[N], rows that must not be picked.
+      budget: number of picks that are about to be made.
 
     Raises:
-      InputError: `budget` is negative or more than the rows left.
+      InputError: `budget` is negative or larger than the number of free rows.
     """
     free = np.flatnonzero(~taken).astype(np.int32)
     if budget < 0:
@@ -29,44 +29,51 @@ def free_rows(taken: np.ndarray, budget: int) -> np.ndarray:
 
 
 def highest(value: Array, taken: np.ndarray, budget: int) -> np.ndarray:
-    """int32[budget], the free rows of highest value; the lowest row wins ties.
+    """int32[budget], the free rows with the highest values; ties go to the lowest row.
 
     Args:
       value: float32[N].
-      taken: bool[N], rows not to be picked.
-      budget: how many to pick.
+      taken: bool[N], rows that must not be picked.
 
     Raises:
-      InputError: `budget` is negative or more than the rows left.
+      InputError: `budget` is negative or larger than the number of free rows.
     """
     free = free_rows(taken, budget)
     order = np.argsort(-np.asarray(value)[free], kind="stable")
     return free[order[:budget]]
 
 
-def matrix(values: Array | None, name: str, num_rows: int) -> jax.Array:
-    """The values as float32[num_rows, columns], if that is what they are.
+def finite_matrix(values: Array | None, name: str, num_rows: int) -> jax.Array:
+    """float32[num_rows, columns], the values after a check of shape and finiteness.
 
     Args:
-      values: float[num_rows, columns], one row for each of the pool.
-      name: what the user calls them.
-      num_rows: size of the pool.
+      values: float[num_rows, columns], one row for each image of the pool.
+      name: of the values, for error messages.
 
     Raises:
-      InputError: they are missing, have another shape, or are not all finite.
+      InputError: `values` is None, has another shape, or is not all finite.
     """
     if values is None:
         raise errors.InputError(f"the evidence has no {name!r}.")
     shape = np.shape(values)
     if len(shape) != 2 or shape[0] != num_rows or shape[1] == 0:
         raise errors.InputError(
-            f"{name!r} must be float[{num_rows}, columns], a row for each of the pool; "
-            f"its shape is {shape}."
+            f"{name!r} must be float[{num_rows}, columns], one row for each image of "
+            f"the pool; its shape is {shape}."
         )
     array = jnp.asarray(values, jnp.float32)
     if not bool(jnp.isfinite(array).all()):
-        raise errors.InputError(f"{name!r} holds NaN or infinity.")
+        raise errors.InputError(f"{name!r} contains NaN or infinity.")
     return array
+
+
+def class_logits(evidence: Evidence, num_rows: int) -> jax.Array:
+    """float32[num_rows, K], the classifier's logits.
+
+    Raises:
+      InputError: they are missing, have another shape, or are not all finite.
+    """
+    return finite_matrix(evidence.outputs.get("classifier"), "classifier", num_rows)
 
 
 @jax.jit

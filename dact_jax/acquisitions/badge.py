@@ -1,8 +1,8 @@
 """BADGE (Ash et al., ICLR 2020): k-means++ seeds among the gradients of the last layer.
 
-The gradient embedding of image i is the outer product of a_i = p_i - onehot(argmax p_i)
-and its embedding x_i: long where the prediction is unsure, far apart where images
-differ.
+The gradient embedding of image i is the outer product g_i = a_i x_i' of
+a_i = p_i - onehot(argmax p_i), [K], and its embedding x_i, [F]. It is long where the
+prediction is uncertain, and far from others where images differ.
 """
 
 import functools
@@ -17,27 +17,24 @@ from dact_jax.types import Acquire, Evidence, Key, Picked
 
 
 def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
-    """The longest gradient first, then each by its squared distance to those picked.
+    """The longest gradient first, then draws with probability ~ squared distance.
 
-    The score of the first is the length of its gradient, of any other its distance to
-    the nearest one picked before. Where all that is left repeats picks, it draws
-    uniformly.
+    Distances are to the nearest pick so far. The score of the first pick is the length
+    of its gradient; of any other, its distance when it was drawn. Once all free rows
+    equal picks, the draw is uniform.
 
     Args:
-      evidence: float32[N, F] embedding, and the float32[N, K] logits of its output
-        "classifier".
-      taken: bool[N], rows not to be picked.
-      budget: how many to pick.
-      key: decides the draw.
+      evidence: embedding float32[N, F], and output "classifier" with logits
+        float32[N, K].
+      taken: bool[N], rows that must not be picked.
 
     Raises:
-      InputError: fewer than `budget` rows are left, or the evidence is not finite.
+      InputError: fewer than `budget` rows are free, or the evidence is missing, has
+        another shape, or is not all finite.
     """
     _ranking.free_rows(taken, budget)
-    logits = _ranking.matrix(
-        evidence.outputs.get("classifier"), "classifier", taken.size
-    )
-    embedding = _ranking.matrix(evidence.embedding, "embedding", taken.size)
+    logits = _ranking.class_logits(evidence, taken.size)
+    embedding = _ranking.finite_matrix(evidence.embedding, "embedding", taken.size)
     if budget == 0:
         return Picked(np.zeros(0, np.int32), np.zeros(0, np.float32))
     row, squared = _sample(embedding, logits, jnp.asarray(~taken), budget, key)
@@ -52,25 +49,26 @@ def make() -> Acquire:
 def squared_distances(x: jax.Array, a: jax.Array, row: jax.Array) -> jax.Array:
     """float32[N], |a_i x_i' - a_r x_r'|^2 for r = row, without the outer products.
 
-    With A = a_i - a_r and X = x_i - x_r the difference of the two is A x_i' + a_r X'.
-    By differences, so that it is exactly 0 for equal rows.
+    With A = a_i - a_r and X = x_i - x_r, the difference is A x_i' + a_r X'. Computed
+    from these differences, the distance of equal rows is exactly 0.
 
     Args:
       x: float32[N, F].
       a: float32[N, K].
       row: int32[].
     """
-    to_x, to_a = x - x[row][None], a - a[row][None]
-    own = jnp.sum(to_a**2, -1) * jnp.sum(x**2, -1)
-    other = jnp.sum(a[row] ** 2) * jnp.sum(to_x**2, -1)
-    both = jnp.sum(to_a * a[row][None], -1) * jnp.sum(x * to_x, -1)
-    return jnp.maximum(own + other + 2 * both, 0.0)
+    delta_x, delta_a = x - x[row][None], a - a[row][None]
+    first = jnp.sum(delta_a**2, -1) * jnp.sum(x**2, -1)
+    second = jnp.sum(a[row] ** 2) * jnp.sum(delta_x**2, -1)
+    cross = jnp.sum(delta_a * a[row][None], -1) * jnp.sum(x * delta_x, -1)
+    return jnp.maximum(first + second + 2 * cross, 0.0)
 
 
 @functools.partial(jax.jit, static_argnames="budget")
 def _sample(
     x: jax.Array, logits: jax.Array, free: jax.Array, budget: int, key: Key
 ) -> tuple[jax.Array, jax.Array]:
+    """Rows int32[budget], and the square of their scores, float32[budget]."""
     num_classes = logits.shape[-1]
     p = jax.nn.softmax(logits)
     a = p - jax.nn.one_hot(jnp.argmax(logits, -1), num_classes)  # [N, K]
@@ -95,16 +93,14 @@ def _sample(
 def draw(mass: jax.Array, num: int, key: Key) -> jax.Array:
     """int32[num] rows with probability proportional to mass, with replacement.
 
-    A row without mass is drawn only where no row has any.
+    A row of mass 0 is drawn only if every mass is 0.
 
     Args:
       mass: float32[N], not negative.
-      num: how many rows.
-      key: decides the draw.
     """
     level = jnp.cumsum(mass)
     at = jax.random.uniform(key, (num,)) * level[-1]
     row = jnp.searchsorted(level, at, side="right")
     row = jnp.minimum(row, len(mass) - 1).astype(jnp.int32)
-    # The parallel prefix sum may be off by a rounding, and so end on a row of mass 0.
+    # The parallel prefix sum has rounding errors, so the search may end on mass 0.
     return jnp.where(mass[row] > 0, row, jnp.argmax(mass).astype(jnp.int32))

@@ -1,4 +1,7 @@
-"""Highest predictive entropy first (Wang & Shang, IJCNN 2014)."""
+"""Highest predictive entropy first (Wang & Shang, IJCNN 2014).
+
+The score is H(x) = -sum_k p_k log p_k in nats.
+"""
 
 import numpy as np
 
@@ -7,24 +10,19 @@ from dact_jax.types import Acquire, Evidence, Key, Picked
 
 
 def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
-    """The rows of highest entropy, -sum_k p_k log p_k in nats, which is the score.
-
-    Ties go to the lowest row.
+    """The rows of highest entropy; ties go to the lowest row.
 
     Args:
-      evidence: its output "classifier" is read, float32[N, K] logits.
-      taken: bool[N], rows not to be picked.
-      budget: how many to pick.
+      evidence: its output "classifier" holds logits, float32[N, K].
+      taken: bool[N], rows that must not be picked.
       key: not used.
 
     Raises:
-      InputError: fewer than `budget` rows are left, or the logits are not finite.
+      InputError: fewer than `budget` rows are free, or the logits are missing, have
+        another shape, or are not all finite.
     """
     del key
-    logits = _ranking.matrix(
-        evidence.outputs.get("classifier"), "classifier", taken.size
-    )
-    entropy = np.asarray(_ranking.entropy(logits))
+    entropy = np.asarray(_ranking.entropy(_ranking.class_logits(evidence, taken.size)))
     row = _ranking.highest(entropy, taken, budget)
     return Picked(row, entropy[row])
 

@@ -1,4 +1,10 @@
-"""Greedy k-center on the evidence of a pool: the core-set selection of the papers."""
+"""Greedy k-center (equation 2 of S_AcT; core-set of Sener & Savarese, ICLR 2018).
+
+Each pick is argmax_i min_j |x_i - x_j|, with i over the free rows and j over the rows
+labelled or picked so far. `geometry.k_center` computes it.
+"""
+
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,20 +13,23 @@ from dact_jax import errors, ops
 from dact_jax.geometry import k_center
 from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 
+Features = Literal["embedding", "normalized", "head"]
+
 # Outputs that it reads besides the classifier's, by option and value.
 NEEDS_IF = {("features", "head"): ("classifier.features",)}
 
 
-def make(*, features: str = "embedding") -> Acquire:
-    """Greedy k-center on the encoder's embedding, labelled rows as first centres.
+def make(*, features: Features = "embedding") -> Acquire:
+    """Greedy k-center with the taken rows as first centers.
 
     Args:
-      features: "embedding" (as the encoder gives it; the paper's), "normalized"
-        (divided by its norm, as MME's cosine classifier sees it) or "head" (what the
-        last layer of the classifier sees: the output "classifier.features").
+      features: "embedding" (the encoder's output; the paper's choice), "normalized"
+        (the embedding divided by its norm, as MME's cosine classifier sees it) or
+        "head" (the input of the classifier's last layer: the output
+        "classifier.features").
 
     Raises:
-      InputError: unknown `features`.
+      InputError: `features` is unknown.
     """
     check(features=features)
 
@@ -33,18 +42,20 @@ def make(*, features: str = "embedding") -> Acquire:
 
 def check(*, features: str) -> None:
     """Raises InputError if `features` is unknown."""
-    valid = ("embedding", "normalized", "head")
-    errors.check_choice("acquisitions.k_center.features", features, valid)
+    field = "acquisitions.k_center.features"
+    errors.check_choice(field, features, get_args(Features))
 
 
-def _points(evidence: Evidence, features: str) -> Array:
-    if features != "head":
-        found = evidence.embedding
-        return ops.normalize(jnp.asarray(found)) if features == "normalized" else found
+def _points(evidence: Evidence, features: Features) -> Array:
+    """float32[N, F]."""
+    if features == "embedding":
+        return evidence.embedding
+    if features == "normalized":
+        return ops.normalize(jnp.asarray(evidence.embedding))
     if "classifier.features" not in evidence.outputs:
         raise errors.InputError(
             "acquisitions.k_center.features='head' needs the output "
-            "'classifier.features', what the classifier's last layer sees, and the "
-            "evidence has none."
+            "'classifier.features' (the input of the classifier's last layer), which "
+            "the evidence does not have."
         )
     return evidence.outputs["classifier.features"]

@@ -1,4 +1,7 @@
-"""Smallest margin between the two best classes first (Scheffer et al., IDA 2001)."""
+"""Smallest margin first (Scheffer et al., IDA 2001).
+
+The score is p1 - p2, the difference of the two highest class probabilities.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -10,22 +13,19 @@ from dact_jax.types import Acquire, Evidence, Key, Picked
 
 
 def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
-    """The rows of smallest p1 - p2, which is the score; ties go to the lowest row.
+    """The rows of smallest margin; ties go to the lowest row.
 
     Args:
-      evidence: its output "classifier" is read, float32[N, K] logits.
-      taken: bool[N], rows not to be picked.
-      budget: how many to pick.
+      evidence: its output "classifier" holds logits, float32[N, K] with K >= 2.
+      taken: bool[N], rows that must not be picked.
       key: not used.
 
     Raises:
-      InputError: fewer than `budget` rows are left, the logits are not finite, or
-        there is one class only.
+      InputError: fewer than `budget` rows are free, or the logits are missing, have
+        another shape, or are not all finite.
     """
     del key
-    logits = _ranking.matrix(
-        evidence.outputs.get("classifier"), "classifier", taken.size
-    )
+    logits = _ranking.class_logits(evidence, taken.size)
     if logits.shape[1] < 2:
         raise errors.InputError("acquisition 'margin' needs at least two classes.")
     margin = np.asarray(_margin(logits))
@@ -41,5 +41,5 @@ def make() -> Acquire:
 @jax.jit
 def _margin(logits: jax.Array) -> jax.Array:
     best, _ = jax.lax.top_k(logits, 2)
-    # p1 (1 - p2 / p1), from the logits: small margins keep their digits.
+    # p1 (1 - p2 / p1) from the logits: p1 - p2 would cancel where they nearly tie.
     return -jnp.max(jax.nn.softmax(logits), -1) * jnp.expm1(best[:, 1] - best[:, 0])

@@ -1,8 +1,10 @@
-"""Predicted loss, lowest first: which source samples D_AcT keeps (Algorithm 2, 6-8).
+"""Lowest predicted loss first: the source samples that D_AcT keeps (Algorithm 2, 6-8).
 
-Yoo & Kweon (CVPR 2019) buy labels where the predicted loss is *largest*. D_AcT turns
-that round, on the source: a small loss is taken for closeness to the target. What it
-sorts by, equation 6, belongs to pairs; the scores differ in how a row gets one.
+Yoo & Kweon (CVPR 2019) buy labels where the predicted loss is *highest*. D_AcT takes
+the lowest, on the source: it reads a small loss as closeness to the target. It sorts by
+the ranking loss of pairs (equation 6), with l the actual and lhat the predicted loss:
+max(0, -I (lhat_i - lhat_j) + epsilon), I = 1 if l_i > l_j, else -1. That is a number of
+a pair; the scores below differ in how a single row gets one.
 """
 
 import math
@@ -26,30 +28,30 @@ Classes = Literal["any", "proportional", "balanced"]
 def make(
     *, score: Score = "pair", margin: float = 1.0, classes: Classes = "any"
 ) -> Acquire:
-    """The rows of lowest score among those not taken.
+    """The free rows of lowest score.
 
     Ties go to the lower predicted loss, then to the lower row. In large pools the
-    ranking loss of many a pair is exactly 0, so it is the ties that decide: in no
-    order, they would give samples of more than average loss.
+    ranking loss of many pairs is exactly 0, so the tie rule decides; ties in random
+    order would select samples of more than average loss.
 
     Args:
       score: with l the actual and lhat the predicted loss of a row,
-        "pair": the ranking loss of the pair that it is drawn into (the paper's);
-        "mean_pair": the mean of its ranking loss with each other row;
+        "pair": the ranking loss of the random pair that holds the row (the paper's);
+        "mean_pair": the mean ranking loss of its pairs with all other free rows;
         "pred": lhat; "actual": l; "absdiff": |lhat - l|.
-      margin: epsilon of the ranking loss of pairs; of the ranking, as that of method
-        "loss_prediction" is of training.
-      classes: "any", the lowest of all rows (the paper's), which may be of few classes;
-        "proportional", the lowest of each class, as many as it has a share of the free
-        rows; "balanced", as many of each class as of any other, while it has some.
+      margin: epsilon of the ranking loss used here; method "loss_prediction" has its
+        own for training.
+      classes: "any", the lowest of all rows (the paper's), possibly of few classes;
+        "proportional", the lowest of each class, in proportion to the classes of the
+        free rows; "balanced", the same number of each class until it has no more.
 
     Returns:
-      An acquisition that reads the outputs "predicted_loss" and, but for "pred",
-      "actual_loss", float32[N] each: it looks at the label of every free row. So it
-      does where classes count.
+      An acquisition that reads the outputs "predicted_loss" and, except for "pred",
+      "actual_loss", float32[N] each. With "actual_loss", or with `classes` other than
+      "any", it reads the label of every free row (`Picked.labels_read`).
 
     Raises:
-      InputError: an option is unknown or out of its range.
+      InputError: an option is unknown or out of range.
     """
     check(score=score, margin=margin, classes=classes)
 
@@ -63,22 +65,22 @@ def make(
         else:
             raise errors.InputError(
                 f"acquisitions.predicted_loss.score={score!r} needs the labels of the "
-                "pool, which only the source has; 'pred' does not."
+                "pool, which only the source has; 'pred' needs none."
             )
-        # NumPy's: the pool shrinks each time, and nothing is to be compiled for that.
+        # NumPy's generator: JAX would compile anew for each size of the pool.
         seed = np.asarray(jax.random.key_data(key))
         order = np.random.default_rng(seed).permutation(free.size)
         value = scores(score, predicted, actual, order=order, margin=margin)
-        first = ranked(value, predicted)
+        ranking = ranked(value, predicted)
         if classes != "any":
             label = _labels(evidence, classes)[free]
-            first = spread(first, label, proportional=classes == "proportional")
-        first = first[:budget]
-        looked = actual is not None or classes != "any"
+            ranking = spread(ranking, label, proportional=classes == "proportional")
+        first = ranking[:budget]
+        reads_labels = actual is not None or classes != "any"
         return Picked(
             free[first],
             value[first].astype(np.float32),
-            labels_read=free.size if looked else 0,
+            labels_read=free.size if reads_labels else 0,
         )
 
     return acquire
@@ -103,14 +105,14 @@ def scores(
     order: np.ndarray,
     margin: float,
 ) -> np.ndarray:
-    """float64[n], what each row is sorted by.
+    """float64[n], the value that each row is sorted by.
 
     Args:
-      score: one of those that `make` lists.
+      score: as in `make`.
       predicted: float[n], lhat.
       actual: float[n], l; None if the score is "pred".
-      order: int[n], a permutation: its i-th row from the front is paired with its
-        i-th from the back, the middle one of an odd number with itself.
+      order: int[n], a permutation of the rows that forms the pairs of score "pair":
+        its i-th row with its i-th from the end; with n odd, the middle with itself.
       margin: epsilon of the ranking loss.
     """
     predicted = np.asarray(predicted, np.float64)
@@ -128,7 +130,7 @@ def scores(
 
 
 def ranked(value: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """int[n], rows by value, then by predicted loss, then by place, all ascending.
+    """int[n], rows sorted by value, then predicted loss, then row, all ascending.
 
     Args:
       value: float[n], of `scores`.
@@ -138,13 +140,13 @@ def ranked(value: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def spread(order: np.ndarray, label: np.ndarray, *, proportional: bool) -> np.ndarray:
-    """int[n], rows in an order whose every beginning holds all classes alike.
+    """int[n], the order with classes interleaved, so that every prefix is mixed.
 
     Args:
-      order: int[n], rows by what they are ranked by; kept within a class.
-      label: int[n], of the rows 0 .. n - 1.
-      proportional: classes come as often as they are in `label`; else equally often, a
-        class that is used up no more.
+      order: int[n], rows by rank; rows of one class keep their order.
+      label: int[n], classes of rows 0 .. n - 1.
+      proportional: each class appears in proportion to its frequency in `label`; if
+        False, classes take turns until they are used up.
     """
     label = label[order]
     grouped = np.argsort(label, kind="stable")
@@ -160,7 +162,7 @@ def _labels(evidence: Evidence, classes: str) -> np.ndarray:
     if evidence.label is None:
         raise errors.InputError(
             f"acquisitions.predicted_loss.classes={classes!r} needs the labels of the "
-            "pool, which only the source has; 'any' does not."
+            "pool, which only the source has; 'any' needs none."
         )
     return np.asarray(evidence.label)
 
@@ -169,28 +171,28 @@ def _pair(
     predicted: np.ndarray, actual: np.ndarray, order: np.ndarray, margin: float
 ) -> np.ndarray:
     half = (order.size + 1) // 2
-    one, other = order[:half], order[::-1][:half]
-    difference = predicted[one] - predicted[other]
-    sign = np.where(actual[one] > actual[other], 1.0, -1.0)
+    left, right = order[:half], order[::-1][:half]
+    difference = predicted[left] - predicted[right]
+    sign = np.where(actual[left] > actual[right], 1.0, -1.0)
     value = np.zeros(order.size)
-    value[one] = value[other] = np.maximum(0.0, margin - sign * difference)
+    value[left] = value[right] = np.maximum(0.0, margin - sign * difference)
     return value
 
 
 def _mean_pair(predicted: np.ndarray, actual: np.ndarray, margin: float) -> np.ndarray:
-    """A row at a time: n^2 numbers of work, n of memory."""
+    """One row at a time, so that memory is O(n); time is O(n^2)."""
     n = predicted.size
     order = np.argsort(actual, kind="stable")
-    ranked = predicted[order]
-    below = np.searchsorted(actual[order], actual[order])  # rows of smaller loss
-    value, each = np.zeros(n), np.zeros(n)
-    for place, count in enumerate(below):
-        # I = 1 with rows of smaller loss, -1 with the others.
-        np.subtract(ranked[:count], ranked[place] - margin, out=each[:count])
-        np.subtract(ranked[place] + margin, ranked[count:], out=each[count:])
-        np.maximum(each, 0.0, out=each)
-        each[place] = 0.0
-        value[order[place]] = each.sum()
+    by_loss = predicted[order]
+    smaller = np.searchsorted(actual[order], actual[order])  # rows of smaller loss
+    value, pair_loss = np.zeros(n), np.zeros(n)
+    for place, count in enumerate(smaller):
+        # I = 1 for pairs with rows of smaller loss, -1 for the others.
+        np.subtract(by_loss[:count], by_loss[place] - margin, out=pair_loss[:count])
+        np.subtract(by_loss[place] + margin, by_loss[count:], out=pair_loss[count:])
+        np.maximum(pair_loss, 0.0, out=pair_loss)
+        pair_loss[place] = 0.0  # no pair with itself
+        value[order[place]] = pair_loss.sum()
     return value / max(n - 1, 1)
 
 
@@ -198,9 +200,11 @@ def _losses(evidence: Evidence, name: str, num_rows: int) -> np.ndarray:
     """float32[num_rows], finite."""
     values = evidence.outputs.get(name)
     if values is None or np.shape(values) != (num_rows,):
-        found = "none" if values is None else f"one of shape {np.shape(values)}"
-        raise errors.InputError(
-            f"acquisition 'predicted_loss' needs the output {name!r}, a number for "
-            f"each of {num_rows} images, and there is {found}."
+        actual = (
+            "there is none" if values is None else f"its shape is {np.shape(values)}"
         )
-    return np.asarray(_ranking.matrix(values[:, None], name, num_rows))[:, 0]
+        raise errors.InputError(
+            f"acquisition 'predicted_loss' needs the output {name!r}, one number for "
+            f"each of {num_rows} images, but {actual}."
+        )
+    return np.asarray(_ranking.finite_matrix(values[:, None], name, num_rows))[:, 0]

@@ -1,4 +1,7 @@
-"""Uniform sampling: the random twin of every active method (S_RT, RADA, ...)."""
+"""Uniform sampling without replacement: the baseline of each active method.
+
+With it, S_AcT becomes S_RT, D_AcT becomes R_AcT, AADA becomes RADA and CLUE RDA_CLUE.
+"""
 
 import jax
 import numpy as np
@@ -6,20 +9,18 @@ import numpy as np
 from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
-BLIND = True  # it looks at no evidence
+BLIND = True  # it reads no evidence
 
 
 def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
-    """Uniformly drawn rows without replacement; the score is 0.
+    """Rows drawn uniformly without replacement; every score is 0.
 
     Args:
-      evidence: not looked at.
-      taken: bool[N], rows not to be picked.
-      budget: how many to pick.
-      key: decides the draw.
+      evidence: not used.
+      taken: bool[N], rows that must not be picked.
 
     Raises:
-      InputError: fewer than `budget` rows are left.
+      InputError: fewer than `budget` rows are free.
     """
     del evidence
     _ranking.free_rows(taken, budget)

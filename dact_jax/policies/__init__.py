@@ -1,5 +1,5 @@
-"""One outer algorithm in each file: which pools to start with and how they grow.
+"""One outer algorithm in each file: which pools a run starts with and how they grow.
 
-`make(...)` returns a `Policy` that acts through a `Lab` alone. It must not know models,
-jit or devices.
+Each file has `make(...)`, which returns a `Policy`. Policies act only through a `Lab`:
+they know no models, no jit and no devices.
 """

@@ -1,18 +1,19 @@
-"""D_AcT (Liu et al., Algorithm 2): choose source samples, and buy target labels.
+"""D_AcT (Liu et al., Algorithm 2): choose source samples and buy target labels.
 
-A network (P_t, P_l) is trained on U, the samples chosen so far, and ranks the source by
-a loss that it predicts. The best B_s join N. Then validation accuracy says what helps
-more: N, or the labelled target T_l. N joins U; or S_AcT, with N for its source, buys
-B_t target labels, which join U.
+A loss predictor (P_t, P_l) is trained on U, the samples chosen so far, and ranks the
+source by predicted loss. The best B_s samples join N. The validation accuracies of two
+trial networks, acc_s trained on N and acc_t trained on the labelled target T_l, decide
+what joins U: N, if acc_s > acc_t; otherwise T_l, after S_AcT with source N has bought
+B_t more target labels.
 
-The listing leaves open, and is read so: B_s samples come from S without N; both trial
-networks start from the current one (`trial`) and take equal steps; only acc_s > acc_t
-favours the source; T_l is filled up to its budget after the last iteration, and one
-more training ends the run.
+Where the listing is silent: the B_s samples come from S without N; both trial networks
+start from the same weights (option `trial`) and take the same number of steps; a tie,
+acc_s = acc_t, favors the target; after the last iteration the rest of T_l's budget is
+bought, and one more training ends the run.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import enum
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -24,7 +25,6 @@ from dact_jax.types import (
     Key,
     Lab,
     LossPredictor,
-    Picked,
     Policy,
     Pools,
     Selection,
@@ -33,28 +33,37 @@ from dact_jax.types import (
 
 LOSS_PREDICTOR = "loss_prediction"  # the method that trains (P_t, P_l)
 
-TRAINED = "train the predictor"  # what a row calls line 5
-TRAIN, CHOOSE, TRY_SOURCE, DECIDE, BUY = range(5)  # lines 5; 6-8; 9-10; 11-15; 16
+Trial = Literal["warm", "scratch"]
+
+
+class Line(enum.IntEnum):
+    """Steps of an iteration of Algorithm 2. Checkpoints store these numbers."""
+
+    TRAIN = 0  # line 5
+    CHOOSE = 1  # lines 6-8
+    TRY_SOURCE = 2  # lines 9-10
+    DECIDE = 3  # lines 11-15
+    BUY = 4  # line 16
 
 
 class Memory(NamedTuple):
-    """Where Algorithm 2 is, and what it knows besides the pools N and T_l."""
+    """The state of Algorithm 2 besides the pools N and T_l."""
 
-    line: int  # the next one
-    iteration: int  # finished ones; i - 1
-    purchases: int  # done
+    line: int  # a `Line`, the next to execute
+    iteration: int  # number of finished iterations, i - 1
+    purchases: int  # number of purchases so far
     union: Pools  # U
-    read: np.ndarray  # bool[N_s], source samples whose label was looked at
+    read: np.ndarray  # bool[N_s], source samples whose labels were read
     variables: Variables  # of (P_t, P_l)
-    accuracy: float  # acc_s of this iteration
+    accuracy: float  # acc_s of the current iteration
 
 
 class Plan(NamedTuple):
-    per_round: int  # B_t
-    purchases: int  # of B_t labels, in all
-    source_per_round: int  # B_s; 0: so that half of the source is chosen in all
+    acquire: Acquisitions
+    purchases: int  # total number of purchases
+    source_per_round: int  # B_s; 0: such that half of the source is chosen in all
     source_rounds: int  # n
-    trial: str  # "warm" or "scratch"
+    trial: Trial
 
 
 def make(
@@ -66,26 +75,27 @@ def make(
     purchases: int = 4,
     source_per_round: int = 0,
     source_rounds: int = 4,
-    trial: str = "warm",
+    trial: Trial = "warm",
 ) -> Policy:
     """Algorithm 2; |N| and |T_l| end at the numbers of Table 6.
 
     Args:
-      acquire: the source's chooses N, predicted_loss for D_AcT and random for R_AcT;
-        the target's is that of S_AcT.
-      labelled: bool[N_t], target samples whose labels come for free at the start.
-      initial: size of the random first T_l.
-      per_round: B_t, labels bought at once.
-      purchases: how often labels are bought; |T_l| = initial + purchases * per_round.
-      source_per_round: B_s, source samples chosen at once; 0: as many as make N half of
-        the source.
-      source_rounds: n; |N| = n * B_s.
-      trial: "warm", the networks that are compared go on from the current (P_t, P_l);
-        "scratch", from its first weights.
+      acquire: `source` chooses N, predicted_loss for D_AcT and random for R_AcT;
+        `target` is the acquisition of S_AcT.
+      labelled: bool[N_t], target samples labelled from the start at no cost.
+      initial: size of the random first set T_l.
+      per_round: B_t, labels bought in each purchase.
+      purchases: number of purchases; |T_l| = initial + purchases * per_round.
+      source_per_round: B_s, source samples chosen in each iteration; 0: as many as
+        make N half of the source.
+      source_rounds: n, number of iterations; |N| = n * B_s.
+      trial: where the trial networks start: "warm", from the current weights of
+        (P_t, P_l); "scratch", from its initial weights.
 
     Raises:
-      InputError: a number is too small; from `init`, more labels or source samples
-        than there are, no unlabelled image left, or no label to begin with.
+      InputError: a number is too small; from `init`, the budget exceeds the target
+        labels for sale or the source samples, leaves no target image unlabelled, or
+        includes no initial label.
     """
     check(
         initial=initial,
@@ -95,7 +105,7 @@ def make(
         source_rounds=source_rounds,
         trial=trial,
     )
-    plan = Plan(per_round, purchases, source_per_round, source_rounds, trial)
+    plan = Plan(acquire, purchases, source_per_round, source_rounds, trial)
     budget = single.Budget("policies.dual", initial, per_round, purchases)
     begin, buy = single.buying(acquire.target, labelled, budget)
 
@@ -107,23 +117,27 @@ def make(
                 "policies.dual trains its first network on labelled target images "
                 "and has none: set policies.dual.initial, such as 10."
             )
-        nobody = np.zeros(num_source, bool)
-        pools = first.pools._replace(source=nobody)
-        start = _predictor(lab).initial
-        memory = Memory(TRAIN, 0, 0, pools, nobody, start, 0.0)
+        no_source = np.zeros(num_source, bool)
+        pools = first.pools._replace(source=no_source)
+        assert lab.loss_predictor is not None
+        weights = lab.loss_predictor.initial
+        memory = Memory(Line.TRAIN, 0, 0, pools, no_source, weights, 0.0)
         return Selection(pools, memory, first.picked, again=True)
 
     def select(
         lab: Lab, variables: Variables, pools: Pools, memory: Memory, key: Key
     ) -> Selection:
+        assert lab.loss_predictor is not None
         key = keys.key(key, "iteration", memory.iteration)
-        if memory.line == BUY:
-            bought = buy(lab, variables, pools, (), key)
-            return _bought(plan, memory, bought)
-        if memory.line == CHOOSE:
-            return _choose(acquire, plan, lab, pools, memory, key)
-        step = {TRAIN: _train, TRY_SOURCE: _try_source, DECIDE: _decide}[memory.line]
-        return step(plan, _predictor(lab), pools, memory, key)
+        if memory.line == Line.TRAIN:
+            return _train(lab.loss_predictor, pools, memory, key)
+        if memory.line == Line.CHOOSE:
+            return _choose(plan, lab.loss_predictor, pools, memory, key)
+        if memory.line == Line.TRY_SOURCE:
+            return _try_source(plan, lab.loss_predictor, pools, memory, key)
+        if memory.line == Line.DECIDE:
+            return _decide(plan, lab.loss_predictor, pools, memory, key)
+        return _bought(plan, memory, buy(lab, variables, pools, (), key))
 
     return Policy(init, select, num_rounds=purchases + 1, num_selections=purchases)
 
@@ -138,146 +152,120 @@ def check(
     trial: str,
 ) -> None:
     """Raises InputError if an option is unknown or out of its range."""
-    errors.check_choice("policies.dual.trial", trial, ("warm", "scratch"))
-    for name, value, least in (
-        ("source_per_round", source_per_round, 0),
-        ("source_rounds", source_rounds, 1),
-    ):
-        if value < least:
-            raise errors.InputError(
-                f"policies.dual.{name}={value} must be {least} or more."
-            )
+    errors.check_choice("policies.dual.trial", trial, get_args(Trial))
+    single.check_least("policies.dual.source_per_round", source_per_round, 0)
+    single.check_least("policies.dual.source_rounds", source_rounds, 1)
     single.check_budget(single.Budget("policies.dual", initial, per_round, purchases))
 
 
 def _train(
-    plan: Plan, predictor: LossPredictor, pools: Pools, memory: Memory, key: Key
+    predictor: LossPredictor, pools: Pools, memory: Memory, key: Key
 ) -> Selection:
-    """Line 5: (P_t, P_l) goes on, on U."""
-    del plan
+    """Line 5: train (P_t, P_l) further, on U."""
     fitted = predictor.fit(memory.variables, memory.union, keys.key(key, "train"))
     size = int(memory.union.source.sum() + memory.union.target.sum())
-    now = memory._replace(line=CHOOSE, variables=fitted.variables)
-    told = {"iteration": memory.iteration + 1, "union": size, **fitted.losses}
-    return _again(pools, now, TRAINED, told)
+    columns = {"iteration": memory.iteration + 1, "union": size, **fitted.losses}
+    memory = memory._replace(line=Line.CHOOSE, variables=fitted.variables)
+    return _selection(pools, memory, "train the predictor", **columns)
 
 
 def _choose(
-    acquire: Acquisitions,
-    plan: Plan,
-    lab: Lab,
-    pools: Pools,
-    memory: Memory,
-    key: Key,
+    plan: Plan, predictor: LossPredictor, pools: Pools, memory: Memory, key: Key
 ) -> Selection:
-    """Lines 6-8: the first B_s of S without N, in order of their score, join N."""
+    """Lines 6-8: the B_s samples of S without N that rank first join N."""
+    acquire = plan.acquire
     if acquire.blind:
         evidence = Evidence(np.zeros((len(pools.source), 0), np.float32), {}, None)
     else:
-        evidence = _predictor(lab).sweep(memory.variables)
-    picked = acquire.source(
-        evidence, pools.source, _share(plan, pools), keys.key(key, "choose")
-    )
+        evidence = predictor.sweep(memory.variables)
+    half = len(pools.source) // (2 * plan.source_rounds)
+    budget = plan.source_per_round or half  # B_s
+    picked = acquire.source(evidence, pools.source, budget, keys.key(key, "choose"))
     if not acquire.blind:
         picked = picked._replace(origin=f"predictor/{memory.iteration + 1}")
     source = pools.source.copy()
     source[picked.row] = True
     read = memory.read | source | (bool(picked.labels_read) & ~pools.source)
-    now = memory._replace(line=TRY_SOURCE, read=read)
-    found = {"source_labels_read": int(read.sum())}
-    new = pools._replace(source=source)
-    return _again(new, now, "choose source samples", found, {"source": picked})
+    pools = pools._replace(source=source)
+    memory = memory._replace(line=Line.TRY_SOURCE, read=read)
+    columns = {"source_labels_read": int(read.sum())}
+    selection = _selection(pools, memory, "choose source samples", **columns)
+    return selection._replace(picked={"source": picked})
 
 
 def _try_source(
     plan: Plan, predictor: LossPredictor, pools: Pools, memory: Memory, key: Key
 ) -> Selection:
     """Lines 9-10: acc_s, of a copy trained on N."""
-    only = pools._replace(target=np.zeros_like(pools.target))
-    accuracy = _trial(plan, predictor, memory, only, key)
-    now = memory._replace(line=DECIDE, accuracy=accuracy)
-    return _again(pools, now, "try the source samples")
+    only_source = pools._replace(target=np.zeros_like(pools.target))
+    accuracy = _trial(plan, predictor, memory, only_source, key)
+    memory = memory._replace(line=Line.DECIDE, accuracy=accuracy)
+    return _selection(pools, memory, "try the source samples")
 
 
 def _decide(
     plan: Plan, predictor: LossPredictor, pools: Pools, memory: Memory, key: Key
 ) -> Selection:
-    """Lines 11-15: acc_t, of a copy trained on T_l, and what joins U."""
-    only = pools._replace(source=np.zeros_like(pools.source))
-    accuracy = _trial(plan, predictor, memory, only, key)
-    found = {
-        "iteration": memory.iteration + 1,
-        "accuracy_source": memory.accuracy,
-        "accuracy_target": accuracy,
-        "source_samples": int(pools.source.sum()),
-        "labels_target": int(pools.target.sum()),
-    }
-    name = "try the target labels"
+    """Lines 11-15: acc_t, of a copy trained on T_l, and the choice of what joins U."""
+    only_target = pools._replace(source=np.zeros_like(pools.source))
+    accuracy = _trial(plan, predictor, memory, only_target, key)
     if memory.accuracy > accuracy:
         union = memory.union._replace(source=memory.union.source | pools.source)
-        now = _next(plan, memory._replace(union=union))
-        return _again(pools, now, name, {**found, "branch": "source"})
-    if memory.purchases == plan.purchases:  # T_l stays as it is, and so does U
-        now = _next(plan, memory)
-        return _again(pools, now, name, {**found, "branch": "spent"})
-    now = memory._replace(line=BUY)
-    return _again(pools, now, name, {**found, "branch": "target"})
+        branch, after = "source", _next(plan, memory._replace(union=union))
+    elif memory.purchases == plan.purchases:  # T_l stays as it is, and so does U
+        branch, after = "spent", _next(plan, memory)
+    else:
+        branch, after = "target", memory._replace(line=Line.BUY)
+    return _selection(
+        pools,
+        after,
+        "try the target labels",
+        iteration=memory.iteration + 1,
+        accuracy_source=memory.accuracy,
+        accuracy_target=accuracy,
+        source_samples=int(pools.source.sum()),
+        labels_target=int(pools.target.sum()),
+        branch=branch,
+    )
 
 
 def _bought(plan: Plan, memory: Memory, bought: Selection) -> Selection:
-    """Line 16: the labels that S_AcT bought join U; or T_l is filled up."""
+    """Line 16: the bought labels join U; or, after the last iteration, fill up T_l."""
     target = bought.pools.target
-    now = memory._replace(
+    memory = memory._replace(
         purchases=memory.purchases + 1,
         union=memory.union._replace(target=memory.union.target | target),
     )
     if memory.iteration < plan.source_rounds:
-        now = _next(plan, now)
-    return bought._replace(memory=now, again=now.line != BUY)
+        memory = _next(plan, memory)
+    return bought._replace(memory=memory, again=memory.line != Line.BUY)
 
 
 def _next(plan: Plan, memory: Memory) -> Memory:
     """The memory at the end of an iteration."""
-    done = memory.iteration + 1
-    line = TRAIN if done < plan.source_rounds else BUY
-    return memory._replace(iteration=done, line=line)
+    finished = memory.iteration + 1
+    line = Line.TRAIN if finished < plan.source_rounds else Line.BUY
+    return memory._replace(iteration=finished, line=line)
 
 
-def _again(
-    pools: Pools,
-    memory: Memory,
-    line: str,
-    found: Mapping[str, Any] | None = None,
-    picked: Mapping[str, Picked] | None = None,
-) -> Selection:
-    """The turn goes on, unless training has to come before the next line."""
-    told = {"line": line, **(found or {})}
-    again = memory.line != BUY
-    return Selection(pools, memory, picked or {}, again, told)
+def _selection(pools: Pools, memory: Memory, line: str, **columns: Any) -> Selection:
+    """The result of one line. The turn continues, unless training must precede BUY."""
+    columns = {"line": line, **columns}
+    return Selection(pools, memory, {}, memory.line != Line.BUY, columns)
 
 
 def _trial(
-    plan: Plan, predictor: LossPredictor, memory: Memory, only: Pools, key: Key
+    plan: Plan, predictor: LossPredictor, memory: Memory, pools: Pools, key: Key
 ) -> float:
-    """Validation accuracy of a copy of the predictor, trained on some samples."""
+    """Validation accuracy of a copy of the predictor trained on the given samples."""
     start = memory.variables if plan.trial == "warm" else predictor.initial
-    # One key for both copies: what they see differs, chance does not.
-    fitted = predictor.fit(start, only, keys.key(key, "trial"))
+    # Both trials use the same key, so that only their samples differ.
+    fitted = predictor.fit(start, pools, keys.key(key, "trial"))
     return predictor.accuracy(fitted.variables)
 
 
-def _predictor(lab: Lab) -> LossPredictor:
-    assert lab.loss_predictor is not None
-    return lab.loss_predictor
-
-
-def _share(plan: Plan, pools: Pools) -> int:
-    """B_s."""
-    half = len(pools.source) // (2 * plan.source_rounds)
-    return plan.source_per_round or half
-
-
 def _check_source(plan: Plan, num_source: int) -> None:
+    """Raises InputError if the source has fewer samples than the plan chooses."""
     total = plan.source_rounds * plan.source_per_round
     if not total and num_source < 2 * plan.source_rounds:
         raise errors.InputError(

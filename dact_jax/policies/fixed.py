@@ -1,4 +1,4 @@
-"""No acquisition: the labelled target set is given (3-shot MME, UDA without labels)."""
+"""No selection: the labelled target set is given (3-shot MME, UDA without labels)."""
 
 import numpy as np
 
@@ -18,10 +18,10 @@ BUYS = False  # it never calls an acquisition
 
 
 def make(acquire: Acquisitions, labelled: np.ndarray) -> Policy:
-    """One round of training on all of the source and a given labelled target set.
+    """One round of training on the whole source and a given labelled target set.
 
     Args:
-      acquire: not used; every policy is made with one.
+      acquire: not used; every policy takes it.
       labelled: bool[N_t], T_l.
     """
     del acquire

@@ -37,22 +37,22 @@ def make(
     Table 6 of the paper: |T_l| = initial + purchases * per_round.
 
     Args:
-      acquire: the target's ranks the pool; k_center gives S_AcT, random gives S_RT.
-      labelled: bool[N_t], target samples whose labels come for free at the start.
+      acquire: `target` ranks the pool; k_center gives S_AcT, random gives S_RT.
+      labelled: bool[N_t], target samples labelled from the start at no cost.
       initial: size of the random first set T_l.
-      per_round: B_t, labels bought after a round of training.
-      purchases: how often labels are bought.
+      per_round: B_t, labels bought after each round of training.
+      purchases: number of times that labels are bought.
       final_training: train once more after the last purchase, so that the last
-        accuracy is one with all labels. False is the paper's listing to the letter,
-        which returns the network from before its last purchase.
+        accuracy uses all labels. False follows the paper's listing literally: it
+        returns the network that was trained before the last purchase.
 
     Raises:
-      InputError: a negative number; from `init`, more labels than can be bought, or
-        no unlabelled image left.
+      InputError: a number is negative; from `init`, the budget exceeds the labels for
+        sale, or leaves no image unlabelled.
     """
     check(initial=initial, per_round=per_round, purchases=purchases)
-    buy = Budget("policies.single", initial, per_round, purchases)
-    init, select = buying(acquire.target, labelled, buy)
+    budget = Budget("policies.single", initial, per_round, purchases)
+    init, select = buying(acquire.target, labelled, budget)
     num_rounds = max(1, purchases + final_training)
     return Policy(init, select, num_rounds, num_selections=purchases)
 
@@ -63,9 +63,9 @@ def check(*, initial: int, per_round: int, purchases: int) -> None:
 
 
 class Budget(NamedTuple):
-    """Target labels: some at random, then some by acquisition, so many times."""
+    """Target labels: `initial` at random, then `purchases` times `per_round`."""
 
-    name: str  # of the policy, for what a user is told
+    name: str  # prefix of the config fields, for error messages
     initial: int
     per_round: int
     purchases: int
@@ -74,10 +74,13 @@ class Budget(NamedTuple):
 def check_budget(budget: Budget) -> None:
     """Raises InputError if a number is negative."""
     for field, value in list(budget._asdict().items())[1:]:
-        if value < 0:
-            raise errors.InputError(
-                f"{budget.name}.{field}={value} must not be negative."
-            )
+        check_least(f"{budget.name}.{field}", value, 0)
+
+
+def check_least(field: str, value: int, least: int) -> None:
+    """Raises InputError if the value of a config field is below the least allowed."""
+    if value < least:
+        raise errors.InputError(f"{field}={value} must be {least} or more.")
 
 
 def buying(
@@ -86,12 +89,12 @@ def buying(
     Callable[[Lab, int, int, Key], Selection],
     Callable[[Lab, Variables, Pools, PyTree, Key], Selection],
 ]:
-    """The (init, select) of S_AcT, with which other policies buy too.
+    """The functions (init, select) of S_AcT, which other policies buy labels with.
 
     Args:
       acquire: ranks the target pool.
-      labelled: bool[N_t], target samples whose labels come for free at the start.
-      budget: checked against the pool by `init`.
+      labelled: bool[N_t], target samples labelled from the start at no cost.
+      budget: `init` checks it against the pool.
     """
     name, initial, per_round, purchases = budget
 
@@ -109,8 +112,8 @@ def buying(
                 f"{name} would label all {num_target} target images and leave none to "
                 "adapt to: lower initial, per_round or purchases."
             )
-        drawn = np.asarray(jax.random.permutation(keys.key(key, "initial"), free.size))
-        first = free[drawn[:initial]]
+        order = np.asarray(jax.random.permutation(keys.key(key, "initial"), free.size))
+        first = free[order[:initial]]
         row = np.concatenate([np.flatnonzero(labelled), first]).astype(np.int32)
         target = np.zeros(num_target, bool)
         target[row] = True
@@ -122,7 +125,7 @@ def buying(
     def select(
         lab: Lab, variables: Variables, pools: Pools, memory: PyTree, key: Key
     ) -> Selection:
-        # Rows that are neither labelled nor for sale may be no centre and no pick.
+        # A row that is neither labelled nor for sale can be no center and no pick.
         offered = np.flatnonzero(lab.buyable | pools.target)
         evidence = take(lab.sweep(variables, TARGET), offered)
         picked = acquire(
@@ -142,7 +145,7 @@ def buying(
 
 
 def take(evidence: Evidence, rows: np.ndarray) -> Evidence:
-    """The evidence of some rows, int[n]."""
+    """The evidence restricted to the given rows, int[n]."""
     return Evidence(
         evidence.embedding[rows],
         {name: output[rows] for name, output in evidence.outputs.items()},
