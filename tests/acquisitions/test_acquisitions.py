@@ -1,4 +1,4 @@
-"""aada, badge, entropy, margin: what each ranks by. The contracts hold the rest."""
+"""What aada, badge, entropy and margin rank by; test_contracts.py holds the rest."""
 
 import jax
 import jax.numpy as jnp
@@ -38,12 +38,12 @@ def golden_evidence():
 
 
 def test_aada_score_and_order_are_the_reference_s(key):
-    pool_evidence, taken = golden_evidence()
+    pool, taken = golden_evidence()
     free = GOLDEN["unlabeled_idx"]
     np.testing.assert_allclose(
-        pool_evidence.outputs["discriminator"][free], GOLDEN["disc_logits"], rtol=1e-4
+        pool.outputs["discriminator"][free], GOLDEN["disc_logits"], rtol=1e-4
     )
-    picked = aada.make(share=1.0)(pool_evidence, taken, free.size, key)
+    picked = aada.make(share=1.0)(pool, taken, free.size, key)
     place = np.searchsorted(free, picked.row)
     np.testing.assert_allclose(
         picked.score, GOLDEN["score"][place], rtol=1e-3, atol=1e-5
@@ -61,22 +61,22 @@ def test_aada_factors_are_the_reference_s():
 
 
 def test_aada_draws_from_the_top_share(key):
-    pool_evidence, taken = golden_evidence()
+    pool, taken = golden_evidence()
     acquire, top = aada.make(), set(GOLDEN["topN_pool_idx"].tolist())
     assert set(GOLDEN["selected"].tolist()) <= top
-    seen = []
+    draws = []
     for number in range(60):
-        row = acquire(pool_evidence, taken, 5, jax.random.fold_in(key, number)).row
+        row = acquire(pool, taken, 5, jax.random.fold_in(key, number)).row
         assert set(row.tolist()) <= top
-        seen.append(row)
-    assert {row[0] for row in seen} == top  # each of the 13 comes first at times
-    all_of_it = acquire(pool_evidence, taken, int(GOLDEN["top_N"]), key)
+        draws.append(row)
+    assert {row[0] for row in draws} == top  # each of the 13 comes first at times
+    all_of_it = acquire(pool, taken, int(GOLDEN["top_N"]), key)
     assert set(all_of_it.row.tolist()) == top
 
 
 def test_aada_takes_the_best_where_the_share_is_less_than_the_budget(key):
-    pool_evidence, taken = golden_evidence()
-    picked = aada.make(share=0.001)(pool_evidence, taken, 20, key)  # 0.1 % is no row
+    pool, taken = golden_evidence()
+    picked = aada.make(share=0.001)(pool, taken, 20, key)  # 0.1 % is no row
     best = GOLDEN["unlabeled_idx"][GOLDEN["order_desc"][:20]]
     assert sorted(picked.row.tolist()) == sorted(best.tolist())
     assert picked.row.tolist() != best.tolist()  # the order is random
@@ -109,15 +109,15 @@ def test_aada_ranks_where_the_ratio_overflows(key):
 @pytest.mark.parametrize("shape", [None, (6, 3), (5, 2), (2, 6), (6, 1, 1)])
 def test_aada_without_a_discriminator_is_an_error(shape, key):
     domain = None if shape is None else np.zeros(shape)
-    found = evidence(np.zeros((6, 3)), domain)
-    with pytest.raises(errors.InputError, match="'discriminator'"):
-        aada.make()(found, np.zeros(6, bool), 2, key)
+    pool = evidence(np.zeros((6, 3)), domain)
+    with pytest.raises(errors.InputError, match=r"'aada'.*'discriminator'.* 6 "):
+        aada.make()(pool, np.zeros(6, bool), 2, key)
     assert aada.NEEDS == ("discriminator",)
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.1, float("nan")])
-def test_aada_refuses_a_share_out_of_range(share):
-    with pytest.raises(errors.InputError, match="share="):
+def test_aada_rejects_a_share_out_of_range(share):
+    with pytest.raises(errors.InputError, match=f"aada.share={share}"):
         aada.make(share=share)
 
 
@@ -125,47 +125,47 @@ def test_aada_refuses_a_share_out_of_range(share):
 
 
 def test_entropy_by_hand(key):
-    found = evidence(log_odds(0.9, 0.5, 0.2, 0.5, 0.99))
-    picked = entropy.make()(found, np.array([0, 1, 0, 0, 0], bool), 3, key)
+    pool = evidence(log_odds(0.9, 0.5, 0.2, 0.5, 0.99))
+    picked = entropy.make()(pool, np.array([0, 1, 0, 0, 0], bool), 3, key)
     assert picked.row.tolist() == [3, 2, 0]
     np.testing.assert_allclose(picked.score, [0.693147, 0.500402, 0.325083], rtol=1e-5)
 
 
 def test_margin_by_hand(key):
-    found = evidence(np.log([[0.5, 0.3, 0.2], [0.4, 0.2, 0.4], [0.1, 0.8, 0.1]]))
-    picked = margin.make()(found, np.zeros(3, bool), 3, key)
+    pool = evidence(np.log([[0.5, 0.3, 0.2], [0.4, 0.2, 0.4], [0.1, 0.8, 0.1]]))
+    picked = margin.make()(pool, np.zeros(3, bool), 3, key)
     assert picked.row.tolist() == [1, 0, 2]
     np.testing.assert_allclose(picked.score, [0.0, 0.2, 0.7], rtol=1e-5, atol=1e-7)
 
 
 def test_a_small_margin_keeps_its_digits(key):
-    found = evidence([[1e-6, 0.0]])
-    picked = margin.make()(found, np.zeros(1, bool), 1, key)
+    pool = evidence([[1e-6, 0.0]])
+    picked = margin.make()(pool, np.zeros(1, bool), 1, key)
     np.testing.assert_allclose(picked.score, [5e-7], rtol=1e-5)
 
 
 @pytest.mark.parametrize("module", [entropy, margin])
 def test_ties_go_to_the_lowest_row(module, key):
-    found = evidence(log_odds(0.7, 0.5, 0.7, 0.3, 0.7))
-    picked = module.make()(found, np.zeros(5, bool), 5, key)
+    pool = evidence(log_odds(0.7, 0.5, 0.7, 0.3, 0.7))
+    picked = module.make()(pool, np.zeros(5, bool), 5, key)
     assert picked.row.tolist() == [1, 0, 2, 3, 4]
 
 
 def test_margin_needs_two_classes(key):
-    with pytest.raises(errors.InputError, match="two classes"):
+    with pytest.raises(errors.InputError, match=r"'margin'.* two"):
         margin.make()(evidence(np.zeros((3, 1))), np.zeros(3, bool), 1, key)
 
 
 # --- badge ----------------------------------------------------------------------
 
 
-def gradients(found):
+def gradients(pool):
     """float64[N, K F], as BADGE defines them."""
-    logits = found.outputs["classifier"].astype(np.float64)
+    logits = pool.outputs["classifier"].astype(np.float64)
     p = np.exp(logits - logits.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
     p[np.arange(len(p)), p.argmax(-1)] -= 1
-    outer = p[:, :, None] * found.embedding[:, None].astype(np.float64)
+    outer = p[:, :, None] * pool.embedding[:, None].astype(np.float64)
     return p.astype(np.float32), outer.reshape(len(p), -1)
 
 
@@ -175,11 +175,11 @@ def badge_evidence(num=60):
 
 
 def test_badge_distances_are_those_of_the_outer_products():
-    found = badge_evidence()
-    a, dense = gradients(found)
+    pool = badge_evidence()
+    a, dense = gradients(pool)
     for row in (0, 17):
         squared = badge.squared_distances(
-            jnp.asarray(found.embedding), jnp.asarray(a), jnp.int32(row)
+            jnp.asarray(pool.embedding), jnp.asarray(a), jnp.int32(row)
         )
         expected = ((dense - dense[row]) ** 2).sum(-1)
         np.testing.assert_allclose(squared, expected, rtol=1e-4, atol=1e-6)
@@ -187,11 +187,11 @@ def test_badge_distances_are_those_of_the_outer_products():
 
 
 def test_badge_starts_with_the_longest_and_scores_by_distance(key):
-    found = badge_evidence()
-    _, dense = gradients(found)
+    pool = badge_evidence()
+    _, dense = gradients(pool)
     length = np.linalg.norm(dense, axis=-1)
     taken = np.arange(60) == length.argmax()
-    picked = badge.make()(found, taken, 12, key)
+    picked = badge.make()(pool, taken, 12, key)
     assert picked.row[0] == np.where(taken, 0, length).argmax()
     np.testing.assert_allclose(picked.score[0], length[picked.row[0]], rtol=1e-5)
     for number in range(1, 12):
@@ -201,14 +201,14 @@ def test_badge_starts_with_the_longest_and_scores_by_distance(key):
 
 
 def test_badge_draws_by_squared_distance(key):
-    found = badge_evidence(8)
-    _, dense = gradients(found)
+    pool = badge_evidence(8)
+    _, dense = gradients(pool)
     acquire, taken = badge.make(), np.arange(8) == 2
     first = np.where(taken, 0, (dense**2).sum(-1)).argmax()
     mass = np.where(taken, 0, ((dense - dense[first]) ** 2).sum(-1))
     draws = 600
     second = [
-        acquire(found, taken, 2, jax.random.fold_in(key, number)).row[1]
+        acquire(pool, taken, 2, jax.random.fold_in(key, number)).row[1]
         for number in range(draws)
     ]
     share = np.bincount(second, minlength=8) / draws
@@ -220,12 +220,12 @@ def test_badge_draws_by_squared_distance(key):
 
 def test_badge_draws_repeats_last_and_each_row_once(key):
     base = badge_evidence(5)
-    found = evidence(
+    pool = evidence(
         np.repeat(base.outputs["classifier"], 4, 0),
         None,
         np.repeat(base.embedding, 4, 0),
     )
-    picked = badge.make()(found, np.zeros(20, bool), 20, key)
+    picked = badge.make()(pool, np.zeros(20, bool), 20, key)
     assert sorted(picked.row.tolist()) == list(range(20))
     assert {row // 4 for row in picked.row[:5].tolist()} == set(range(5))
     assert (picked.score[:5] > 0).all()
@@ -233,12 +233,12 @@ def test_badge_draws_repeats_last_and_each_row_once(key):
 
 
 def test_badge_where_every_gradient_is_zero(key):
-    found = evidence(np.full((6, 3), 1.0), None, np.zeros((6, 2)))
+    pool = evidence(np.full((20, 4), 1.0), None, np.zeros((20, 5)))
     rows = [
-        badge.make()(found, np.zeros(6, bool), 3, jax.random.fold_in(key, i)).row
+        badge.make()(pool, np.zeros(20, bool), 20, jax.random.fold_in(key, i)).row
         for i in range(20)
     ]
-    assert all(len(set(row.tolist())) == 3 for row in rows)
+    assert all(len(set(row.tolist())) == 20 for row in rows)
     assert len({int(row[1]) for row in rows}) > 2  # uniform, not the lowest row
 
 
@@ -253,36 +253,36 @@ def test_draw_keeps_to_the_masses(key):
 
 
 @pytest.mark.parametrize("module", [aada, badge, entropy, margin, random])
-def test_a_budget_out_of_range_is_refused(module, key):
-    found = evidence(np.zeros((5, 3)), np.zeros((5, 2)))
+def test_a_budget_out_of_range_is_rejected(module, key):
+    pool = evidence(np.zeros((5, 3)), np.zeros((5, 2)))
     taken = np.arange(5) < 2
-    with pytest.raises(errors.InputError, match="budget=4 is more than the 3 rows"):
-        module.make()(found, taken, 4, key)
-    with pytest.raises(errors.InputError, match="budget=-1 must not be negative"):
-        module.make()(found, taken, -1, key)
+    with pytest.raises(errors.InputError, match=r"budget=4.* 3 "):
+        module.make()(pool, taken, 4, key)
+    with pytest.raises(errors.InputError, match="budget=-1"):
+        module.make()(pool, taken, -1, key)
 
 
 @pytest.mark.parametrize("module", [aada, badge, entropy, margin])
 @pytest.mark.parametrize(
     ("classifier", "message"),
     [
-        (np.full((5, 3), np.nan), "'classifier' holds NaN"),
-        (np.zeros((4, 3)), "'classifier' must be float.5, columns."),
-        (np.zeros(5), "'classifier' must be"),
-        (np.zeros((5, 0)), "'classifier' must be"),
+        (np.full((5, 3), np.nan), "'classifier' .*NaN"),
+        (np.zeros((4, 3)), r"'classifier' .*\[5, .*\(4, 3\)"),
+        (np.zeros(5), r"'classifier' .*\[5, .*\(5,\)"),
+        (np.zeros((5, 0)), r"'classifier' .*\[5, .*\(5, 0\)"),
         (None, "no 'classifier'"),
     ],
 )
-def test_bad_logits_are_refused(module, classifier, message, key):
+def test_bad_logits_are_rejected(module, classifier, message, key):
     outputs = {"discriminator": np.zeros((5, 2), np.float32)}
     if classifier is not None:
         outputs["classifier"] = classifier.astype(np.float32)
-    found = Evidence(np.zeros((5, 2), np.float32), outputs, None)
+    pool = Evidence(np.zeros((5, 2), np.float32), outputs, None)
     with pytest.raises(errors.InputError, match=message):
-        module.make()(found, np.zeros(5, bool), 2, key)
+        module.make()(pool, np.zeros(5, bool), 2, key)
 
 
-def test_badge_refuses_an_embedding_that_is_not_finite(key):
-    found = evidence(np.zeros((5, 3)), None, np.full((5, 2), np.inf))
-    with pytest.raises(errors.InputError, match="'embedding' holds NaN"):
-        badge.make()(found, np.zeros(5, bool), 2, key)
+def test_badge_rejects_an_embedding_that_is_not_finite(key):
+    pool = evidence(np.zeros((5, 3)), None, np.full((5, 2), np.inf))
+    with pytest.raises(errors.InputError, match=r"'embedding' .*NaN"):
+        badge.make()(pool, np.zeros(5, bool), 2, key)

@@ -33,7 +33,7 @@ def hinge(predicted, actual, i, j, margin):
 
 
 def brute(predicted, actual, margin):
-    """The definition of mean_pair, in float64."""
+    """float64[n], mean_pair by its definition."""
     rows = range(len(predicted))
     return [
         np.mean([hinge(predicted, actual, i, j, margin) for j in rows if j != i])
@@ -46,21 +46,21 @@ def brute(predicted, actual, margin):
 def test_mean_pair_equals_the_definition(num, margin):
     predicted, actual = losses(num)
     actual = np.round(actual, 1)  # with ties
-    found = predicted_loss.scores(
+    value = predicted_loss.scores(
         "mean_pair", predicted, actual, order=np.arange(num), margin=margin
     )
-    assert found.dtype == np.float64
+    assert value.dtype == np.float64
     expected = brute(predicted, actual, margin)
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_mean_pair_of_a_perfect_order_is_exactly_zero():
     """So that ties stay ties: a row is not compared with itself."""
     predicted = np.float32(0.1) * np.arange(1, 40, dtype=np.float32)
-    found = predicted_loss.scores(
+    value = predicted_loss.scores(
         "mean_pair", predicted, predicted, order=np.arange(39), margin=0.03
     )
-    np.testing.assert_array_equal(found, 0)
+    np.testing.assert_array_equal(value, 0)
 
 
 def test_mean_pair_of_one_row_is_zero(key):
@@ -84,12 +84,12 @@ def test_mean_pair_holds_no_square_of_the_pool():
 
 def test_pairs_by_hand():
     predicted, actual = np.array([0.5, 2.0, 1.0, 4.0, 9.0]), np.array([1, 1, 2, 3, 0.0])
-    found = predicted_loss.scores(
+    value = predicted_loss.scores(
         "pair", predicted, actual, order=np.array([3, 1, 4, 0, 2]), margin=1.0
     )
     # (3, 2): 3 > 2, lhat 3 apart: 0. (1, 0): a tie, so I = -1: 1 + (2 - 0.5).
     # 4 is left in the middle, paired with itself.
-    np.testing.assert_allclose(found, [2.5, 2.5, 0, 0, 1.0])
+    np.testing.assert_allclose(value, [2.5, 2.5, 0, 0, 1.0])
 
 
 def test_both_members_of_a_pair_inherit_its_loss(key):
@@ -107,10 +107,10 @@ def test_both_members_of_a_pair_inherit_its_loss(key):
 
 
 def test_the_pairing_follows_the_key(key):
-    found, nobody = evidence(*losses(200)), np.zeros(200, bool)
+    pool, no_row = evidence(*losses(200)), np.zeros(200, bool)
     acquire = predicted_loss.make()
-    once, again = (acquire(found, nobody, 20, key) for _ in range(2))
-    other = acquire(found, nobody, 20, jax.random.key(1))
+    once, again = (acquire(pool, no_row, 20, key) for _ in range(2))
+    other = acquire(pool, no_row, 20, jax.random.key(1))
     np.testing.assert_array_equal(once.row, again.row)
     np.testing.assert_array_equal(once.score, again.score)
     assert once.row.tolist() != other.row.tolist()
@@ -137,18 +137,18 @@ def test_pred_goes_by_predicted_loss_and_then_by_row(key):
 
 
 def test_actual_and_absdiff_by_hand(key):
-    found = evidence([5.0, 1.0, 2.0], [4.0, 3.0, 2.5])
-    nobody = np.zeros(3, bool)
+    pool = evidence([5.0, 1.0, 2.0], [4.0, 3.0, 2.5])
+    no_row = np.zeros(3, bool)
     for score, row, value in (
         ("actual", [2, 1, 0], [2.5, 3, 4]),
         ("absdiff", [2, 0, 1], [0.5, 1, 2]),
     ):
-        picked = predicted_loss.make(score=score)(found, nobody, 3, key)
+        picked = predicted_loss.make(score=score)(pool, no_row, 3, key)
         assert picked.row.tolist() == row
         np.testing.assert_allclose(picked.score, value)
 
 
-def test_the_finding_that_ties_decide(key):
+def test_in_large_pools_ties_decide(key):
     """Many pairs have loss 0; by predicted loss, ties choose samples of small loss."""
     predicted, actual = losses(4000)
     picked = predicted_loss.make()(
@@ -159,7 +159,7 @@ def test_the_finding_that_ties_decide(key):
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_what_is_taken_has_no_say(score, key):
+def test_taken_rows_have_no_influence(score, key):
     """Taken rows are neither picked nor paired: their losses change nothing."""
     predicted, actual = losses(60)
     taken = np.arange(60) % 3 == 0
@@ -176,7 +176,7 @@ def test_what_is_taken_has_no_say(score, key):
 
 
 @pytest.mark.parametrize("score", sorted(set(SCORES) - {"pair"}))
-def test_without_pairing_the_order_of_the_pool_has_no_say(score, key):
+def test_without_pairing_the_order_of_the_pool_does_not_matter(score, key):
     predicted, actual = losses(50)
     order = np.random.default_rng(1).permutation(50)
     taken = np.arange(50) % 4 == 0
@@ -202,53 +202,50 @@ def test_nothing_left(key):
 
 @pytest.mark.parametrize("score", sorted(set(SCORES) - {"pred"}))
 def test_without_actual_losses(score, key):
-    found = evidence(losses(6)[0])
-    with pytest.raises(errors.InputError) as caught:
-        predicted_loss.make(score=score)(found, np.zeros(6, bool), 2, key)
-    assert str(caught.value) == (
-        f"acquisitions.predicted_loss.score={score!r} needs the labels of the pool, "
-        "which only the source has; 'pred' does not."
-    )
+    pool = evidence(losses(6)[0])
+    message = rf"acquisitions\.predicted_loss\.score='{score}' .*'pred'"
+    with pytest.raises(errors.InputError, match=message):
+        predicted_loss.make(score=score)(pool, np.zeros(6, bool), 2, key)
 
 
 @pytest.mark.parametrize(
     ("predicted", "actual", "message"),
     [
-        (
-            None,
-            np.zeros(5),
-            "'predicted_loss', a number for each of 5 .* there is none",
-        ),
-        (np.zeros((5, 1)), np.zeros(5), r"one of shape \(5, 1\)"),
-        (np.zeros(4), np.zeros(5), r"'predicted_loss'.*shape \(4,\)"),
-        (np.zeros(5), np.zeros(6), "'actual_loss', a number for each of 5 images"),
-        (np.full(5, np.nan), np.zeros(5), "'predicted_loss' holds NaN"),
-        (np.zeros(5), np.full(5, np.inf), "'actual_loss' holds NaN"),
+        (None, np.zeros(5), "'predicted_loss', .* 5 .* none"),
+        (np.zeros((5, 1)), np.zeros(5), r"'predicted_loss', .* 5 .*\(5, 1\)"),
+        (np.zeros(4), np.zeros(5), r"'predicted_loss', .* 5 .*\(4,\)"),
+        (np.zeros(5), np.zeros(6), r"'actual_loss', .* 5 .*\(6,\)"),
+        (np.full(5, np.nan), np.zeros(5), "'predicted_loss' .*NaN"),
+        (np.zeros(5), np.full(5, np.inf), "'actual_loss' .*NaN or inf"),
     ],
 )
-def test_bad_losses_are_refused(predicted, actual, message, key):
+def test_bad_losses_are_rejected(predicted, actual, message, key):
     outputs = {"actual_loss": actual}
     if predicted is not None:
         outputs["predicted_loss"] = predicted
-    found = Evidence(np.ones((5, 1), np.float32), outputs, None)
+    pool = Evidence(np.ones((5, 1), np.float32), outputs, None)
     with pytest.raises(errors.InputError, match=message):
-        predicted_loss.make()(found, np.zeros(5, bool), 2, key)
+        predicted_loss.make()(pool, np.zeros(5, bool), 2, key)
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_a_budget_out_of_range_is_refused(score, key):
+def test_a_budget_out_of_range_is_rejected(score, key):
     acquire, taken = predicted_loss.make(score=score), np.arange(5) < 2
-    with pytest.raises(errors.InputError, match="budget=4 is more than the 3 rows"):
+    with pytest.raises(errors.InputError, match=r"budget=4.* 3 "):
         acquire(evidence(*losses(5)), taken, 4, key)
-    with pytest.raises(errors.InputError, match="budget=-1 must not be negative"):
+    with pytest.raises(errors.InputError, match="budget=-1"):
         acquire(evidence(*losses(5)), taken, -1, key)
 
 
-def test_bad_options_are_refused():
-    with pytest.raises(errors.InputError, match=r"predicted_loss\.score='pairs' is un"):
+def test_bad_options_are_rejected():
+    with pytest.raises(
+        errors.InputError, match=r"predicted_loss\.score='pairs'.*'pair'"
+    ):
         predicted_loss.make(score="pairs")
     for margin in (-0.1, np.nan, np.inf):
-        with pytest.raises(errors.InputError, match=r"margin=.* must be 0 or more"):
+        with pytest.raises(
+            errors.InputError, match=rf"predicted_loss\.margin={margin}"
+        ):
             predicted_loss.make(margin=margin)
     assert predicted_loss.NEEDS == ("predicted_loss",)
 
@@ -257,12 +254,12 @@ def test_classes_come_in_proportion_or_equally_often(key):
     """Class 0 has the six lowest losses of nine; 1 has two, 2 one."""
     label = np.array([0, 0, 0, 0, 0, 0, 1, 1, 2])
     loss = np.arange(9, dtype=np.float32)
-    found = evidence(loss, loss)._replace(label=label)
-    nobody = np.zeros(9, bool)
+    pool = evidence(loss, loss)._replace(label=label)
+    no_row = np.zeros(9, bool)
 
     def pick(classes, budget, score="actual"):
         acquire = predicted_loss.make(score=score, classes=classes)
-        return acquire(found, nobody, budget, key)
+        return acquire(pool, no_row, budget, key)
 
     assert pick("any", 4).row.tolist() == [0, 1, 2, 3]
     assert pick("balanced", 4).row.tolist() == [0, 6, 8, 1]
@@ -278,7 +275,7 @@ def test_classes_come_in_proportion_or_equally_often(key):
 def test_classes_need_labels(key):
     loss = np.arange(5, dtype=np.float32)
     acquire = predicted_loss.make(score="pred", classes="balanced")
-    with pytest.raises(errors.InputError, match=r"classes='balanced' needs the labels"):
+    with pytest.raises(errors.InputError, match=r"predicted_loss\.classes='balanced'"):
         acquire(evidence(loss, loss), np.zeros(5, bool), 2, key)
     with pytest.raises(errors.InputError, match=r"predicted_loss\.classes='all'"):
         predicted_loss.make(classes="all")

@@ -1,6 +1,6 @@
 """Weighted k-means and its seeds: storage, devices, and scikit-learn's inertia.
 
-Centroids of small sets are tested in test_clue.py.
+Small sets are tested in test_k_means_inertia.py.
 """
 
 import jax

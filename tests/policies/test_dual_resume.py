@@ -123,7 +123,7 @@ def disk_and_outcomes(tmp_path_factory):
     disk = Disk(folder, actions.template(run))
     store = checkpoint.Store(disk.save, disk.store.restore, disk.store.close)
     show = run_types.Show(step=disk.look, round=disk.look, select=disk.look)
-    act = watched(actions.actions(run, store, folder, show), disk)
+    act = watched(actions.bind(run, store, folder, show), disk)
 
     def go(experiment):
         disk.fits = 0
