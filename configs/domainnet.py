@@ -11,12 +11,14 @@ and MME's list files data/mme/multi/labeled_source_images_<domain>.txt, which ho
 126 classes (70 358, 24 582, 31 502 and 18 703 images). Weights: torchvision's ImageNet
 ResNet-34, https://download.pytorch.org/models/resnet34-b627a593.pth.
 
-A third of the target tests. T_l is 126 + 2 x 126 = 378, T_v 3 a class = 378; D_AcT and
-R_AcT keep N = 3 x 16 800 of Real's 70 358 images; with another source set
---config.policies.dual.source_per_round=0, which keeps half. The 50 000 iterations are
-taken as those of one round. Published, R -> S: MME 61.7 %, S_AcT 62.4, R_AcT 61.8,
-D_AcT 62.8; transductive MME* 62.6, S_AcT* 64.2. S -> P, P -> C, C -> S: MME 65.7, 70.9,
-61.7; S_AcT 66.5, 71.4, 62.3; MME* 66.4, 71.4, 63.1; S_AcT* 66.9, 72.8, 63.8.
+A third of the target is the test set. T_l has 126 + 2 x 126 = 378 labels, T_v 3 a
+class = 378. D_AcT and R_AcT keep N = 3 x 16 800 of Real's 70 358 images; for another
+source set --config.policies.dual.source_per_round=0, which keeps half. The paper's
+50 000 iterations are read as those of one round.
+
+Published accuracy in %, R -> S: MME 61.7, S_AcT 62.4, R_AcT 61.8, D_AcT 62.8;
+transductive MME* 62.6, S_AcT* 64.2. S -> P, P -> C, C -> S: MME 65.7, 70.9, 61.7;
+S_AcT 66.5, 71.4, 62.3; MME* 66.4, 71.4, 63.1; S_AcT* 66.9, 72.8, 63.8.
 
 Presets: s_act, s_rt, d_act, r_act, s_clue, d_clue, mme (3 labels of each class), the
 transductive s_act_star, s_rt_star, mme_star; ada_clue, rda_clue, aada, rada; without
@@ -58,15 +60,15 @@ def get_config(arg="preset=s_act"):
         ("S_AcT*", 378, 64.2),
     )
     if arg == "preset=mme_3shot":
-        config = _made(config, "preset=mme")
+        config = _with_preset(config, "preset=mme")
         config.name = "domainnet_mme_3shot"
         return presets.lists(config, LISTS, "real", "sketch")
-    return _made(config, arg)
+    return _with_preset(config, arg)
 
 
-def _made(config, arg):
+def _with_preset(config, arg):
     config = presets.apply(config, "domainnet", arg, recipes.PHOTOS)
-    # CLUE's: 10 epochs of Real, by 64 images, and 20 epochs of a few labels.
+    # CLUE's: 10 epochs of Real in batches of 64, then 20 epochs of a few labels.
     return presets.lengths(
         config, alone=50_000, pretrain=11_000, unsupervised=11_000, short=300
     )

@@ -9,14 +9,14 @@ Data: the folders data/office31/{amazon,dslr,webcam}/<class>/*.jpg. Weights:
 torchvision's ImageNet ResNet-50,
 https://download.pytorch.org/models/resnet50-0676ba61.pth.
 
-Protocol and recipe are those of ALDA's authors' code: all target images are adapted to
-and tested on, 20 000 iterations of 36 + 36 images (alda, dann; others by their own
-recipes), schedules as if of 10 000, tested
-every 500 by ten crops. There the best of these tests is reported; here it is the column
-`best_test`, beside the last. For A -> D and D -> W their learning rate is 0.0003:
+The protocol is that of ALDA's authors' code: training adapts to all target images and
+tests on them, every 500 iterations with ten crops, for 20 000 iterations of 36 + 36
+images (alda, dann; the other methods have their own recipes) with schedules of 10 000.
+The authors report the best of these tests; here it is the column `best_test`, beside
+the last test. For A -> D and D -> W their learning rate is 0.0003:
 --config.train.learning_rate=3e-4. Eight devices need batches of 40.
-Published averages over the six tasks: ResNet-50 76.1 %, DANN 82.2, ADDA 82.9, JAN 84.3,
-MADA 85.2, ALDA 88.7, ALDA + DSBN 89.4.
+Published averages in % over the six tasks: ResNet-50 76.1, DANN 82.2, ADDA 82.9, JAN
+84.3, MADA 85.2, ALDA 88.7, ALDA + DSBN 89.4.
 
 Presets: alda_dsbn (default), alda, dann, adda, mada, jan, source_only; with target
 labels mme (3 of each class), s_act, s_rt, s_clue, d_act, r_act, d_clue, ada_clue,

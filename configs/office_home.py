@@ -9,9 +9,9 @@ Data: the folders data/office_home/{Art,Clipart,Product,RealWorld}/<class>/*.jpg
 Weights: torchvision's ImageNet ResNet-50,
 https://download.pytorch.org/models/resnet50-0676ba61.pth.
 
-Protocol and recipe are those of ALDA's authors' code, as in office31_uda.py, with
-10 000 iterations. Eight devices need batches of 40. Published averages over the twelve
-tasks: ResNet-50 46.1 %, DANN 57.6, JAN 58.3, ALDA 66.6, ALDA + DSBN 67.4.
+The protocol is that of ALDA's authors' code, as in office31_uda.py, with 10 000
+iterations. Eight devices need batches of 40. Published averages in % over the twelve
+tasks: ResNet-50 46.1, DANN 57.6, JAN 58.3, ALDA 66.6, ALDA + DSBN 67.4.
 
 Presets: alda_dsbn (default), alda, dann, adda, mada, jan, source_only; with target
 labels mme (3 of each class), s_act, s_rt, s_clue, d_act, r_act, d_clue, ada_clue,

@@ -1,8 +1,8 @@
-"""The main job in seconds, on 16x16 pixels: for tests and first looks.
+"""The main job in seconds, on digits of 16x16 pixels: for tests and first looks.
 
     python -m dact_jax.main --config=configs/tiny.py
 
-Presets as in digits.py, such as configs/tiny.py:preset=source_only.
+Presets: as in digits.py, such as configs/tiny.py:preset=source_only.
 """
 
 from dact_jax.configuration import defaults, presets, recipes

@@ -1,4 +1,4 @@
-"""A ConfigDict in, a `Run` out: fields, presets, checks, and what is built from them.
+"""ConfigDict -> `Run`: config files, fields, presets, checks, and what they build.
 
-The only reader of a config. It must not train, select or write anything.
+The only folder that reads a config. It must not train, select or write anything.
 """

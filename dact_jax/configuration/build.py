@@ -1,4 +1,4 @@
-"""ConfigDict -> everything that a run needs; only the build modules read a config."""
+"""ConfigDict -> everything that a run needs."""
 
 from typing import Any
 
@@ -24,15 +24,15 @@ from dact_jax.types import (
 
 
 def build(config: Config) -> tuple[Run, dict[str, str]]:
-    """Reads the data and makes what a run needs.
+    """Checks the config, reads the data and makes what a run needs.
 
     Returns:
-      The run, and "source", "target" -> fingerprint of the data that were read.
+      The run, and the record of `build_data.read`.
 
     Raises:
-      InputError: a field, file or value is wrong, in one sentence.
+      InputError: a field, file or value is wrong.
     """
-    # All that does not need the data comes first: reading photos takes a while.
+    # Check all that does not depend on the data first: reading photos takes a while.
     defaults.check(config)
     checks.check(config)
     prepare = build_data.make_prepare(config)

@@ -1,4 +1,4 @@
-"""ConfigDict -> the data of a run, and what the network sees of them."""
+"""ConfigDict -> the data of a run, and how they become network input."""
 
 import functools
 from collections.abc import Callable
@@ -24,10 +24,14 @@ from dact_jax.types import Array, Dataset, Key, Task
 
 
 def read(config: Config) -> tuple[Task, dict[str, str]]:
-    """The task, its small pools on the device, and what the record says of the data.
+    """Reads both domains and makes the task; small pools are put on the device.
+
+    Returns:
+      The task, and what identifies its data: fingerprints of "source", "target" and
+      "weights", and how many images were skipped.
 
     Raises:
-      InputError: the data cannot be read, do not fit each other or not the encoder.
+      InputError: the data cannot be read, or do not fit each other or the encoder.
     """
     source = _read(config, config.data.source)
     _check_source(source, config.model.encoder)
@@ -52,8 +56,8 @@ def read(config: Config) -> tuple[Task, dict[str, str]]:
     record = {"source": fingerprint.of(source), "target": fingerprint.of(target)}
     if record["source"] == record["target"]:
         raise errors.InputError(
-            f"data.source and data.target are the same images ({source.name}): give "
-            "two different places."
+            f"data.source and data.target hold the same images ({source.name}): "
+            "give two different domains."
         )
     if config.model.weights:
         record["weights"] = fingerprint.of_file(config.model.weights)
@@ -68,7 +72,7 @@ def read(config: Config) -> tuple[Task, dict[str, str]]:
 
 
 def given(config: Config, task: Task) -> np.ndarray:
-    """bool[N_t], the labelled target images that come for free."""
+    """bool[N_t], target images whose labels are given at the start."""
     label = np.asarray(task.target.train.label)
     if config.data.labelled_list:
         listed = splits.find(
@@ -86,7 +90,7 @@ def given(config: Config, task: Task) -> np.ndarray:
 
 
 def input_shape(config: Config, task: Task) -> tuple[int, int, int]:
-    """(h, w, C) of what the network sees of the task's images or vectors."""
+    """(h, w, C) of a network input."""
     height, width, channels = task.source.train.image.shape[1:]
     if config.model.encoder in encoders.ON_VECTORS:
         return height, width, channels
@@ -94,7 +98,9 @@ def input_shape(config: Config, task: Task) -> tuple[int, int, int]:
 
 
 def make_prepare(config: Config) -> Callable[[jax.Array], jax.Array]:
-    """What evaluation sees of an image; vectors stay as they are.
+    """The function from stored images to network input in evaluation: center crop.
+
+    Vectors are not changed.
 
     Raises:
       InputError: the crop, mean or std does not fit the images.
@@ -112,7 +118,7 @@ def make_prepare(config: Config) -> Callable[[jax.Array], jax.Array]:
 
 
 def make_views(config: Config) -> list[Callable[[jax.Array], jax.Array]]:
-    """What measuring an accuracy sees besides the centre: nothing, or nine crops."""
+    """The nine further crops whose predictions an accuracy averages; or none."""
     if config.eval.crops == 1 or config.model.encoder in encoders.ON_VECTORS:
         return []
     data = config.data
@@ -120,7 +126,10 @@ def make_views(config: Config) -> list[Callable[[jax.Array], jax.Array]]:
 
 
 def make_augment(config: Config) -> Callable[[jax.Array, Key], jax.Array]:
-    """What training sees of an image; vectors stay as they are."""
+    """The function from stored images to network input in training: random crops.
+
+    Vectors are not changed.
+    """
     if config.model.encoder in encoders.ON_VECTORS:
         return _as_stored
     data = config.data
@@ -140,7 +149,7 @@ def _as_stored(images: Array, key: Key | None = None) -> jax.Array:
 
 
 def _check_source(source: Dataset, encoder: str) -> None:
-    """Refuses a source that nothing can be learnt from."""
+    """Raises InputError if the source does not fit the encoder or has no labels."""
     vectors = embeddings.are_vectors(source.image)
     if vectors and encoder not in encoders.ON_VECTORS:
         raise errors.InputError(
@@ -155,12 +164,12 @@ def _check_source(source: Dataset, encoder: str) -> None:
         )
     if not source.class_names:
         raise errors.InputError(
-            f"source {source.name} has no label at all: all of it must be labelled."
+            f"source {source.name} has no labels: every source image must be labelled."
         )
 
 
 def _check_same_kind(source: Dataset, target: Dataset) -> None:
-    """Refuses domains that no network can read both of."""
+    """Raises InputError unless one network can read both domains."""
     kinds = [
         "embeddings" if embeddings.are_vectors(data.image) else "images"
         for data in (source, target)
@@ -168,18 +177,18 @@ def _check_same_kind(source: Dataset, target: Dataset) -> None:
     if kinds[0] != kinds[1]:
         raise errors.InputError(
             f"source {source.name} holds {kinds[0]}, but target {target.name} "
-            f"{kinds[1]}: give two of a kind."
+            f"{kinds[1]}: give two domains of the same kind."
         )
     sizes = [data.image.shape[-1] for data in (source, target)]
     if sizes[0] != sizes[1]:
         raise errors.InputError(
-            f"source {source.name} has {sizes[0]} numbers a vector, but target "
-            f"{target.name} {sizes[1]}: take both from the same model."
+            f"source {source.name} has vectors of {sizes[0]} numbers, but target "
+            f"{target.name} of {sizes[1]}: take both from the same model."
         )
 
 
 def _lists(files: tuple[str, ...]) -> splits.Lists | None:
-    """The ids in the list files that fix T_l, T_v and T_u; None if none is given."""
+    """The ids in the list files that fix T_l, T_v and T_u; None if there are none."""
     if not any(files):
         return None
     if not all(files):
@@ -191,11 +200,11 @@ def _lists(files: tuple[str, ...]) -> splits.Lists | None:
 
 
 def _read(
-    config: Config, *what: str, classes: tuple[str, ...] | None = None
+    config: Config, *places: str, classes: tuple[str, ...] | None = None
 ) -> Dataset:
     data = config.data
     return sources.load(
-        *what,
+        *places,
         size=data.size,
         channels=data.channels,
         root=data.root,

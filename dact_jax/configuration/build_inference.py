@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import ml_collections
 
 from dact_jax import plugins, types
 from dact_jax.configuration import build, build_data
-from dact_jax.models import encoders, model
+from dact_jax.configuration.defaults import Config
+from dact_jax.models import encoders, heads, model
 from dact_jax.training import inference
 from dact_jax.types import SOURCE, TARGET, Variables
 
@@ -22,7 +22,7 @@ class Inference(NamedTuple):
 
 
 def make_inference(
-    config: ml_collections.ConfigDict, num_classes: int, image_shape: Sequence[int]
+    config: Config, num_classes: int, image_shape: Sequence[int]
 ) -> Inference:
     """The forward pass of a run's network, as its evaluations use it.
 
@@ -51,7 +51,7 @@ def make_inference(
 
     forward = inference.make_forward(
         network,
-        ("classifier",),
+        (heads.CLASSIFIER,),
         build_data.make_prepare(config),
         build_data.make_views(config),
     )

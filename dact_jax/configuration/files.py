@@ -10,19 +10,17 @@ import pathlib
 import runpy
 from typing import Any
 
-import ml_collections
 import numpy as np
 
 from dact_jax import errors
 from dact_jax.configuration import defaults
+from dact_jax.configuration.defaults import Config
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
 _CONFIGS = "configs"  # name of the folder, in a wheel and in a checkout
 
 
-def load(
-    spec: str | os.PathLike[str], /, **overrides: Any
-) -> ml_collections.ConfigDict:
+def load(spec: str | os.PathLike[str], /, **overrides: Any) -> Config:
     """Loads a config file and changes some of its fields.
 
     Args:
@@ -57,7 +55,7 @@ def load(
     return config
 
 
-def override(config: ml_collections.ConfigDict, field: str, value: Any) -> None:
+def override(config: Config, field: str, value: Any) -> None:
     """Sets one field of the config, in place.
 
     Args:

@@ -1,23 +1,26 @@
-"""Named points of (method x policy x acquisition), the rows of the papers' tables."""
+"""Presets: named combinations of method, policy and acquisition, as in the papers.
+
+Both papers compare such combinations in the rows of their tables.
+"""
 
 from collections.abc import Mapping
 
-import ml_collections
-
 from dact_jax import errors
+from dact_jax.configuration.defaults import Config
 from dact_jax.configuration.recipes import Recipe
 
-# Paper 1: bought labels. MME and S_AcT with their twin; AADA and CLUE with theirs.
+# Paper 1 (S_AcT, D_AcT): target labels are bought. Each active method has a variant
+# that picks at random: s_rt, rada, rda_clue.
 ACTIVE: Mapping[str, Recipe] = {
     "s_rt": {"method": "mme", "acquisition": "random"},
     "s_act": {"method": "mme", "acquisition": "k_center"},
-    "s_clue": {"method": "mme", "acquisition": "clue"},  # what the tables speak for
+    "s_clue": {"method": "mme", "acquisition": "clue"},  # recommended: docs/results.md
     "rada": {"method": "aada", "acquisition": "random"},
     "aada": {"method": "aada", "acquisition": "aada"},
     "rda_clue": {"method": "clue_mme", "acquisition": "random"},
     "ada_clue": {"method": "clue_mme", "acquisition": "clue"},
 }
-# Paper 1: source samples chosen too, by predicted loss or at random.
+# Paper 1: source samples are chosen as well, by predicted loss or at random.
 DUAL: Mapping[str, Recipe] = {
     "d_act": {
         "method": "mme",
@@ -29,14 +32,14 @@ DUAL: Mapping[str, Recipe] = {
         "acquisition": "k_center",
         "source_acquisition": "random",
     },
-    "d_clue": {  # what the tables speak for
+    "d_clue": {  # recommended: docs/results.md
         "method": "mme",
         "acquisition": "clue",
         "source_acquisition": "predicted_loss",
         "acquisitions.predicted_loss.classes": "proportional",
     },
 }
-# Paper 2: no target label at all.
+# Paper 2 (ALDA + DSBN): no target labels.
 UNSUPERVISED: Mapping[str, Recipe] = {
     "source_only": {"method": "source_only"},
     "dann": {"method": "dann"},
@@ -52,29 +55,29 @@ PRESETS: Mapping[str, Recipe] = {
     **{name: {"policy": "single", **fields} for name, fields in ACTIVE.items()},
     **{name: {"policy": "dual", **fields} for name, fields in DUAL.items()},
 }
-STARRED = ("mme", "s_rt", "s_act")  # whose transductive variants paper 1 has
+STARRED = ("mme", "s_rt", "s_act")  # also transductive in paper 1
 _STAR = "_star"
 
 
 def apply(
-    config: ml_collections.ConfigDict,
+    config: Config,
     task: str,
     arg: str,
     recipes: Mapping[str, Recipe],
-) -> ml_collections.ConfigDict:
-    """The config with a preset's fields and its method's recipe, "<task>_<preset>".
+) -> Config:
+    """Sets the fields of a preset and of its method's recipe; returns the config.
 
-    Only `mme` uses data.shots_per_class, or the labelled list; those of paper 2 use no
-    target label. A name that ends in "_star" is transductive.
+    config.name becomes "<task>_<preset>". Only `mme` is given target labels
+    (data.shots_per_class); presets that end in "_star" are transductive.
 
     Args:
-      config: with the fields that the task's presets share.
+      config: has the fields that all presets of the task share.
       task: such as "digits".
-      arg: "preset=<name>", what follows the colon of --config.
-      recipes: method -> how it is trained, `recipes.DIGITS` or `recipes.PHOTOS`.
+      arg: "preset=<name>", the argument of get_config.
+      recipes: fields by method, such as `recipes.DIGITS`.
 
     Raises:
-      InputError: another argument, or no such preset.
+      InputError: there is no such preset, or the argument is another one.
     """
     key, _, name = arg.partition("=")
     if key != "preset":
@@ -95,15 +98,15 @@ def apply(
         config.data.transductive = True
     if base != "mme":
         config.data.shots_per_class = 0
-    if base in DUAL:  # which decide by labelled validation images
+    if base in DUAL:  # these decide by labelled validation images
         config.data.val_per_class = config.data.val_per_class or 3
     if base in UNSUPERVISED and base != "source_only":
-        config.model.batch_norm = True  # as every network of paper 2, LeNets too
+        config.model.batch_norm = True  # as in all networks of paper 2
     return config
 
 
 def budget(
-    config: ml_collections.ConfigDict,
+    config: Config,
     *,
     initial: int,
     per_round: int,
@@ -111,16 +114,15 @@ def budget(
     source_per_round: int = 0,
     source_rounds: int = 4,
 ) -> None:
-    """Sets what the policies that buy may spend: as many target labels for each.
+    """Sets the label budget: the same options for the policies `single` and `dual`.
 
     Args:
-      config: whose options of policies `single` and `dual` are set.
-      initial: random labels to begin with.
-      per_round: B_t, labels bought at once.
-      purchases: how often.
-      source_per_round: B_s, source samples that D_AcT chooses at once; 0: half of the
-        source in all.
-      source_rounds: how often.
+      initial: target labels bought at random at the start.
+      per_round: B_t, target labels in a purchase.
+      purchases: number of purchases.
+      source_per_round: B_s, source samples that D_AcT chooses in an iteration; 0: so
+        many that it chooses half of the source in total.
+      source_rounds: number of iterations that choose source samples.
     """
     bought = {"initial": initial, "per_round": per_round, "purchases": purchases}
     config.policies.single.update(bought)
@@ -129,48 +131,45 @@ def budget(
     )
 
 
-def lists(
-    config: ml_collections.ConfigDict, place: str, source: str, target: str
-) -> ml_collections.ConfigDict:
-    """MME's own protocol: 3 labels a class, T_v and T_u = test, by its list files.
+def lists(config: Config, folder: str, source: str, target: str) -> Config:
+    """Sets MME's own protocol: list files fix T_l (3 a class), T_v and T_u = test.
 
     Args:
-      config: of the preset "mme".
-      place: folder of the list files.
-      source: domain, as the files' names spell it.
-      target: the other.
+      config: has the preset "mme".
+      folder: of the list files.
+      source: domain, as in the names of the list files.
+      target: likewise.
     """
     data = config.data
-    data.source = f"{place}/labeled_source_images_{source}.txt"
-    data.labelled_list = f"{place}/labeled_target_images_{target}_3.txt"
-    data.val_list = f"{place}/validation_target_images_{target}_3.txt"
-    data.unlabeled_list = f"{place}/unlabeled_target_images_{target}_3.txt"
+    data.source = f"{folder}/labeled_source_images_{source}.txt"
+    data.labelled_list = f"{folder}/labeled_target_images_{target}_3.txt"
+    data.val_list = f"{folder}/validation_target_images_{target}_3.txt"
+    data.unlabeled_list = f"{folder}/unlabeled_target_images_{target}_3.txt"
     data.shots_per_class = 0
     config.train.steps = 50_000
     return config
 
 
 def lengths(
-    config: ml_collections.ConfigDict,
+    config: Config,
     *,
     alone: int,
     pretrain: int,
     unsupervised: int,
     short: int,
-) -> ml_collections.ConfigDict:
-    """The config with the iterations that its method and policy need.
+) -> Config:
+    """Sets the numbers of iterations that the method and the policy need.
 
-    Active presets of MME keep train.steps, with or without a chosen source. Those from
-    CLUE's code are pre-trained, have a long round 0 without any target label, and short
-    rounds after it: as many labels in all, since the first ones are bought by
-    acquisition too.
+    Active presets with MME keep train.steps. Those of CLUE's code (aada, clue_mme) are
+    pre-trained; round 0 is long and has no target labels, later rounds are short. They
+    buy as many labels in total: their first ones are picked by the acquisition, too.
 
     Args:
       config: after `apply`.
-      alone: iterations where there is one round only.
-      pretrain: of pre-training, for the methods that start from it.
-      unsupervised: of round 0 of those from CLUE's code.
-      short: of their later rounds.
+      alone: iterations of the round, where there is only one.
+      pretrain: iterations of pre-training, for methods that start from it.
+      unsupervised: iterations of round 0, for the presets of CLUE's code.
+      short: iterations of their later rounds.
     """
     train, single = config.train, config.policies.single
     if config.policy == "fixed":

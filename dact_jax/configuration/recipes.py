@@ -1,9 +1,9 @@
-"""How each published method is trained, as fields of a config that presets set.
+"""Recipes: how each published method is trained, as fields that its presets set.
 
 `DIGITS` is for small networks trained from scratch, `PHOTOS` for ResNets with ImageNet
-weights. A method without an entry, and every field that an entry leaves alone, is as
-the config file says: the recipe of MME. Numbers of iterations belong to the task and
-stand in the config files.
+weights, `EMBEDDINGS` for small networks on vectors. Fields that a recipe does not set
+keep their values in the config file, which are those of MME. Numbers of iterations
+depend on the task; the config files set them.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _FRESH_LAYERS = {  # ten times the learning rate of the pretrained encoder
     "train.multipliers.classifier": 10.0,
     "train.multipliers.others": 10.0,
 }
-_SLOW_ENCODER = {  # the same ratio, told from the new layers' side
+_SLOW_ENCODER = {  # the same ratio; train.learning_rate is that of the new layers
     "train.multipliers.encoder": 0.1,
     "train.multipliers.bottleneck": 1.0,
     "train.multipliers.classifier": 1.0,
@@ -31,7 +31,7 @@ def _batches(size: int) -> Recipe:
 
 
 def _adam(learning_rate: float, weight_decay: float) -> Recipe:
-    """Of both stages."""
+    """Adam in the rounds and in pre-training."""
     stage = {
         "optimizer": "adam",
         "learning_rate": learning_rate,
@@ -45,7 +45,7 @@ def _adam(learning_rate: float, weight_decay: float) -> Recipe:
 
 
 def _sgd(learning_rate: float, gamma: float, weight_decay: float) -> Recipe:
-    """With nesterov momentum 0.9 and inverse decay, of both stages."""
+    """SGD with inverse decay in the rounds and in pre-training."""
     return {
         "train.optimizer": "sgd",
         "train.learning_rate": learning_rate,
@@ -58,7 +58,7 @@ def _sgd(learning_rate: float, gamma: float, weight_decay: float) -> Recipe:
     }
 
 
-# What an ImageNet ResNet is given, and MME's batches and rates for it.
+# Input of an ImageNet ResNet, with MME's batch sizes and learning rates.
 IMAGENET: Recipe = {
     "data.size": 256,
     "data.crop": 224,
@@ -73,8 +73,9 @@ IMAGENET: Recipe = {
     "train.multipliers.encoder": 0.1,
     "train.eval_batch": 48,
 }
-# The protocol of ALDA's authors for Office-31 and Office-Home: all target images are
-# adapted to and tested on, none is labelled; every 500 iterations a test by ten crops.
+# The protocol of ALDA's authors for Office-31 and Office-Home: training adapts to all
+# target images and tests on them, without labels; every 500 iterations it tests with
+# ten crops.
 UNSUPERVISED_PHOTOS: Recipe = {
     **IMAGENET,
     "data.crop_area": (0.08, 1.0),
@@ -87,8 +88,8 @@ UNSUPERVISED_PHOTOS: Recipe = {
     "eval.crops": 10,
 }
 
-# CLUE's authors' code for digits and DomainNet: a source network first; each round
-# begins a new Adam, whose rate is halved after every third of the round.
+# CLUE's authors' code for digits and DomainNet: pre-training on the source, then a new
+# Adam in each round, whose learning rate is halved after every third of the round.
 _CLUE_ROUNDS: Recipe = {
     "train.schedule": "step",
     "train.decays": 3,
@@ -97,7 +98,7 @@ _CLUE_ROUNDS: Recipe = {
 }
 _CLUE_DIGITS: Recipe = {**_CLUE_ROUNDS, **_adam(2e-4, 1e-5), **_batches(128)}
 CLUE_SOURCE: Recipe = {**_CLUE_DIGITS, "train.schedule": "constant"}
-_CLUE_PHOTOS: Recipe = {  # a round of 20 epochs ends before the rate is halved
+_CLUE_PHOTOS: Recipe = {  # rounds of 20 epochs end before the first halving
     "train.schedule": "constant",
     "pretrain.schedule": "constant",
     **_adam(1e-5, 1e-5),
@@ -106,7 +107,7 @@ _CLUE_PHOTOS: Recipe = {  # a round of 20 epochs ends before the rate is halved
     "methods.clue_mme.entropy_weight": 0.1,
     "acquisitions.clue.temperature": 0.1,
 }
-# ALDA's authors' digits: Adam, its rate times 0.3 from time to time.
+# ALDA's authors' digits: Adam, with the learning rate times 0.3 at each step.
 _ALDA_DIGITS: Recipe = {
     **_adam(2e-4, 5e-4),
     **_batches(64),
@@ -134,14 +135,14 @@ _ADDA: Recipe = {  # Tzeng et al.: Adam with beta1 0.5
 DIGITS: Mapping[str, Recipe] = {
     "aada": {**_CLUE_DIGITS, "train.decay_others": False},
     "clue_mme": _CLUE_DIGITS,
-    # Discriminators as wide as those that ADDA's and CLUE's authors use for digits; the
-    # ten of MADA narrower.
+    # Discriminators are as wide as those of ADDA's and CLUE's authors for digits; the
+    # ten of MADA are narrower.
     "alda": {**_ALDA_DIGITS, "methods.alda.hidden": 500},
     "dann": {**_ALDA_DIGITS, "methods.dann.hidden": 500},
     "mada": {**_ALDA_DIGITS, "methods.mada.hidden": 256},
     "jan": _ALDA_DIGITS,
-    # The frozen encoder drops nothing: were the other one to, that alone would tell
-    # the domains apart.
+    # The frozen source encoder has no dropout. Dropout in the target encoder alone
+    # would let the discriminator tell the domains apart.
     "adda": {**_ADDA, **_batches(128), "model.dropout": 0.0},
 }
 
@@ -154,11 +155,11 @@ PHOTOS: Mapping[str, Recipe] = {
     },
     "clue_mme": _CLUE_PHOTOS,
     "alda": _ALDA_PHOTOS,
-    # The Transfer-Learning-Library, whose rates are those of new layers.
+    # The Transfer-Learning-Library; its learning rates are those of new layers.
     "source_only": {**_sgd(1e-3, 3e-4, 5e-4), **_SLOW_ENCODER, **_batches(32)},
     # CDAN's repository, on which ALDA's is built.
     "dann": {**_ALDA_PHOTOS, "methods.dann.bottleneck": 256},
-    "adda": {  # the Transfer-Learning-Library, which reverses the gradient
+    "adda": {  # the Transfer-Learning-Library, by gradient reversal
         **_sgd(1e-3, 3e-4, 1e-3),
         **_SLOW_ENCODER,
         **_batches(32),
@@ -186,7 +187,7 @@ PHOTOS: Mapping[str, Recipe] = {
     },
 }
 
-# A small network on vectors: MME's optimiser, and discriminators of its own size.
+# A small network on vectors: MME's optimizer, and discriminators of matching size.
 EMBEDDINGS: Mapping[str, Recipe] = {
     "aada": {**_CLUE_ROUNDS, **_adam(2e-4, 1e-5), "train.decay_others": False},
     "clue_mme": {**_CLUE_ROUNDS, **_adam(2e-4, 1e-5)},

@@ -49,18 +49,18 @@ def test_every_config_has_every_preset(path, preset):
 
 @EACH_CONFIG
 def test_methods_without_target_labels_adapt_one_network(path):
-    """With batch norm, as in their papers; source_only has the one of the config."""
+    """It has batch norm, as in the papers; source_only keeps the config's network."""
     adapted = [name for name in presets.UNSUPERVISED if name != "source_only"]
-    own = _load(path, "s_act").model.to_dict()
-    assert _load(path, "source_only").model.to_dict() == own
+    default = _load(path, "s_act").model.to_dict()
+    assert _load(path, "source_only").model.to_dict() == default
     for name in adapted:
         network = _load(path, name).model.to_dict()
-        expected = {**own, "batch_norm": True}
+        expected = {**default, "batch_norm": True}
         if name == "alda_dsbn":
             expected["num_norms"] = 2
         if name == "adda":  # dropout on one side would tell the domains apart
             expected["dropout"] = network["dropout"]
-            assert network["dropout"] == 0.0 or own["encoder"] != "lenet"
+            assert network["dropout"] == 0.0 or default["encoder"] != "lenet"
         assert network == expected
 
 
@@ -77,7 +77,7 @@ def test_a_random_twin_differs_in_its_acquisition_only(path, active, random):
 
 
 @EACH_CONFIG
-def test_without_argument_it_is_the_method_of_its_paper(path):
+def test_the_default_preset_is_the_method_of_the_paper(path):
     preset = "alda_dsbn" if path.stem in UDA else "s_act"
     without, named = files.load(str(path)), _load(path, preset)
     assert without.to_dict() == named.to_dict()
@@ -95,7 +95,7 @@ def test_only_pretrained_encoders_learn_slowly(path, preset):
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
-def test_a_recipe_names_fields_that_there_are(recipe):
+def test_recipes_set_fields_that_exist(recipe):
     config = defaults.get_config()
     for field in recipe:
         defaults.check_field(field, config)
@@ -103,7 +103,7 @@ def test_a_recipe_names_fields_that_there_are(recipe):
     defaults.check(config)
 
 
-def test_recipes_are_of_methods_that_there_are():
+def test_presets_and_recipes_are_of_methods_that_exist():
     methods = set(plugins.names("methods"))
     assert {name.split()[1] for name in RECIPES} <= methods
     shown = {fields["method"] for fields in presets.PRESETS.values()}
@@ -160,7 +160,7 @@ def test_budgets_of_a_chosen_source_are_those_of_table_6(preset):
 
 
 @pytest.mark.parametrize("preset", ["ada_clue", "aada"])
-def test_from_clues_code_there_is_a_source_network_and_a_round_without_labels(preset):
+def test_presets_of_clues_code_pretrain_and_start_without_target_labels(preset):
     config = _load("configs/svhn_mnist.py", preset)
     single = config.policies.single
     assert (single.initial, single.per_round, single.purchases) == (0, 10, 5)
@@ -170,7 +170,7 @@ def test_from_clues_code_there_is_a_source_network_and_a_round_without_labels(pr
     assert config.train.steps == 60
 
 
-def test_every_round_of_mme_buys_as_many():
+def test_all_purchases_of_mme_are_of_one_size():
     for path in CONFIGS:
         single = _load(path, "s_act").policies.single
         assert single.initial == single.per_round
@@ -198,12 +198,17 @@ def _photos(root):
         (root / f"{name}.txt").write_text("\n".join(part) + "\n")
 
 
+def _photo_config(root, preset):
+    _photos(root)
+    config = files.load(f"configs/tiny.py:preset={preset}")
+    config.data.root = str(root)
+    config.data.source = str(root / "source.txt")
+    return config
+
+
 def test_list_files_fix_every_part(tmp_path):
-    _photos(tmp_path)
-    config = files.load("configs/tiny.py:preset=mme")
+    config = _photo_config(tmp_path, preset="mme")
     config.data.shots_per_class = 0
-    config.data.root = str(tmp_path)
-    config.data.source = str(tmp_path / "source.txt")
     for part in ("labelled", "val", "unlabeled"):
         config.data[f"{part}_list"] = str(tmp_path / f"{part}.txt")
     made, _ = build.build(config)
@@ -226,7 +231,9 @@ def test_an_encoder_starts_from_given_weights(tmp_path):
         tensors[f"{names[layer]}.weight"] = rng.normal(size=shape).astype(np.float32)
         tensors[f"{names[layer]}.bias"] = rng.normal(size=shape[0]).astype(np.float32)
     np.savez(tmp_path / "lenet.npz", **tensors)
-    config = files.load("configs/tiny.py")
+    config = _photo_config(tmp_path, preset="source_only")
+    config.data.target = str(tmp_path / "b")
+    config.data.val_per_class = 1
     config.model.weights = str(tmp_path / "lenet.npz")
     made, _ = build.build(config)
     encoder = made.train.variables.params["encoder"]
@@ -239,6 +246,6 @@ def test_an_encoder_starts_from_given_weights(tmp_path):
 def test_convolution_is_chosen_by_device():
     config = files.load("configs/tiny.py")
     assert jax.default_backend() == "cpu"
-    assert build._encoder(config).implementation == "tiled"
+    assert build.make_encoder(config).implementation == "tiled"
     config.model.convolution = "stock"
-    assert build._encoder(config).implementation == "stock"
+    assert build.make_encoder(config).implementation == "stock"

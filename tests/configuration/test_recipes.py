@@ -1,4 +1,4 @@
-"""The numbers of the reference codes, by preset (algorithms of both papers)."""
+"""Recipes hold the numbers of the reference implementations, preset by preset."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def _load(name, preset):
 def test_rates_for_photos(name, preset):
     train = _load(name, preset).train
     rates = train.multipliers
-    found = (
+    rates_and_sizes = (
         train.learning_rate * rates.encoder,
         train.learning_rate * rates.classifier,
         train.gamma,
@@ -43,7 +43,7 @@ def test_rates_for_photos(name, preset):
         train.batch_source,
         train.progress_steps,
     )
-    assert found == pytest.approx(PHOTOS[preset])
+    assert rates_and_sizes == pytest.approx(PHOTOS[preset])
     assert (train.optimizer, train.schedule, train.power) == ("sgd", "inverse", 0.75)
     assert train.nesterov == (preset != "mada")
     assert train.bias_multiplier == (2.0 if preset == "mada" else 1.0)
@@ -52,8 +52,8 @@ def test_rates_for_photos(name, preset):
 @pytest.mark.parametrize("preset", DIGITS)
 def test_rates_for_digits(preset):
     train = _load("svhn_mnist", preset).train
-    found = train.learning_rate, train.weight_decay, train.batch_source, train.momentum
-    assert found == DIGITS[preset]
+    values = train.learning_rate, train.weight_decay, train.batch_source, train.momentum
+    assert values == DIGITS[preset]
     assert train.optimizer == "adam"
 
 
@@ -64,7 +64,7 @@ def test_the_rate_is_halved_after_every_third_of_a_round_of_clues_digits(preset)
     assert _load("office31", preset).train.schedule == "constant"
 
 
-def test_only_aadas_discriminator_has_no_decay():
+def test_only_the_discriminator_of_aada_has_no_weight_decay():
     assert not _load("svhn_mnist", "aada").train.decay_others
     assert _load("svhn_mnist", "ada_clue").train.decay_others
 
