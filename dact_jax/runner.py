@@ -126,15 +126,15 @@ def _make_shows(
         with contextlib.ExitStack() as stack:
             active = []
             if progress:
-                bar = terminal.make(lengths, start=start, label=stage)
+                bar = terminal.run_progress(lengths, start=start, label=stage)
                 active.append(stack.enter_context(bar))
             if not stage:
                 if config.tensorboard:
-                    events = tensorboard.make(folder, lengths, start=start)
+                    events = tensorboard.event_writer(folder, lengths, start=start)
                     active.append(stack.enter_context(events))
                 # A report after each round: a run that is stopped has one too.
                 active.append(Show(round=report_round))
-            yield terminal.join(*active)
+            yield terminal.combine(*active)
 
     return shows
 

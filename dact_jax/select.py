@@ -129,7 +129,8 @@ def select(
         evidence = Evidence(pool.features, outputs, None)
         return acquire(evidence, labelled, budget, jax.random.key(seed))
 
-    with terminal.picks(budget, chosen=int(labelled.sum())) as report_progress:
+    bar = terminal.selection_progress(budget, chosen=int(labelled.sum()))
+    with bar as report_progress:
         return _in_thread(lambda: pick(report_progress))
 
 

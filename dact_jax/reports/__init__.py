@@ -1,4 +1,5 @@
-"""A run's folder in, words and pictures out: report, curves, figures, terminal.
+"""Report, curves and figures from the folder of a run, and progress on the terminal.
 
-It reads what a run recorded. It must not know how anything there was computed.
+Takes what a run recorded, gives text and pictures. Must not know how anything in the
+record was computed.
 """

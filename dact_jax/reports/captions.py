@@ -1,4 +1,4 @@
-"""The pictures of a finished run: their files, and how to read them."""
+"""File names of the pictures of a finished run, and the captions that explain them."""
 
 EMBEDDING_TARGET = "embedding_target.png"
 EMBEDDING_SOURCE = "embedding_source.png"
@@ -6,38 +6,41 @@ PICKED_CLASSES = "picked_classes.png"
 FEATURE_MAPS = "feature_maps.png"
 
 _EMBEDDING = (
-    "Each number is a sample of the {side} pool, drawn as its class where the final "
-    "network's embedding puts it: above by the two directions of largest variance "
-    "(PCA), below by t-SNE, where only near neighbours mean something. Of a large pool "
-    "a part is drawn, with more of the picked samples than their share. Classes count "
-    "from 0; more than 20 have no legend. "
+    "Each number is a sample of the {side} pool: the number is its class, and its "
+    "place comes from the embedding of the final network. The upper row shows the "
+    "first two principal components (PCA). The lower row shows t-SNE, in which only "
+    "neighborhoods have a meaning, not distances between groups. A large pool is "
+    "subsampled; picked samples are kept more often than others. Classes are counted "
+    "from 0; more than 20 classes have no legend. "
 )
 
-# File -> (heading, how to read it), in the order of the report.
+# File -> (heading, explanation), in the order of the report.
 CAPTIONS = {
     EMBEDDING_TARGET: (
-        "Where the target's picks lie",
+        "Picked target samples in the embedding",
         _EMBEDDING.format(side="target")
-        + "Where some were picked, they stand out on the right. Classes of "
-        "target samples whose label was not bought colour this picture and serve "
-        "nothing else; a grey dot is a sample whose class nobody knows.",
+        + "If labels were bought, the right column highlights the picked samples. "
+        "The classes of target samples whose labels were not bought are used to color "
+        "this picture and for nothing else. A gray dot is a sample of unknown class.",
     ),
     EMBEDDING_SOURCE: (
-        "Where the source samples lie",
+        "Source samples in the embedding",
         _EMBEDDING.format(side="source")
-        + "Where only a part of the source was chosen, it stands out on the right.",
+        + "If only a part of the source was chosen, the right column highlights it.",
     ),
     PICKED_CLASSES: (
-        "Classes of what was picked",
+        "Classes of the picks",
         "Each pair of bars is one class: its share of the picks beside its share of "
-        "the pool that they come from. Where the first is longer, the class was "
-        "picked more often than chance would have it. Target labels that were not "
-        "bought count in the pool's bars only, and serve nothing else.",
+        "the pool that they were picked from. If the bar of the picks is higher, the "
+        "class was picked more often than random picks would be on average. Target "
+        "labels that were not bought count in the bars of the pool and are used for "
+        "nothing else.",
     ),
     FEATURE_MAPS: (
-        "What the stages of the network see",
-        "Each row is an image as the network sees it; then, for each stage, the mean "
-        "of all its channels and the three channels that answer most strongly. Bright "
-        "is a strong answer, and every map has its own scale.",
+        "Feature maps of the stages",
+        "Each row shows one image as the network receives it and, for each stage, the "
+        "mean over all channels and the three channels with the strongest mean "
+        "response. Bright means a strong response. Every map has its own color scale; "
+        "where a map has one pixel, its value is printed.",
     ),
 }

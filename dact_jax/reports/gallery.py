@@ -1,8 +1,7 @@
-"""The pictures of a finished run: where its picks lie, and what its network sees."""
+"""The pictures of a finished run: embeddings, picked classes and feature maps."""
 
 import functools
 import pathlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 
 import jax
@@ -10,15 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib import figure
 
-from dact_jax import devices, storage, types
+from dact_jax import devices, types
 from dact_jax.data import files
-from dact_jax.reports import captions, figures, projections
+from dact_jax.reports import captions, feature_maps, figures, png, projections
 from dact_jax.run_types import Run
 from dact_jax.training import inference
 from dact_jax.types import SOURCE, TARGET, Domain, Examples, Experiment
 
-_MOST = 1500  # samples of an embedding: t-SNE takes seconds, and numbers can be read
-_MOST_PICKED = 1000  # and of those picked ones
+_MAX_SAMPLES = 1500  # of an embedding: more would be slow in t-SNE and unreadable
+_MAX_PICKED = 1000  # of those, at most so many picked ones
+_MAX_IMAGES = {TARGET: 3, SOURCE: 2}  # of the feature maps
 _SEED = 0
 _SIDES = {TARGET: "target", SOURCE: "source"}
 
@@ -30,17 +30,19 @@ def write(
     *,
     redraw: bool = True,
 ) -> list[str]:
-    """Draws the pictures of `captions` into the folder; each is there whole or not.
+    """Draws the pictures of `captions` into the folder, each file atomically.
+
+    There are no feature maps if the encoder has none, and no classes of picks if
+    nothing was picked.
 
     Args:
-      run: its data and network.
-      experiment: finished.
-      folder: of the run.
-      redraw: also those that are there.
+      run: data and network of the experiment.
+      experiment: state after the last round.
+      folder: folder of the run.
+      redraw: if False, existing files are kept.
 
     Returns:
-      The names of those drawn. Of an encoder without maps there are no feature maps,
-      and where nothing was picked there are no classes of picks.
+      Names of the files drawn.
 
     Raises:
       DivergedError: an embedding is not finite.
@@ -48,47 +50,48 @@ def write(
     drawn = []
     for name, draw in _drawers(run, experiment).items():
         if redraw or not (folder / name).exists():
-            _save(draw(), folder / name)
+            png.save(draw(), folder / name, dpi=110)
             drawn.append(name)
     return drawn
 
 
 def subset(picked: np.ndarray) -> np.ndarray:
-    """Rows of a pool to draw: all, or some picked ones and some of the others.
+    """Rows of a pool to draw: all, or a random part with at most 1000 picked ones.
 
     Args:
       picked: bool[N].
 
     Returns:
-      int64[n] in rising order, n <= 1500, the same for the same pool.
+      int64[n] ascending, n <= 1500; the same for equal arguments.
     """
     rng = np.random.default_rng(_SEED)
-    some = _draw(rng, np.flatnonzero(picked), _MOST_PICKED)
-    rest = _draw(rng, np.flatnonzero(~picked), _MOST - len(some))
-    return np.sort(np.concatenate([some, rest]))
+    picked_rows = _draw(rng, np.flatnonzero(picked), _MAX_PICKED)
+    most = _MAX_SAMPLES - len(picked_rows)
+    other_rows = _draw(rng, np.flatnonzero(~picked), most)
+    return np.sort(np.concatenate([picked_rows, other_rows]))
 
 
 def _drawers(
     run: Run, experiment: Experiment
 ) -> Mapping[str, Callable[[], figure.Figure]]:
-    """File -> what draws it, of those that the run has something to show in."""
-    bound = run, experiment
-    found = {
-        captions.EMBEDDING_TARGET: functools.partial(_embedding, *bound, TARGET),
-        captions.EMBEDDING_SOURCE: functools.partial(_embedding, *bound, SOURCE),
+    """File name -> function that draws it, for the pictures that this run has."""
+    state = run, experiment
+    drawers = {
+        captions.EMBEDDING_TARGET: functools.partial(_embedding, *state, TARGET),
+        captions.EMBEDDING_SOURCE: functools.partial(_embedding, *state, SOURCE),
     }
     if any(_picked(experiment, domain).any() for domain in _SIDES):
-        found[captions.PICKED_CLASSES] = functools.partial(_classes, *bound)
+        drawers[captions.PICKED_CLASSES] = functools.partial(_classes, *state)
     if _has_maps(run):
-        found[captions.FEATURE_MAPS] = functools.partial(_feature_maps, *bound)
-    return found
+        drawers[captions.FEATURE_MAPS] = functools.partial(_feature_maps, *state)
+    return drawers
 
 
 def _embedding(run: Run, experiment: Experiment, domain: int) -> figure.Figure:
-    side, pool = _domain(run, domain), _picked(experiment, domain)
-    rows = subset(pool)
+    side, picked = _domain(run, domain), _picked(experiment, domain)
+    rows = subset(picked)
     label = np.asarray(side.train.label)[rows]
-    found = inference.sweep(
+    embedding = inference.sweep(
         run.forward,
         experiment.train.variables,
         Examples(files.take(side.train.image, rows), label),
@@ -96,17 +99,18 @@ def _embedding(run: Run, experiment: Experiment, domain: int) -> figure.Figure:
         batch_size=run.evaluation.batch,
         sharding=devices.batched(devices.make_mesh()),
     ).embedding
-    planes = {"PCA": projections.pca(found), "t-SNE": projections.t_sne(found)}
-    cloud = figures.Cloud(planes, label, pool[rows])
-    some = (
-        f"{len(rows)} of {len(pool)}" if len(rows) < len(pool) else f"all {len(pool)}"
-    )
-    title = f"{_SIDES[domain].capitalize()} pool ({side.name}), {some} samples"
-    if not pool.any():
+    planes = {"PCA": projections.pca(embedding), "t-SNE": projections.t_sne(embedding)}
+    cloud = figures.Cloud(planes, label, picked[rows])
+    part = f"{len(rows)} of" if len(rows) < len(picked) else "all"
+    title = f"{_SIDES[domain].capitalize()} pool ({side.name})"
+    title += f", {part} {len(picked)} samples"
+    if not picked.any():
         title += "; all are in use" if domain == SOURCE else "; no label was bought"
-    shown, count = int(pool[rows].sum()), int(pool.sum())
-    picked = f"{shown} of the " * (shown < count) + f"{count} picked"
-    return figures.embedding(cloud, run.task.class_names, title, picked)
+    visible, total = int(picked[rows].sum()), int(picked.sum())
+    heading = (
+        f"{visible} of the {total} picked" if visible < total else f"{total} picked"
+    )
+    return figures.embedding(cloud, run.task.class_names, title, heading)
 
 
 def _classes(run: Run, experiment: Experiment) -> figure.Figure:
@@ -117,46 +121,48 @@ def _classes(run: Run, experiment: Experiment) -> figure.Figure:
     for domain, name in _SIDES.items():
         side, picked = _domain(run, domain), _picked(experiment, domain)
         pool = np.asarray(side.train.label)
-        known = experiment.label if domain == TARGET else pool
+        # Of the target picks, only labels that were bought may be counted.
+        label = experiment.label if domain == TARGET else pool
         if picked.any():
             title = f"{name.capitalize()} ({side.name})"
-            panels.append(figures.Shares(title, count(known[picked]), count(pool)))
+            counts = count(label[picked]), count(pool)
+            panels.append(figures.ClassCounts(title, *counts))
     return figures.class_shares(panels, run.task.class_names)
 
 
 def _feature_maps(run: Run, experiment: Experiment) -> figure.Figure:
-    rows = [
-        *_seen(run, experiment, TARGET, 3),
-        *_seen(run, experiment, SOURCE, 2),
-    ]
-    return figures.feature_maps(rows)
+    rows = [row for domain in _SIDES for row in _image_maps(run, experiment, domain)]
+    return feature_maps.draw(rows)
 
 
-def _seen(
-    run: Run, experiment: Experiment, domain: int, most: int
-) -> Iterator[figures.Seen]:
-    """Some picked images of a domain, or any where none was picked."""
+def _image_maps(
+    run: Run, experiment: Experiment, domain: int
+) -> Iterator[feature_maps.ImageMaps]:
+    """Maps of a few picked images of a domain, or of any images if none was picked."""
     side, picked = _domain(run, domain), _picked(experiment, domain)
-    offered = np.flatnonzero(picked if picked.any() else ~picked)
-    rows = np.sort(_draw(np.random.default_rng(_SEED), offered, most))
+    candidates = np.flatnonzero(picked if picked.any() else ~picked)
+    rng = np.random.default_rng(_SEED)
+    rows = np.sort(_draw(rng, candidates, _MAX_IMAGES[domain]))
     stored = np.asarray(side.train.image[rows])
     images = run.prepare(jnp.asarray(stored))
     assert run.model.maps is not None
-    look = jax.jit(run.model.maps, static_argnums=2)
-    maps = jax.tree.map(np.asarray, look(experiment.train.variables, images, domain))
+    compute_maps = jax.jit(run.model.maps, static_argnums=2)
+    maps = compute_maps(experiment.train.variables, images, domain)
+    maps = jax.tree.map(np.asarray, maps)
     visible = _visible(run.prepare, stored, np.asarray(images))
-    what = f"{_SIDES[domain]}, picked" if picked.any() else _SIDES[domain]
+    title = _SIDES[domain] + ", picked" * bool(picked.any())
     for i, k in enumerate(np.asarray(side.train.label)[rows]):
-        name = run.task.class_names[k] if k >= 0 else "class unknown"
-        yield figures.Seen(what, name, visible[i], [stage[i] for stage in maps])
+        class_name = run.task.class_names[k] if k >= 0 else "class unknown"
+        stages = [stage[i] for stage in maps]
+        yield feature_maps.ImageMaps(title, class_name, visible[i], stages)
 
 
 def _visible(
     prepare: types.Prepare, stored: np.ndarray, images: np.ndarray
 ) -> np.ndarray:
-    """Network input as float32[B, h, w, C] in [0, 1], between what black and white are.
+    """Network inputs scaled so that black is 0 and white is 1: float32[B, h, w, C].
 
-    So it need not be known how `prepare` normalises, only that it does so linearly.
+    Holds for any `prepare` that normalizes linearly, whatever its mean and scale.
     """
     black, white = (
         np.asarray(prepare(jnp.full_like(stored, value))) for value in (0, 255)
@@ -167,15 +173,15 @@ def _visible(
 def _has_maps(run: Run) -> bool:
     if run.model.maps is None:
         return False
-    look = functools.partial(run.model.maps, domain=TARGET)
+    compute_maps = functools.partial(run.model.maps, domain=TARGET)
     image = run.task.target.train.image
     stored = jax.ShapeDtypeStruct((1, *image.shape[1:]), image.dtype)
-    found = jax.eval_shape(
-        lambda variables, stored: look(variables, run.prepare(stored)),
+    maps = jax.eval_shape(
+        lambda variables, stored: compute_maps(variables, run.prepare(stored)),
         run.train.variables,
         stored,
     )
-    return bool(found)
+    return bool(maps)
 
 
 def _domain(run: Run, domain: int) -> Domain:
@@ -183,7 +189,7 @@ def _domain(run: Run, domain: int) -> Domain:
 
 
 def _picked(experiment: Experiment, domain: int) -> np.ndarray:
-    """bool[N]; of a pool that is in use as a whole nothing was picked."""
+    """bool[N], the picked rows; none if the whole pool is in use."""
     pools = experiment.pools
     pool = np.asarray(pools.source if domain == SOURCE else pools.target)
     return pool & (not pool.all())
@@ -191,10 +197,3 @@ def _picked(experiment: Experiment, domain: int) -> np.ndarray:
 
 def _draw(rng: np.random.Generator, rows: np.ndarray, most: int) -> np.ndarray:
     return rng.choice(rows, min(most, len(rows)), replace=False)
-
-
-def _save(drawn: figure.Figure, path: pathlib.Path) -> None:
-    with storage.atomic(path) as draft, warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes: no news to a user.
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
-        drawn.savefig(draft, format="png", dpi=110)

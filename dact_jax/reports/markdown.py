@@ -5,11 +5,11 @@ from typing import Any
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table; columns of numbers stand to the right.
+    """A table whose numeric columns are aligned to the right.
 
     Args:
-      head: the name of each column.
-      rows: one or more, of as many cells.
+      head: one name per column.
+      rows: at least one, each with one cell per column.
     """
     body = [[_cell(cell) for cell in row] for row in rows]
     rule = ["---:" if _numeric(column) else "---" for column in zip(*body, strict=True)]
@@ -18,12 +18,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def percent(accuracy: float | None) -> str:
-    """A fraction in %, with two decimals; "-" where it is not known."""
+    """A fraction in % with two decimals, or "-" for None."""
     return "-" if accuracy is None else f"{100 * accuracy:.2f}"
 
 
 def _cell(value: Any) -> str:
-    """On one line, and without what would end the cell."""
+    """One line of text with pipes escaped: a bare pipe would end the cell."""
     return " ".join(str(value).split("\n")).replace("|", "\\|")
 
 

@@ -1,4 +1,4 @@
-"""The report of a run, made from the files in its folder alone."""
+"""The Markdown report of a run, written from the files in its folder alone."""
 
 import collections
 import itertools
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dact_jax import errors, storage
-from dact_jax.reports import captions, curves, ledger, markdown
+from dact_jax.reports import captions, comparison, curves, ledger, markdown, png
 from dact_jax.reports.curves import Reference
 from dact_jax.rounds import workdir
 from dact_jax.types import Row
@@ -30,49 +30,50 @@ def write(
 ) -> Files:
     """Writes report.md and its curves from metrics.jsonl and picks.csv.
 
-    Rows with event "round" need: round, labels_target, labels_val, source_samples,
-    test_accuracy and val_accuracy (in [0, 1]; None where no image has a label), and
-    seconds; `test_images`, `source_pool`, `labels_per_class` (class -> target labels so
-    far) and what scoring.measure has besides are optional, and so are rows "pretrain"
-    and "select". Pictures of `captions` that lie in the folder are shown.
+    Rows with event "round" must have round, labels_target, labels_val, source_samples,
+    seconds, test_accuracy and val_accuracy (in [0, 1]; None if no image has a label).
+    They may have test_images, source_pool, labels_per_class (class -> target labels
+    bought so far) and the other columns of `rounds.evaluation`. Rows "pretrain" and
+    "select" are optional. The report shows the pictures of `captions` that exist in
+    the folder.
 
     Args:
-      folder: of the run.
+      folder: folder of the run.
       title: one line.
-      reference: published accuracies to show beside the run's.
-      command: the shell command that resumes or repeats the run.
-      keep: what says which network of a round goes on, "last" or "best_val".
+      reference: published accuracies, shown beside those of the run.
+      command: shell command that resumes or repeats the run.
+      keep: network of a round that training continues from, "last" or "best_val".
 
     Raises:
-      InputError: no round is finished yet, or an accuracy in `reference` is not a
-        fraction.
+      InputError: no round is finished, or an accuracy in `reference` is outside
+        [0, 1].
     """
     rows = workdir.read(folder)
     rounds = [row for row in rows if row["event"] == "round"]
     if not rounds:
         raise errors.InputError(
-            f"{folder / workdir.METRICS} holds no finished round yet: "
-            "a report needs at least one."
+            f"{folder / workdir.METRICS} has no finished round yet: a report needs at "
+            "least one."
         )
     published = reference or {}
-    _check(published)
+    comparison.check(published)
     files = Files(folder / "report.md", folder / "learning_curve.png")
     train = [row for row in rows if row["event"] == "train"]
     parts = [
         f"# {title}",
         _summary(rounds),
         _pretraining(rows),
-        _curve(rows, rounds, published, files.curve),
+        _learning_curve(rows, rounds, published, files.curve),
         _source_curve(rows, rounds, folder),
         ledger.costs(rows, keep=keep),
         ledger.decisions(rows),
         _rounds(rounds, train),
-        _columns(rounds),
+        _networks(rounds),
         _picks(workdir.read_picks(folder)),
         _classes(rounds),
-        _published(rounds, published),
+        comparison.section(rounds, published),
         *_pictures(folder),
-        f"## To repeat or resume\n\n```bash\n{command}\n```" if command else "",
+        f"## Repeat or resume\n\n```bash\n{command}\n```" if command else "",
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
     storage.write_atomic(files.markdown, text)
@@ -82,79 +83,79 @@ def write(
 def _summary(rounds: Sequence[Row]) -> str:
     first, last = rounds[0], rounds[-1]
     if last["test_accuracy"] is None:
-        text = "No test image of the target has a label, so no test accuracy is known"
+        text = (
+            "No test image of the target has a label, so the test accuracy is unknown"
+        )
     else:
         text = (
-            f"With {last['labels_target']} target labels bought, the classifier is "
-            f"right on {markdown.percent(last['test_accuracy'])} % of the target's "
-            "test images"
+            f"With {last['labels_target']} target labels bought, the test accuracy on "
+            f"the target is {markdown.percent(last['test_accuracy'])} %"
         )
         if len(rounds) > 1:
             text += (
-                f"; with {first['labels_target']}, in its first round, it was on "
-                f"{markdown.percent(first['test_accuracy'])} %"
+                f"; in the first round, with {first['labels_target']} labels, "
+                f"it was {markdown.percent(first['test_accuracy'])} %"
             )
     return f"{text}. Rounds finished: {len(rounds)}."
 
 
 def _pretraining(rows: Sequence[Row]) -> str:
-    found = [row for row in rows if row["event"] == "pretrain"]
-    if not found or found[-1]["test_accuracy"] is None:
+    stages = [row for row in rows if row["event"] == "pretrain"]
+    if not stages or stages[-1]["test_accuracy"] is None:
         return ""
-    row = found[-1]
+    row = stages[-1]
     return (
-        f"Before round 0, after {row['step']} iterations on the source alone, it was "
-        f"right on {markdown.percent(row['test_accuracy'])} %."
+        f"Before round 0, after {row['step']} iterations on the source alone, the test "
+        f"accuracy was {markdown.percent(row['test_accuracy'])} %."
     )
 
 
-def _curve(
+def _learning_curve(
     rows: Sequence[Row],
     rounds: Sequence[Row],
     published: Reference,
     path: pathlib.Path,
 ) -> str:
     evaluations = [row for row in rows if row["event"] == "eval"]
-    # One round is one point: then what happened within it tells more.
-    within = len(rounds) == 1 and bool(evaluations)
-    drawn = (
-        curves.by_iteration([*evaluations, *rounds])
-        if within
-        else curves.by_labels(rounds, published)
-    )
-    drawn.savefig(path, dpi=150)
-    against = "iterations" if within else "target labels bought"
-    return f"![Accuracy against {against}]({path.name})"
+    # One round is one point against labels; its evaluations show more.
+    if len(rounds) == 1 and evaluations:
+        drawing = curves.by_iteration([*evaluations, *rounds])
+        quantity = "iterations"
+    else:
+        drawing = curves.by_labels(rounds, published)
+        quantity = "target labels bought"
+    png.save(drawing, path, dpi=150)
+    return f"![Accuracy against {quantity}]({path.name})"
 
 
 def _source_curve(
     rows: Sequence[Row], rounds: Sequence[Row], folder: pathlib.Path
 ) -> str:
-    """A picture where the source in use changed, otherwise how much of it was used."""
+    """A curve if the number of source samples varied, otherwise that number."""
     sizes = {row["source_samples"] for row in rounds}
     decisions = [row for row in rows if "accuracy_source" in row]
     if len(sizes) > 1 or decisions:
         path = folder / "source_curve.png"
-        curves.by_source(rounds, decisions).savefig(path, dpi=150)
-        shown = f"![Accuracy against source samples]({path.name})"
+        png.save(curves.by_source(rounds, decisions), path, dpi=150)
+        paragraphs = [f"![Accuracy against source samples]({path.name})"]
         if decisions:
-            shown += (
-                "\n\nTrials are the copies of the scoring network that Algorithm 2 "
-                "compares when so many source samples are chosen: one trained further "
-                "on these, N, and one on the target labels that there are then, T_l. "
-                "Rounds are those of the adapted classifier."
+            paragraphs.append(
+                "Trials are the two copies of the scoring network that Algorithm 2 "
+                "compares in each decision: one is trained further on the source "
+                "samples chosen so far, N, the other on the target labels bought so "
+                "far, T_l. Round markers show the adapted classifier."
             )
         if len(sizes) > 1 and len({row["labels_target"] for row in rounds}) > 1:
-            shown += (
-                "\n\nTarget labels were bought between these rounds too: this curve is "
-                "not the effect of the source alone."
+            paragraphs.append(
+                "The number of target labels varies between these rounds too, so the "
+                "curve does not show the effect of the source alone."
             )
-        return shown
+        return "\n\n".join(paragraphs)
     (size,) = sizes
     pool = rounds[-1].get("source_pool", size)
     if size == pool:
-        return f"The whole source ({size} samples) was used in every round."
-    return f"The same number of source samples, {size} of {pool}, was used throughout."
+        return f"Every round used all {size} source samples."
+    return f"Every round used {size} of {pool} source samples."
 
 
 def _pictures(folder: pathlib.Path) -> Iterable[str]:
@@ -163,17 +164,17 @@ def _pictures(folder: pathlib.Path) -> Iterable[str]:
             yield f"## {heading}\n\n![{heading}]({name})\n\n{text}"
 
 
-def _columns(rounds: Sequence[Row]) -> str:
-    """The same networks judged otherwise, and others of the same rounds."""
-    known = [row for row in rounds if row.get("test_mean_class_accuracy") is not None]
-    if not known:
+def _networks(rounds: Sequence[Row]) -> str:
+    """The test accuracy of the three networks that each round reports."""
+    scored = [row for row in rounds if row.get("test_mean_class_accuracy") is not None]
+    if not scored:
         return ""
     head = (
         "round",
         "last: test %",
         "last: mean over classes %",
         "best by validation: test %",
-        "of iteration",
+        "best by validation: iteration",
         "best by test: test %",
     )
     body = [
@@ -185,20 +186,21 @@ def _columns(rounds: Sequence[Row]) -> str:
             "-" if row["best_val_step"] is None else row["best_val_step"],
             markdown.percent(row["best_test"]),
         )
-        for row in known
+        for row in scored
     ]
     return (
-        f"## Which network of a round\n\n{markdown.table(head, body)}\n\n"
-        "The best by test was chosen by the very labels that it is measured on: papers "
-        "report it, but it is optimistic, and nothing here is selected by it."
+        f"## Three networks of each round\n\n{markdown.table(head, body)}\n\n"
+        "Each round reports three networks: last, best by validation, best by test. "
+        "The best by test is chosen with the labels that it is measured on. Papers "
+        "report it, but it is optimistic, and this run selects nothing by it."
     )
 
 
 def _rounds(rounds: Sequence[Row], train: Sequence[Row]) -> str:
-    ends = {row["round"]: row for row in train}  # the last row of each round
+    final = {row["round"]: row for row in train}  # last training row of each round
     losses = [
         name
-        for name in dict.fromkeys(itertools.chain.from_iterable(ends.values()))
+        for name in dict.fromkeys(itertools.chain.from_iterable(final.values()))
         if name not in _NOT_LOSSES
     ]
     head = ("round", "target labels", "source samples", "test %", "validation %")
@@ -209,17 +211,17 @@ def _rounds(rounds: Sequence[Row], train: Sequence[Row]) -> str:
             row["source_samples"],
             markdown.percent(row["test_accuracy"]),
             markdown.percent(row["val_accuracy"]),
-            *(_short(ends.get(row["round"], {}).get(name)) for name in losses),
+            *(_short(final.get(row["round"], {}).get(name)) for name in losses),
             f"{row['seconds']:.1f}",
         )
         for row in rounds
     ]
     total = sum(row["seconds"] for row in rounds)
-    note = " Losses are the last that the round logged." if losses else ""
+    note = " Losses are the last ones logged in each round." if losses else ""
     return (
         f"## Rounds\n\n{markdown.table((*head, *losses, 'seconds'), body)}\n\n"
-        f"Training time, with the evaluations in it: {total:.1f} s in all, "
-        f"{total / len(rounds):.1f} s a round on average.{note}"
+        f"Time of the rounds, including evaluations: {total:.1f} s in total, "
+        f"{total / len(rounds):.1f} s per round on average.{note}"
     )
 
 
@@ -229,9 +231,21 @@ def _picks(picks: Sequence[workdir.Pick]) -> str:
     )
     if not counts:
         return ""
-    head = ("trained on from round", "side", "picked by", "with the model of", "number")
-    table = markdown.table(head, [(*group, number) for group, number in counts.items()])
-    return f"## Picks\n\n{table}\n\nEach one, with its score: {workdir.PICKS}."
+    note = "Checkpoints are named round/iteration."
+    if any(pick.checkpoint.startswith("predictor/") for pick in picks):
+        note = (
+            "Checkpoints are named round/iteration; predictor/2 is the loss predictor "
+            "of iteration 2 of Algorithm 2."
+        )
+    head = ("used from round", "pool", "acquisition", "checkpoint", "picks")
+    body = [
+        (number, side, acquisition, checkpoint or "-", count)
+        for (number, side, acquisition, checkpoint), count in counts.items()
+    ]
+    return (
+        f"## Picks\n\n{markdown.table(head, body)}\n\n"
+        f"{note} {workdir.PICKS} lists every pick with its score."
+    )
 
 
 def _classes(rounds: Sequence[Row]) -> str:
@@ -243,32 +257,7 @@ def _classes(rounds: Sequence[Row]) -> str:
         (name, *(row["labels_per_class"].get(name, 0) for row in counted))
         for name in counted[-1]["labels_per_class"]
     ]
-    return f"## Target labels of each class\n\n{markdown.table(head, body)}"
-
-
-def _published(rounds: Sequence[Row], published: Reference) -> str:
-    if not published:
-        return ""
-    ours = {
-        row["labels_target"]: markdown.percent(row["test_accuracy"]) for row in rounds
-    }
-    body = [
-        (name, labels, markdown.percent(accuracy), ours.get(labels, "-"))
-        for name, points in published.items()
-        for labels, accuracy in points
-    ]
-    head = ("published", "target labels", "test %", "this run's test %")
-    return f"## Beside published numbers\n\n{markdown.table(head, body)}"
-
-
-def _check(published: Reference) -> None:
-    for name, points in published.items():
-        for _, accuracy in points:
-            if not 0 <= accuracy <= 1:
-                raise errors.InputError(
-                    f"reference {name!r} has the accuracy {accuracy}: it must be a "
-                    f"fraction between 0 and 1, such as {accuracy / 100:g}."
-                )
+    return f"## Target labels per class\n\n{markdown.table(head, body)}"
 
 
 def _short(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Losses and accuracies as TensorBoard event files, if the user asks for them."""
+"""Losses and accuracies as TensorBoard event files, if config.tensorboard is set."""
 
 import contextlib
 import importlib.util
@@ -9,29 +9,30 @@ from dact_jax import errors, run_types, types
 
 
 def require() -> None:
-    """Refuses to go on without tensorboardX.
+    """Checks that tensorboardX is installed.
 
     Raises:
       InputError: it is not installed.
     """
     if importlib.util.find_spec("tensorboardX") is None:
         raise errors.InputError(
-            "config.tensorboard=True needs tensorboardX: pip install tensorboardX, or "
-            "dact_jax with its extra 'tensorboard'."
+            "config.tensorboard=True needs tensorboardX: install it with "
+            "`pip install tensorboardX`, or install dact_jax with its extra "
+            "'tensorboard'."
         )
 
 
 @contextlib.contextmanager
-def make(
+def event_writer(
     folder: pathlib.Path, lengths: Sequence[int], *, start: tuple[int, int] = (0, 0)
 ) -> Iterator[run_types.Show]:
-    """Writes into folder/tensorboard; the step is that of the whole run.
+    """Writes events to folder/tensorboard, with steps counted over the whole run.
 
     Args:
-      folder: of the run.
+      folder: folder of the run.
       lengths: iterations of each round.
-      start: (round, iterations done in it) that a resumed run goes on from; what lies
-        beyond is purged.
+      start: (round, iterations done in it) of the checkpoint that a resumed run
+        starts from; events of later steps are purged.
 
     Raises:
       InputError: tensorboardX is not installed.
@@ -39,22 +40,22 @@ def make(
     require()
     import tensorboardX  # an extra
 
-    def place(number: int, step: int) -> int:
+    def run_step(number: int, step: int) -> int:
         return sum(lengths[:number]) + step
 
     writer = tensorboardX.SummaryWriter(
-        str(folder / "tensorboard"), purge_step=place(*start) + 1
+        str(folder / "tensorboard"), purge_step=run_step(*start) + 1
     )
 
     def show_step(number: int, step: int, losses: Mapping[str, float]) -> None:
         for name, value in losses.items():
-            writer.add_scalar(f"train/{name}", value, place(number, step))
+            writer.add_scalar(f"train/{name}", value, run_step(number, step))
 
     def show_round(row: types.Row) -> None:
         for name in ("test_accuracy", "val_accuracy", "labels_target"):
             if row[name] is not None:
-                at = place(row["round"], row["step"])
-                writer.add_scalar(f"round/{name}", row[name], at)
+                step = run_step(row["round"], row["step"])
+                writer.add_scalar(f"round/{name}", row[name], step)
 
     with contextlib.closing(writer):
         yield run_types.Show(show_step, show_round)

@@ -1,4 +1,4 @@
-"""What a run says on the terminal: a bar, one line a round, a summary."""
+"""Output of a run on the terminal: a progress bar, one line per round, a summary."""
 
 import contextlib
 import math
@@ -12,53 +12,56 @@ import rich.table
 from dact_jax.run_types import Show
 from dact_jax.types import Row
 
-# Seconds go up as this power of the centres. Measured for k-center on pools of 200 000
-# rows and budgets of 20 000: 1.1 to 1.5 by how the rows lie.
-_DEARER = 1.3
+# The time of a selection grows as this power of the number of centers. Measured for
+# k-center on pools of 200 000 rows and budgets of 20 000: 1.1 to 1.5, by distribution.
+_TIME_EXPONENT = 1.3
 
 
 @contextlib.contextmanager
-def make(
+def run_progress(
     lengths: Sequence[int],
     *,
     start: tuple[int, int] = (0, 0),
     label: str = "",
     console: rich.console.Console | None = None,
 ) -> Iterator[Show]:
-    """Shows a run: a bar with the time left on a terminal, one line a round anywhere.
+    """Shows a run: a bar with the time left on a terminal, one line per round anywhere.
 
-    The time left is that of the whole run. It comes from the steps that this process
-    did after its first report, so neither steps done before a resume nor the first
-    compilation count; measuring and selecting between two rounds do.
+    The time left is that of the whole run. It is estimated from the steps after the
+    first report of this process, so it excludes steps before a resume and the first
+    compilation, but includes evaluation and selection between rounds.
 
     Args:
       lengths: iterations of each round of the whole run.
-      start: (round, iterations done in it) that a resumed run goes on from.
-      label: what a round is called; empty: its number.
-      console: where to write; stdout by default.
+      start: (round, iterations done in it) of the checkpoint that a resumed run
+        starts from.
+      label: name of a round; its number if empty.
+      console: stdout by default.
     """
     console = console or rich.console.Console()
     bar = _bar(console)
 
-    def place(number: int, step: int) -> int:
+    def run_step(number: int, step: int) -> int:
         return sum(lengths[:number]) + step
 
-    task = bar.add_task("", total=sum(lengths), completed=place(*start))
+    task = bar.add_task("", total=sum(lengths), completed=run_step(*start))
 
     def show_step(number: int, step: int, losses: Mapping[str, float]) -> None:
-        named = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
-        where = f"{label or f'round {number}'}, step {step}/{lengths[number]}"
+        values = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
+        position = f"{label or f'round {number}'}, step {step}/{lengths[number]}"
         bar.update(
-            task, completed=place(number, step), description=f"left; {where}  {named}"
+            task,
+            completed=run_step(number, step),
+            description=f"left; {position}  {values}",
         )
 
     def show_round(row: Row) -> None:
-        bar.update(task, completed=place(row["round"] + 1, 0))
-        line = f"{label or 'round {}'.format(row['round'])}: {_line(row)}"
+        bar.update(task, completed=run_step(row["round"] + 1, 0))
+        line = f"{label or 'round {}'.format(row['round'])}: {_round_line(row)}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def show_select(row: Row) -> None:
-        if line := _decision(row):
+        if line := _selection_line(row):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     with bar:
@@ -66,46 +69,46 @@ def make(
 
 
 @contextlib.contextmanager
-def picks(
-    total: int, *, chosen: int = 0, console: rich.console.Console | None = None
+def selection_progress(
+    budget: int, *, chosen: int = 0, console: rich.console.Console | None = None
 ) -> Iterator[Callable[[int, int], None]]:
     """Shows a selection: a bar with the time left on a terminal, nothing elsewhere.
 
-    Each pick is one more centre that the pool is compared with, so the next picks are
-    dearer. The bar goes by work, centres to the power of 1.3, and not by picks: those
-    that are left then count for what they will take. Before the first report, while the
-    pool is compared with what is chosen already, it says no time.
+    Each pick is one more center that the pool is compared with, so later picks take
+    longer. The bar therefore measures work, centers to the power of 1.3, rather than
+    picks. There is no time left before the first report, while the pool is compared
+    with the rows that are already chosen.
 
     Args:
-      total: picks to make.
-      chosen: rows that were chosen before, which are centres too.
-      console: where to write; stdout by default.
+      budget: number of picks to make.
+      chosen: number of rows chosen before, which are centers too.
+      console: stdout by default.
 
     Yields:
-      What `k_center` calls: (picks so far, total).
+      report_progress: to be called with (picks so far, budget) from time to time.
     """
     bar = _bar(console or rich.console.Console())
 
-    def work(done: int) -> float:
-        return (chosen + done) ** _DEARER - chosen**_DEARER
+    def work(picks: int) -> float:
+        return (chosen + picks) ** _TIME_EXPONENT - chosen**_TIME_EXPONENT
 
-    task = bar.add_task("left; reading the pool", total=work(total), start=False)
+    task = bar.add_task("left; reading the pool", total=work(budget), start=False)
 
-    def told(done: int, total: int) -> None:
+    def report_progress(picks: int, budget: int) -> None:
         bar.start_task(task)
-        description = f"left; {done} of {total} picks"
-        bar.update(task, completed=work(done), description=description)
+        description = f"left; {picks} of {budget} picks"
+        bar.update(task, completed=work(picks), description=description)
 
     with bar:
-        yield told
+        yield report_progress
 
 
 def _bar(console: rich.console.Console) -> rich.progress.Progress:
-    """A bar, share done and time left, on one line that goes away in the end."""
+    """One line with a bar, the share done and the time left; erased at the end."""
     return rich.progress.Progress(
         rich.progress.BarColumn(bar_width=20),
-        rich.progress.TaskProgressColumn(table_column=_whole()),
-        rich.progress.TimeRemainingColumn(table_column=_whole()),
+        rich.progress.TaskProgressColumn(table_column=_uncut()),
+        rich.progress.TimeRemainingColumn(table_column=_uncut()),
         rich.progress.TextColumn(
             "{task.description}",
             markup=False,
@@ -115,39 +118,39 @@ def _bar(console: rich.console.Console) -> rich.progress.Progress:
         console=console,
         transient=True,
         disable=not console.is_terminal or console.is_dumb_terminal,
-        speed_estimate_period=math.inf,  # a window of seconds would miss selection
+        speed_estimate_period=math.inf,  # a shorter window would miss selection
     )
 
 
-def _whole() -> rich.table.Column:
-    """A column that is not cut where the terminal is narrow."""
+def _uncut() -> rich.table.Column:
+    """A column that a narrow terminal does not cut."""
     return rich.table.Column(no_wrap=True, min_width=len("0:00:00"))
 
 
-def join(*shows: Show) -> Show:
-    """One that tells all of them."""
+def combine(*shows: Show) -> Show:
+    """A Show that forwards each call to all of the given ones, in order."""
 
-    def step(number: int, at: int, losses: Mapping[str, float]) -> None:
+    def show_step(number: int, step: int, losses: Mapping[str, float]) -> None:
         for show in shows:
-            show.step(number, at, losses)
+            show.step(number, step, losses)
 
-    def round_(row: Row) -> None:
+    def show_round(row: Row) -> None:
         for show in shows:
             show.round(row)
 
-    def select(row: Row) -> None:
+    def show_select(row: Row) -> None:
         for show in shows:
             show.select(row)
 
-    return Show(step, round_, select)
+    return Show(show_step, show_round, show_select)
 
 
 def summary(rows: Sequence[Row], report: pathlib.Path) -> str:
-    """The last words of a run: labels used, accuracy by round, where the report lies.
+    """Text for the end of a run: labels used, accuracy by round, path of the report.
 
     Args:
-      rows: of metrics.jsonl; those of finished rounds count.
-      report: path of the report.
+      rows: rows of metrics.jsonl; all but those of finished rounds are ignored.
+      report: path of report.md.
     """
     rounds = [row for row in rows if row["event"] == "round"]
     if not rounds:
@@ -168,7 +171,7 @@ def summary(rows: Sequence[Row], report: pathlib.Path) -> str:
     )
 
 
-def _line(row: Row) -> str:
+def _round_line(row: Row) -> str:
     return (
         f"test {_percent(row['test_accuracy'])}, "
         f"validation {_percent(row['val_accuracy'])} with {_labels(row)}; "
@@ -176,25 +179,27 @@ def _line(row: Row) -> str:
     )
 
 
-def _decision(row: Row) -> str:
-    """What D_AcT learnt by one of its steps; empty where nothing is to be said."""
+def _selection_line(row: Row) -> str:
+    """The result of one line of Algorithm 2; "" if there is nothing to show."""
     if "ranking_loss" in row:
         return (
-            f"choice {row['iteration']}: loss predictor trained on {row['union']} "
-            f"samples; target loss {row['target_loss']:.3g}, ranking loss "
-            f"{row['ranking_loss']:.3g}"
+            f"Algorithm 2, iteration {row['iteration']}: loss predictor trained on "
+            f"{row['union']} samples; target loss {row['target_loss']:.3g}, ranking "
+            f"loss {row['ranking_loss']:.3g}"
         )
     if "branch" not in row:
         return ""
-    follows = {
-        "source": "the source helps more, and joins what the predictor is trained on",
+    outcomes = {
+        "source": "the source helps more, so its samples join the predictor's "
+        "training set",
         "target": "the source does not help more, so target labels are bought",
-        "spent": "the source does not help more, but all target labels are bought",
+        "spent": "the source does not help more, but the label budget is spent",
     }
     return (
-        f"choice {row['iteration']}: {row['source_samples']} source samples give "
-        f"{_percent(row['accuracy_source'])} on validation, {row['labels_target']} "
-        f"target labels {_percent(row['accuracy_target'])}: {follows[row['branch']]}"
+        f"Algorithm 2, iteration {row['iteration']}: validation accuracy "
+        f"{_percent(row['accuracy_source'])} with {row['source_samples']} source "
+        f"samples, {_percent(row['accuracy_target'])} with {row['labels_target']} "
+        f"target labels; {outcomes[row['branch']]}"
     )
 
 

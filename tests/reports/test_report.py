@@ -1,9 +1,23 @@
+"""What the report of a run contains, from rows of metrics.jsonl and picks.csv."""
+
+import re
+
 import pytest
-from matplotlib import image
+from matplotlib import figure, image
 
 from dact_jax import errors
 from dact_jax.reports import captions, curves, report
 from dact_jax.rounds import workdir
+
+COSTS = "Labels and computing time"
+BOUGHT = "target labels for training, bought or given"
+LABELS_READ = "source labels read, to score or to train"
+NETWORKS = "Three networks of each round"
+# Parts of sentences that a report contains or not.
+UNSAVED = "no source label is saved"
+MIXED = "not show the effect of the source alone"
+DECIDE_NOTHING = "validation labels decide nothing"
+TRIALS = "Trials are"
 
 
 def fill(folder, num_rounds, **extra):
@@ -33,30 +47,46 @@ def fill(folder, num_rounds, **extra):
 
 
 def table(markdown, heading):
-    """The cells of the table below a heading, without its rule."""
+    """The cells of the table below a heading, without the rule below its head."""
     section = markdown.split(f"## {heading}\n\n")[1].split("\n\n")[0]
     lines = [line.strip("| ").split(" | ") for line in section.splitlines()]
     assert len({len(line) for line in lines}) == 1
     return [lines[0], *lines[2:]]
 
 
+def summary(markdown):
+    """The numbers of the first paragraph."""
+    return re.findall(r"[0-9.]*[0-9]", markdown.split("\n\n")[1])
+
+
 def test_five_rounds(tmp_path):
     fill(tmp_path, 5)
     files = report.write(tmp_path, "Printed to handwritten", command="run --seed=1")
     text = files.markdown.read_text()
-    assert text.startswith("# Printed to handwritten\n\nWith 50 target labels bought,")
-    assert "right on 82.00 % of the target's test images; with 10, in its" in text
-    assert "![Accuracy against target labels bought](learning_curve.png)" in text
-    assert ["**target labels in all**", "80"] in table(text, "Labels and work")
+    assert text.startswith("# Printed to handwritten\n\n")
+    assert summary(text) == ["50", "82.00", "10", "50.00", "5"]
+    assert "](learning_curve.png)" in text
+    assert dict(table(text, COSTS))["**target labels in total**"] == "80"
     head, *body = table(text, "Rounds")
     assert head[5:] == ["ce", "entropy", "seconds"]
     assert body[0] == ["0", "10", "1000", "50.00", "40.00", "0.05", "2", "10.0"]
     assert body[4][:5] == ["4", "50", "1000", "82.00", "80.00"]
-    assert "evaluations in it: 60.0 s in all, 12.0 s a round" in text
-    assert table(text, "Picks")[2] == ["1", "target", "k_center", "0/20", "10"]
+    assert "60.0 s in total, 12.0 s per round" in text
+    head, *body = table(text, "Picks")
+    assert head[1:] == ["pool", "acquisition", "checkpoint", "picks"]
+    assert body[0] == ["0", "target", "k_center", "-", "10"]
+    assert body[1] == ["1", "target", "k_center", "0/20", "10"]
+    assert "predictor/" not in text
+    assert workdir.PICKS in text
     assert "```bash\nrun --seed=1\n```" in text
     assert "published" not in text
     assert image.imread(files.curve).std() > 0.01
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "learning_curve.png",
+        workdir.METRICS,
+        workdir.PICKS,
+        "report.md",
+    ]
 
 
 def test_one_round_without_command_picks_or_validation(tmp_path):
@@ -64,25 +94,37 @@ def test_one_round_without_command_picks_or_validation(tmp_path):
     (tmp_path / workdir.PICKS).unlink()
     text = report.write(tmp_path, "UDA").markdown.read_text()
     assert table(text, "Rounds")[1][3:5] == ["50.00", "-"]
-    assert "Rounds finished: 1." in text
-    for absent in ("## Picks", "## To repeat", "in its first round"):
-        assert absent not in text
+    assert summary(text) == ["10", "50.00", "1"]
+    assert "## Picks" not in text
+    assert "```bash" not in text
 
 
-def test_no_accuracy_is_known_without_labels(tmp_path):
+def test_without_test_labels_only_the_number_of_rounds_is_known(tmp_path):
     fill(tmp_path, 2, val_accuracy=None, test_accuracy=None)
     text = report.write(tmp_path, "Own images").markdown.read_text()
-    assert "so no test accuracy is known. Rounds finished: 2." in text
+    assert summary(text) == ["2"]
+    assert [row[3:5] for row in table(text, "Rounds")[1:]] == [["-", "-"]] * 2
+
+
+def test_picks_by_the_loss_predictor_name_its_iteration(tmp_path):
+    fill(tmp_path, 1)
+    pick = workdir.Pick(0, 0, "source", "a", 0.5, "predicted_loss", "predictor/2")
+    workdir.append_picks(tmp_path, [pick])
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert table(text, "Picks")[2] == [
+        *("0", "source", "predicted_loss", "predictor/2", "1")
+    ]
+    assert text.count("predictor/2") == 2  # in the table and below it
 
 
 def test_classes_and_published_numbers(tmp_path):
     fill(tmp_path, 2, labels_per_class={"dog|cat": 12, "house": 0})
     published = {"CLUE": [(10, 0.61), (25, 0.7)]}
     text = report.write(tmp_path, "x", reference=published).markdown.read_text()
-    head, *body = table(text.replace("\\|", "/"), "Target labels of each class")
+    head, *body = table(text.replace("\\|", "/"), "Target labels per class")
     assert head == ["class", "round 0", "round 1"]
     assert body == [["dog/cat", "12", "12"], ["house", "0", "0"]]
-    assert table(text, "Beside published numbers")[1:] == [
+    assert table(text, "Comparison with published results")[1:] == [
         ["CLUE", "10", "61.00", "50.00"],
         ["CLUE", "25", "70.00", "-"],
     ]
@@ -105,15 +147,13 @@ def test_curve_shows_every_round_and_published_line(tmp_path):
 
 
 def test_a_report_needs_a_finished_round(tmp_path):
-    with pytest.raises(errors.InputError, match="no finished round yet"):
+    with pytest.raises(errors.InputError, match=workdir.METRICS):
         report.write(tmp_path, "x")
 
 
-def test_published_percent_is_refused(tmp_path):
+def test_published_accuracy_in_percent_is_rejected(tmp_path):
     fill(tmp_path, 1)
-    with pytest.raises(
-        errors.InputError, match=r"'CLUE' has the accuracy 93\.3.*0\.933"
-    ):
+    with pytest.raises(errors.InputError, match=r"'CLUE'.* 93\.3,.* 0\.933"):
         report.write(tmp_path, "x", reference={"CLUE": [(50, 93.3)]})
 
 
@@ -129,28 +169,31 @@ SCORED = {
 def test_three_networks_of_a_round_are_named_columns(tmp_path):
     fill(tmp_path, 1, **SCORED)
     text = report.write(tmp_path, "x").markdown.read_text()
-    head, body = table(text, "Which network of a round")
-    assert [name for name in head if "best by" in name] == [
+    head, body = table(text, NETWORKS)
+    assert head[1:] == [
+        "last: test %",
+        "last: mean over classes %",
         "best by validation: test %",
+        "best by validation: iteration",
         "best by test: test %",
     ]
     assert body == ["0", "50.00", "45.00", "48.00", "10", "55.00"]
-    assert "nothing here is selected by it" in text
+    assert "optimistic" in text
 
 
-def test_without_validation_the_best_by_it_is_unknown(tmp_path):
+def test_without_validation_there_is_no_best_by_validation(tmp_path):
     unknown = {"best_val": None, "best_val_step": None, "test_at_best_val": None}
     fill(tmp_path, 1, **SCORED | unknown)
     text = report.write(tmp_path, "x").markdown.read_text()
-    assert table(text, "Which network of a round")[1][3:5] == ["-", "-"]
+    assert table(text, NETWORKS)[1][3:5] == ["-", "-"]
 
 
-def test_pretraining_is_told_with_its_accuracy(tmp_path):
+def test_pretraining_has_its_iterations_and_accuracy(tmp_path):
     row = {"event": "pretrain", "round": -1, "step": 500, "test_accuracy": 0.4}
     workdir.append(tmp_path, [row])
     fill(tmp_path, 1)
     text = report.write(tmp_path, "x").markdown.read_text()
-    assert "after 500 iterations on the source alone, it was right on 40.00 %" in text
+    assert re.search(r"\b500 iterations\b.* 40\.00 %", text)
 
 
 def test_one_round_is_drawn_by_iteration(tmp_path):
@@ -161,7 +204,7 @@ def test_one_round_is_drawn_by_iteration(tmp_path):
     workdir.append(tmp_path, evaluations)
     fill(tmp_path, 1)
     text = report.write(tmp_path, "x").markdown.read_text()
-    assert "![Accuracy against iterations](learning_curve.png)" in text
+    assert "iterations](learning_curve.png)" in text
     (axes,) = curves.by_iteration(evaluations).axes
     test, validation = axes.lines
     assert list(test.get_xdata()) == [10, 20]
@@ -173,7 +216,7 @@ def test_one_round_is_drawn_by_iteration(tmp_path):
 def test_no_table_of_classes_without_labels(tmp_path):
     fill(tmp_path, 1, labels_per_class={"dog": 0, "cat": 0})
     text = report.write(tmp_path, "x").markdown.read_text()
-    assert "Target labels of each class" not in text
+    assert "## Target labels per class" not in text
 
 
 def choice(iteration, source, target, branch, **counts):
@@ -224,40 +267,39 @@ def fill_d_act(folder, *, read):
 
 
 def costs(text):
-    return dict(table(text, "Labels and work")[1:])
+    return dict(table(text, COSTS)[1:])
 
 
-def test_the_ledger_of_d_act(tmp_path):
+def test_costs_and_decisions_of_d_act(tmp_path):
     fill_d_act(tmp_path, read=2000)
-    text = report.write(tmp_path, "D_AcT").markdown.read_text()
+    text = report.write(tmp_path, "x").markdown.read_text()
     assert costs(text) == {
-        "target labels bought or given, to train on": "20",
+        BOUGHT: "20",
         "target labels for validation": "30",
-        "**target labels in all**": "50",
+        "**target labels in total**": "50",
         "source samples trained on, last round": "1000 of 2000",
-        "source labels read, to score or to train": "2000",
-        "seconds of training": "32.0",
-        "seconds of scoring": "3.0",
-        "seconds of selecting": "1.5",
+        LABELS_READ: "2000",
+        "training time (s)": "32.0",
+        "scoring time (s)": "3.0",
+        "selection time (s)": "1.5",
     }
-    assert "decide between source and target in Algorithm 2 (acc_s > acc_t)" in text
-    assert "saves none of their labels, and choosing takes time of its own" in text
-    assert (
-        "20.0 s in the rounds, with the evaluations in it; 12.0 s on networks" in text
-    )
+    assert "Algorithm 2 (acc_s > acc_t): they are part of the label budget" in text
+    assert UNSAVED in text
+    times = re.search("Training time: .*", text)[0]
+    assert re.findall(r"[\d.]+ s\b", times) == ["20.0 s", "12.0 s"]
     head, *body = table(text.replace("\\|", "/"), "Decisions of Algorithm 2")
     assert head[2:7] == ["/U/", "N", "/T_l/", "acc_s %", "acc_t %"]
     assert body == [
         ["1", "0", "10", "500", "10", "50.00", "50.00", "buy target labels"],
-        ["2", "1", "20", "1000", "20", "70.00", "60.00", "the source samples join U"],
+        ["2", "1", "20", "1000", "20", "70.00", "60.00", "add the source samples to U"],
     ]
 
 
 def test_a_score_that_reads_no_label_saves_labels(tmp_path):
     fill_d_act(tmp_path, read=1000)
-    text = report.write(tmp_path, "D_AcT").markdown.read_text()
-    assert costs(text)["source labels read, to score or to train"] == "1000"
-    assert "saves none of their labels" not in text
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert costs(text)[LABELS_READ] == "1000"
+    assert UNSAVED not in text
 
 
 def test_pretraining_reads_all_of_the_source(tmp_path):
@@ -272,24 +314,25 @@ def test_pretraining_reads_all_of_the_source(tmp_path):
     }
     workdir.append(tmp_path, [row])
     fill_d_act(tmp_path, read=1000)
-    text = report.write(tmp_path, "D_AcT").markdown.read_text()
-    assert costs(text)["source labels read, to score or to train"] == "2000"
-    assert costs(text)["seconds of training"] == "39.0"
-    assert "Pre-training read the label of every source sample" in text
+    text = report.write(tmp_path, "x").markdown.read_text()
+    assert costs(text)[LABELS_READ] == "2000"
+    assert costs(text)["training time (s)"] == "39.0"
+    assert "\n\nPre-training read the label" in text
     assert "7.0 s before round 0" in text
-    assert "saves none of their labels" not in text
+    assert UNSAVED not in text
 
 
-def test_what_the_validation_labels_decide_is_told(tmp_path):
+def test_what_the_validation_labels_decide(tmp_path):
     fill(tmp_path, 2)
     text = report.write(tmp_path, "x").markdown.read_text()
-    assert "The validation labels decide nothing" in text
-    assert "seconds of scoring" not in costs(text)  # a run before such rows were
+    assert DECIDE_NOTHING in text
+    assert "scoring time (s)" not in costs(text)  # older runs have no source_pool
     text = report.write(tmp_path, "x", keep="best_val").markdown.read_text()
-    assert "The validation labels choose the network of a round that goes on" in text
+    assert DECIDE_NOTHING not in text
+    assert "choose the network that each round keeps: they are part of the" in text
 
 
-def test_without_validation_labels_nothing_is_said_of_them(tmp_path):
+def test_without_validation_labels_there_is_nothing_on_their_use(tmp_path):
     fill(tmp_path, 1, labels_val=0, val_accuracy=None)
     text = report.write(tmp_path, "x").markdown.read_text()
     assert "validation labels" not in text
@@ -300,14 +343,14 @@ def test_labels_bought_after_the_last_training_count_too(tmp_path):
     row = {"event": "select", "round": 2, "step": 0, "labels_target": 30}
     workdir.append(tmp_path, [row])
     text = report.write(tmp_path, "x").markdown.read_text()
-    assert costs(text)["target labels bought or given, to train on"] == "30"
+    assert costs(text)[BOUGHT] == "30"
 
 
 def test_accuracy_is_drawn_against_the_source_where_it_changed(tmp_path):
     fill_d_act(tmp_path, read=2000)
     text = report.write(tmp_path, "x").markdown.read_text()
-    assert "![Accuracy against source samples](source_curve.png)" in text
-    assert "not the effect of the source alone" in text
+    assert "](source_curve.png)" in text
+    assert MIXED in text
     assert image.imread(tmp_path / "source_curve.png").std() > 0.01
     rounds = [row for row in workdir.read(tmp_path) if row["event"] == "round"]
     (axes,) = curves.by_source(rounds).axes
@@ -333,8 +376,8 @@ def test_trials_of_algorithm_2_are_drawn_where_every_round_had_all_of_n(tmp_path
         workdir.append(tmp_path, [row])
     text = report.write(tmp_path, "x").markdown.read_text()
     assert "](source_curve.png)" in text
-    assert "Trials are the copies of the scoring network" in text
-    assert "not the effect of the source alone" not in text  # nothing else changed
+    assert TRIALS in text
+    assert MIXED not in text  # the number of target labels did not change
     rows = workdir.read(tmp_path)
     decisions = [row for row in rows if "branch" in row]
     rounds = [row for row in rows if row["event"] == "round"]
@@ -347,25 +390,43 @@ def test_trials_of_algorithm_2_are_drawn_where_every_round_had_all_of_n(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("pool", "told"),
+    ("pool", "words"),
     [
-        ({}, "The whole source (1000 samples) was used in every round."),
-        ({"source_pool": 1000}, "The whole source (1000 samples) was used in every"),
-        ({"source_pool": 4000}, "The same number of source samples, 1000 of 4000, was"),
+        ({}, "all 1000 source samples"),
+        ({"source_pool": 1000}, "all 1000 source samples"),
+        ({"source_pool": 4000}, "1000 of 4000 source samples"),
     ],
 )
-def test_a_source_that_stayed_the_same_needs_no_curve(tmp_path, pool, told):
+def test_a_constant_source_has_a_sentence_instead_of_a_curve(tmp_path, pool, words):
     fill(tmp_path, 2, **pool)
     text = report.write(tmp_path, "x").markdown.read_text()
-    assert told in text
+    assert words in text
+    assert TRIALS not in text
     assert not (tmp_path / "source_curve.png").exists()
 
 
-def test_pictures_that_are_there_are_shown_and_explained(tmp_path):
+def test_existing_pictures_are_shown_with_their_captions(tmp_path):
     fill(tmp_path, 1)
     (tmp_path / captions.FEATURE_MAPS).write_bytes(b"")
     text = report.write(tmp_path, "x", command="run").markdown.read_text()
     shown = [name for name in captions.CAPTIONS if f"({name})" in text]
     assert shown == [captions.FEATURE_MAPS]
-    assert "Each row is an image as the network sees it" in text
-    assert text.index("What the stages") < text.index("## To repeat or resume")
+    heading, caption = captions.CAPTIONS[captions.FEATURE_MAPS]
+    place = text.index(f"## {heading}\n\n![{heading}]({captions.FEATURE_MAPS})")
+    assert place < text.index(caption) < text.index("```bash")
+
+
+def test_a_failure_while_drawing_keeps_the_old_curve(tmp_path, monkeypatch):
+    fill(tmp_path, 2)
+    curve = report.write(tmp_path, "x").curve
+    before = curve.read_bytes()
+
+    def fail(self, path, **options):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure.Figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        report.write(tmp_path, "x")
+    assert curve.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 4  # no draft is left

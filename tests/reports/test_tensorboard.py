@@ -1,3 +1,5 @@
+"""Events that a run writes for TensorBoard, read back from the file."""
+
 import importlib.util
 
 import pytest
@@ -9,7 +11,7 @@ from dact_jax.reports import tensorboard
 
 
 def _events(folder):
-    """Those of the one event file, read as its format says."""
+    """The events of the only event file, parsed by its documented format."""
     (path,) = (folder / "tensorboard").iterdir()
     data = path.read_bytes()
     while data:
@@ -28,8 +30,8 @@ def _scalars(folder):
     }
 
 
-def test_losses_and_accuracies_stand_at_the_step_of_the_whole_run(tmp_path):
-    with tensorboard.make(tmp_path, [100, 50]) as show:
+def test_losses_and_accuracies_have_the_step_of_the_whole_run(tmp_path):
+    with tensorboard.event_writer(tmp_path, [100, 50]) as show:
         show.step(1, 25, {"loss": 0.5})
         row = {"round": 1, "step": 50, "labels_target": 20}
         show.round({**row, "test_accuracy": 0.75, "val_accuracy": None})
@@ -40,18 +42,19 @@ def test_losses_and_accuracies_stand_at_the_step_of_the_whole_run(tmp_path):
     }
 
 
-def test_a_resumed_run_purges_what_lies_beyond_its_checkpoint(tmp_path):
-    with tensorboard.make(tmp_path, [100, 50], start=(1, 25)) as show:
+def test_a_resumed_run_purges_events_after_its_checkpoint(tmp_path):
+    with tensorboard.event_writer(tmp_path, [100, 50], start=(1, 25)) as show:
         show.step(1, 50, {"loss": 0.5})
     start = event_pb2.SessionLog.START
-    purged = [e.step for e in _events(tmp_path) if e.session_log.status == start]
+    events = _events(tmp_path)
+    purged = [event.step for event in events if event.session_log.status == start]
     assert purged == [126]  # the first step that is not in the checkpoint
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
+def test_without_tensorboardx_the_error_names_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with (
         pytest.raises(errors.InputError, match="pip install tensorboardX"),
-        tensorboard.make(tmp_path, [100, 50]),
+        tensorboard.event_writer(tmp_path, [100, 50]),
     ):
         pass
