@@ -1,12 +1,25 @@
-"""Every test runs under strict numerics, on several CPU devices."""
+"""Every test runs under strict numerics, on several CPU devices.
 
+What one test compiles serves the next: a compilation cache for each worker, which the
+processes that tests start share.
+"""
+
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 )
 os.environ.setdefault("MPLBACKEND", "agg")
+# One cache a worker: JAX does not write entries atomically.
+_COMPILED = tempfile.mkdtemp(prefix="dact_jax_compiled_")
+atexit.register(shutil.rmtree, _COMPILED, ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import pytest
