@@ -153,7 +153,7 @@ def test_a_classifier_of_vectors_and_of_a_stopped_run(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):
-    with pytest.raises(errors.InputError, match="config.yaml"):
+    with pytest.raises(errors.InputError, match=r"config\.yaml"):
         dact_jax.load(tmp_path)
 
 
