@@ -21,17 +21,17 @@ Array = jax.Array | np.ndarray
 Key = jax.Array
 PyTree = Any
 Metrics = dict[str, jax.Array]
-Row = Mapping[str, Any]
+Row = Mapping[str, Any]  # a row of metrics.jsonl
 
 SOURCE, TARGET = 0, 1  # rows of the norm collections
-UNLABELED = -1  # the label of an image that nobody has labelled
+UNLABELED = -1  # label of an image that has none
 
 
 class Images(Protocol):
     """uint8[N, H, W, C] by rows: an array, or files decoded when indexed.
 
-    A vector, such as an embedding that a user has, is an image of one pixel with F
-    channels, float32[N, 1, 1, F], and reaches the network as it is stored.
+    A vector, such as an embedding from another model, is an image of one pixel with F
+    channels, float32[N, 1, 1, F]; the network sees it as it is stored.
     """
 
     @property
@@ -44,11 +44,11 @@ class Images(Protocol):
 
 class Examples(NamedTuple):
     image: Any  # Images as stored; float32[B, h, w, C] in a batch
-    label: Array  # int32[N]; UNLABELED where nobody has labelled it
+    label: Array  # int32[N]; UNLABELED where there is none
 
 
 class Dataset(NamedTuple):
-    """One domain as its reader found it, before any split."""
+    """One domain as its reader returns it, before any split."""
 
     name: str
     image: Images  # uint8[N, H, W, C]; vectors: float32[N, 1, 1, F]
@@ -56,12 +56,12 @@ class Dataset(NamedTuple):
     id: np.ndarray  # str[N], stable names of the images (relative paths)
     split: np.ndarray | None  # str[N]: "train", "val", "test"; None: no official split
     class_names: tuple[str, ...]
-    skipped: int = 0  # unreadable files left out, because the user asked for that
+    skipped: int = 0  # unreadable files left out (`data.on_error="skip"`)
 
 
 class Domain(NamedTuple):
     name: str
-    train: Examples  # the pool: what training may use and selection may pick
+    train: Examples  # the pool: training may use it, selection may pick from it
     val: Examples
     test: Examples
     id: np.ndarray  # str[N] of train
@@ -71,7 +71,7 @@ class Task(NamedTuple):
     source: Domain
     target: Domain
     class_names: tuple[str, ...]
-    unlabeled: Examples | None  # None: the part of target.train without bought labels
+    unlabeled: Examples | None  # None: target.train without its bought labels
 
 
 class BatchSizes(NamedTuple):
@@ -81,15 +81,15 @@ class BatchSizes(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One iteration's images.
+    """The images of one iteration.
 
-    A *drawn* batch, before the step loads it, holds row numbers (int32[B]) or
-    stored images (uint8[B, H, W, C]) in place of the float images.
+    A *drawn* batch, before the step loads it, holds row numbers (int32[B]) or stored
+    images (uint8[B, H, W, C]) in place of the float images.
     """
 
     source: Examples
-    target: Examples | None  # None while no target label is used (UDA)
-    # float32[B, h, w, C]: no label field, so none can leak; None where none is drawn
+    target: Examples | None  # None where no target label is used
+    # float32[B, h, w, C], or None; it has no label field, so that none can leak.
     unlabeled: Any
 
 
@@ -116,7 +116,7 @@ class Pools(NamedTuple):
     target: np.ndarray  # bool[N_t]: T_l, labelled target samples
 
 
-class Evidence(NamedTuple):  # one forward sweep over a pool
+class Evidence(NamedTuple):  # of one sweep: a forward pass over a pool
     embedding: np.ndarray  # float32[N, F]
     outputs: Mapping[str, np.ndarray]  # head name -> float32[N, ...]
     label: np.ndarray | None  # int32[N] for the source, None for the target
@@ -138,7 +138,7 @@ class Head(Protocol):
     def __call__(
         self,
         variables: Variables,
-        # Of a head; or "<head>.features": what its last layer sees, out of training.
+        # Of a head, or "<head>.features": the input of its last layer, in evaluation.
         name: str,
         features: Features,
         *,
@@ -160,8 +160,8 @@ class Model(NamedTuple):
     init: Callable[[Key, tuple[int, int, int]], Variables]  # key, (h, w, C)
     encode: Encode
     head: Head
-    # In evaluation mode, the maps whose spatial means are taps; () if there are none.
-    maps: Maps | None = None  # None: of a model that nobody looks into
+    # In evaluation mode: the maps whose spatial means are the taps; () without maps.
+    maps: Maps | None = None
 
 
 class Loss(Protocol):
@@ -171,14 +171,14 @@ class Loss(Protocol):
         variables: Variables,
         batch: Batch,
         key: Key,
-        progress: jax.Array,  # float32[] from 0 on; 1 where the schedules have ended
+        progress: jax.Array,  # float32[], 0 at the start, 1 at the end of the schedules
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]: ...
 
 
 class Method(NamedTuple):
-    heads: Mapping[str, nn.Module]  # what it trains besides the encoder
+    heads: Mapping[str, nn.Module]  # trained together with the encoder
     losses: tuple[Loss, ...]  # one gradient step each, in order
-    # A method that adapts a trained network: the variables that it starts from.
+    # For a method that adapts a trained network: the variables that it starts from.
     prepare: Callable[[Variables], Variables] | None = None
     # Of a method that predicts losses: logits float32[..., K] and labels int32[...] to
     # the loss of each sample, float32[...].
@@ -187,16 +187,16 @@ class Method(NamedTuple):
 
 class Picked(NamedTuple):
     row: np.ndarray  # int32[budget] into the pool, in pick order
-    score: np.ndarray  # float32[budget], what the acquisition ranked by
-    labels_read: int = 0  # labels of the pool that it looked at
-    origin: str = ""  # the model that ranked, where it is not the adapted one
+    score: np.ndarray  # float32[budget], the value that the acquisition ranked by
+    labels_read: int = 0  # labels of the pool that the acquisition read
+    origin: str = ""  # the network that ranked, if it is not the adapted one
 
 
 class Acquire(Protocol):
     def __call__(
         self,
         evidence: Evidence,
-        taken: np.ndarray,  # bool[N]: not to be picked
+        taken: np.ndarray,  # bool[N], rows that must not be picked
         budget: int,
         key: Key,
     ) -> Picked: ...
@@ -204,14 +204,14 @@ class Acquire(Protocol):
 
 class Fitted(NamedTuple):
     variables: Variables
-    losses: Mapping[str, float]  # the last that training saw
+    losses: Mapping[str, float]  # of the last chunk of training
 
 
 class LossPredictor(NamedTuple):
     """The network (P_t, P_l) of D_AcT: a classifier that also predicts its loss."""
 
     initial: Variables
-    # Trained further on the labels of some samples (Algorithm 2, lines 5, 9, 11).
+    # Trains further on the labels of the pools' samples (Algorithm 2, lines 5, 9, 11).
     fit: Callable[[Variables, Pools, Key], Fitted]
     accuracy: Callable[[Variables], float]  # on T_v, in [0, 1]: acc_s, acc_t
     # Over the source pool; outputs have "predicted_loss" and "actual_loss" float32[N].
@@ -219,63 +219,62 @@ class LossPredictor(NamedTuple):
 
 
 class Lab(NamedTuple):
-    """What a policy may do; bound to data, models and devices by engine."""
+    """What a policy may do, bound to data, model and devices (`rounds.actions.lab`)."""
 
-    sweep: Callable[[Variables, int], Evidence]  # the model over one domain's pool
-    buyable: np.ndarray  # bool[N_t]: target samples whose label can be bought
-    loss_predictor: LossPredictor | None = (
-        None  # of the policies that choose source samples
-    )
+    sweep: Callable[[Variables, int], Evidence]  # the model over a domain's pool
+    buyable: np.ndarray  # bool[N_t], target samples whose label can be bought
+    # For policies that choose source samples.
+    loss_predictor: LossPredictor | None = None
 
 
 class Acquisitions(NamedTuple):
     target: Acquire  # which labels to buy
     source: Acquire  # which source samples to use
-    blind: bool = False  # the source's looks at no evidence
+    blind: bool = False  # the source acquisition needs no evidence
 
 
 class Selection(NamedTuple):
     pools: Pools
-    memory: PyTree  # the policy's own
-    picked: Mapping[str, Picked]  # "source" or "target" -> what was picked
-    again: bool = False  # select is called once more before the next training
-    columns: Mapping[str, Any] = {}  # of its row in metrics.jsonl
+    memory: PyTree  # the state of the policy
+    picked: Mapping[str, Picked]  # "source" or "target" -> its picks
+    again: bool = False  # call `select` once more before the next round of training
+    columns: Mapping[str, Any] = {}  # columns of its row in metrics.jsonl
 
 
 class Policy(NamedTuple):  # (init, select), as optax is (init, update)
-    """A turn is one or more calls of `select`, each of which a run can resume after.
+    """A policy takes a turn between two rounds; its first turn is `init`, before any.
 
-    The first turn begins with `init`, before round 0.
+    A turn is one or more calls of `select`; a run can resume after each of them.
     """
 
     init: Callable[[Lab, int, int, Key], Selection]  # pool sizes -> first selection
     select: Callable[[Lab, Variables, Pools, PyTree, Key], Selection]
     num_rounds: int  # rounds of training
-    num_selections: int  # a turn follows each of the first so many rounds
+    num_selections: int  # a turn follows each of the first `num_selections` rounds
 
 
 class Track(NamedTuple):
-    """What the evaluations of a round have seen so far; -1 where nothing is known."""
+    """The evaluations of a round so far; -1 where nothing is known."""
 
     val: float  # the best validation accuracy
-    test_at_val: float  # the test accuracy there
-    step: int  # and its iteration; of equals the last, as MME's code
-    best_test: float  # the best test accuracy: for the record, never to choose by
-    kept: PyTree  # Variables at the best validation; () where the last ones are used
+    test_at_val: float  # the test accuracy of the same network
+    step: int  # its iteration; the last of equals, as MME's code
+    best_test: float  # the best test accuracy: recorded, never used to choose
+    kept: PyTree  # Variables of the best validation; () if eval.keep="last"
 
 
 class Experiment(NamedTuple):
-    """All of a run between two steps: one checkpoint."""
+    """The state of a run between two steps; a checkpoint holds it."""
 
-    round: int  # of training: the one that goes on, or that the policy's turn precedes
+    round: int  # current training round, or the next one during a policy turn
     pools: Pools
-    label: np.ndarray  # int32[N_t]: target labels bought so far, else UNLABELED
+    label: np.ndarray  # int32[N_t], target labels bought so far, else UNLABELED
     memory: PyTree
     train: TrainState
-    seconds: float  # spent on this round so far
+    seconds: float  # training time of this round so far
     track: Track
-    turn: bool = False  # it is the policy's; else training's
-    written: tuple[int, int] = (0, 0)  # bytes of metrics.jsonl and picks.csv by now
+    turn: bool = False  # the policy's turn, not training
+    written: tuple[int, int] = (0, 0)  # bytes of metrics.jsonl and picks.csv
 
 
 # (variables, uint8[B, H, W, C], domain) -> embedding [B, F], outputs {head: [B, ...]}
