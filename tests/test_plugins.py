@@ -17,6 +17,7 @@ from dact_jax.configuration import (
     checks,
     defaults,
     files,
+    plugin_checks,
 )
 from dact_jax.rounds import oracle
 
@@ -224,7 +225,8 @@ def test_a_policy_that_buys_nothing_needs_nothing_of_its_method(new_files):
 
 
 @pytest.mark.parametrize(
-    "module", [build, build_inference, build_stages, checks, plugins]
+    "module",
+    [build, build_inference, build_stages, checks, plugin_checks, plugins],
 )
 def test_no_plug_in_is_named_where_all_are_handled(module):
     """Neither as a string nor by import: a new file needs no change there."""

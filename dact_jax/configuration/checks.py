@@ -1,6 +1,5 @@
 """Checks of a config before any long work: one sentence for each mistake."""
 
-from collections.abc import Sequence
 from typing import Any, get_args
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dact_jax import errors, plugins
-from dact_jax.configuration import defaults
+from dact_jax.configuration import plugin_checks
 from dact_jax.configuration.defaults import Config
 from dact_jax.training import schedules
 from dact_jax.types import (
@@ -31,7 +30,7 @@ def check(config: Config) -> None:
     """
     if config.seed < 0:
         raise errors.InputError(f"seed={config.seed} must be 0 or more.")
-    _check_plugins(config)
+    plugin_checks.check_options(config)
     if plugins.loss_predictor(config.policy) is not None:
         _check_loss_predictor(config)
     if config.model.num_norms > 1 and not plugins.trains_target_norm(config.method):
@@ -49,7 +48,7 @@ def check(config: Config) -> None:
     _check_layers(config)
     _check_evaluation(config)
     if plugins.buys(config.policy):
-        _check_acquisition(config)
+        plugin_checks.check_acquisition(config)
 
 
 def check_method(config: Config, method: Method) -> None:
@@ -116,38 +115,6 @@ def check_validation(config: Config, task: Task) -> None:
         )
 
 
-def _check_plugins(config: Config) -> None:
-    """Checks names and options of the plug-ins that the config names."""
-    used = defaults.in_use(config)
-    used["acquisitions"].append(config.source_acquisition)
-    for family, names in used.items():
-        for name in names:
-            plugins.check(family, name, dict(config[family].get(name, {})))
-
-
-def _check_acquisition(config: Config) -> None:
-    """Checks that the acquisition can rank the target by what the method provides."""
-    acquisition, method = config.acquisition, config.method
-    options = config.acquisitions[acquisition]
-    valid = plugins.on_target(acquisition)
-    if any(options[option] != value for option, value in valid.items()):
-        fields = " and ".join(
-            f"acquisitions.{acquisition}.{option}={value!r}"
-            for option, value in valid.items()
-        )
-        raise errors.InputError(
-            f"acquisition {acquisition!r} ranks the target, whose labels are unknown: "
-            f"set {fields}."
-        )
-    for output in plugins.needs(acquisition, options):
-        if output not in plugins.provides(method):
-            raise errors.InputError(
-                f"acquisition {acquisition!r} reads the output {output!r}, which "
-                f"method {method!r} does not provide; methods that do: "
-                f"{_listed(plugins.providers(output))}."
-            )
-
-
 def _check_loss_predictor(config: Config) -> None:
     """Checks how the loss predictor is trained, and that it can rank the source."""
     options = config.loss_predictor
@@ -166,30 +133,7 @@ def _check_loss_predictor(config: Config) -> None:
             "files keep among the test images: leave data.labelled_list, data.val_list "
             "and data.unlabeled_list empty."
         )
-    _check_source_acquisition(config)
-
-
-def _check_source_acquisition(config: Config) -> None:
-    """Checks that the loss predictor provides what the source acquisition reads."""
-    method = plugins.loss_predictor(config.policy)
-    assert method is not None
-    provided = plugins.provides(method)
-
-    def lacking(acquisition: str) -> list[str]:
-        needs = plugins.needs(acquisition, config.acquisitions[acquisition])
-        return [output for output in needs if output not in provided]
-
-    for output in lacking(config.source_acquisition):
-        fitting = [a for a in plugins.names("acquisitions") if not lacking(a)]
-        raise errors.InputError(
-            f"source_acquisition {config.source_acquisition!r} reads the output "
-            f"{output!r}, which method {method!r} of the loss predictor does not "
-            f"provide; acquisitions that fit: {_listed(fitting)}."
-        )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"
+    plugin_checks.check_source_acquisition(config)
 
 
 def _check_stages(config: Config) -> None:

@@ -1,0 +1,74 @@
+"""Checks that the plug-ins of a config fit together, by what they declare."""
+
+from collections.abc import Sequence
+
+from dact_jax import errors, plugins
+from dact_jax.configuration import defaults
+from dact_jax.configuration.defaults import Config
+
+
+def check_options(config: Config) -> None:
+    """Checks names and options of the plug-ins that the config names.
+
+    Raises:
+      InputError: there is no such plug-in or option, or an option has a wrong value.
+    """
+    used = defaults.in_use(config)
+    used["acquisitions"].append(config.source_acquisition)
+    for family, names in used.items():
+        for name in names:
+            plugins.check(family, name, dict(config[family].get(name, {})))
+
+
+def check_acquisition(config: Config) -> None:
+    """Checks that the acquisition can rank the target by what the method provides.
+
+    Raises:
+      InputError: names the options that are right, or the methods that would fit.
+    """
+    acquisition, method = config.acquisition, config.method
+    options = config.acquisitions[acquisition]
+    valid = plugins.on_target(acquisition)
+    if any(options[option] != value for option, value in valid.items()):
+        fields = " and ".join(
+            f"acquisitions.{acquisition}.{option}={value!r}"
+            for option, value in valid.items()
+        )
+        raise errors.InputError(
+            f"acquisition {acquisition!r} ranks the target, whose labels are unknown: "
+            f"set {fields}."
+        )
+    for output in plugins.needs(acquisition, options):
+        if output not in plugins.provides(method):
+            raise errors.InputError(
+                f"acquisition {acquisition!r} reads the output {output!r}, which "
+                f"method {method!r} does not provide; methods that do: "
+                f"{_listed(plugins.providers(output))}."
+            )
+
+
+def check_source_acquisition(config: Config) -> None:
+    """Checks that the loss predictor provides what the source acquisition reads.
+
+    Raises:
+      InputError: names the acquisitions that would fit.
+    """
+    method = plugins.loss_predictor(config.policy)
+    assert method is not None
+    provided = plugins.provides(method)
+
+    def lacking(acquisition: str) -> list[str]:
+        needs = plugins.needs(acquisition, config.acquisitions[acquisition])
+        return [output for output in needs if output not in provided]
+
+    for output in lacking(config.source_acquisition):
+        fitting = [a for a in plugins.names("acquisitions") if not lacking(a)]
+        raise errors.InputError(
+            f"source_acquisition {config.source_acquisition!r} reads the output "
+            f"{output!r}, which method {method!r} of the loss predictor does not "
+            f"provide; acquisitions that fit: {_listed(fitting)}."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
