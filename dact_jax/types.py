@@ -242,10 +242,7 @@ class Selection(NamedTuple):
 
 
 class Policy(NamedTuple):  # (init, select), as optax is (init, update)
-    """A policy takes a turn between two rounds; its first turn is `init`, before any.
-
-    A turn is one or more calls of `select`; a run can resume after each of them.
-    """
+    """A turn between two rounds is one or more `select`s; runs can resume after each."""
 
     init: Callable[[Lab, int, int, Key], Selection]  # pool sizes -> first selection
     select: Callable[[Lab, Variables, Pools, PyTree, Key], Selection]
@@ -277,8 +274,6 @@ class Experiment(NamedTuple):
     written: tuple[int, int] = (0, 0)  # bytes of metrics.jsonl and picks.csv
 
 
+Prepare = Callable[[jax.Array], jax.Array]  # stored images to network input
 # (variables, uint8[B, H, W, C], domain) -> embedding [B, F], outputs {head: [B, ...]}
-Prepare = Callable[[jax.Array], jax.Array]
-
-
 Forward = Callable[[Variables, jax.Array, int], tuple[jax.Array, dict[str, jax.Array]]]

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from dact_jax.data import embeddings
+from dact_jax.data.readers import embeddings
 from dact_jax.methods import jan
 
 _SOURCE = flags.DEFINE_string("source", "photo.npz", "Embeddings of the source.")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dact_jax.data import digits, printed
+from dact_jax.data.readers import digits, printed
 from dact_jax.rounds import workdir
 
 CONFIG = "configs/tiny.py"

@@ -28,7 +28,7 @@ def test_k_center_alone_loads_no_training_library():
 
 
 def test_tensorflow_datasets_is_loaded_for_its_own_data_only():
-    loaded = _loaded("import dact_jax.runner, dact_jax.data.sources")
+    loaded = _loaded("import dact_jax.runner, dact_jax.data.readers.sources")
     assert "tensorflow_datasets" not in loaded
     assert "flax" in loaded  # or this test sees nothing
 

@@ -6,7 +6,12 @@ import flax.linen as nn
 import jax
 
 from dact_jax import keys, plugins, types
-from dact_jax.configuration import build_data, build_stages, checks, defaults
+from dact_jax.configuration import (
+    build_data,
+    build_stages,
+    checks,
+    defaults,
+)
 from dact_jax.configuration.defaults import Config
 from dact_jax.models import encoders, model, pretrained
 from dact_jax.run_types import Evaluation, Run, Schedule

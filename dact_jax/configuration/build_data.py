@@ -10,15 +10,8 @@ from absl import logging
 
 from dact_jax import devices, errors
 from dact_jax.configuration.defaults import Config
-from dact_jax.data import (
-    augment,
-    embeddings,
-    fingerprint,
-    manifest,
-    sources,
-    splits,
-    streams,
-)
+from dact_jax.data import augment, fingerprint, splits, streams
+from dact_jax.data.readers import embeddings, manifest, sources
 from dact_jax.models import encoders
 from dact_jax.types import Array, Dataset, Key, Task
 

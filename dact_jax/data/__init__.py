@@ -1,6 +1,6 @@
-"""From files to batches: a reader per format, `splits` and `streams`.
+"""From files to batches: `readers`, `splits` and `streams`.
 
 A reader returns a `Dataset`, `splits` makes a `Task` of two, and `streams` draws the
-batches of a round. A new kind of data is a new reader here and a branch in `sources`.
+batches of a round. A new kind of data is one file in `readers`.
 No module here depends on networks.
 """

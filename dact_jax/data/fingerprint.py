@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from dact_jax import errors
-from dact_jax.data import files
+from dact_jax.data.readers import files
 from dact_jax.types import Dataset
 
 _HEAD = 2**16  # bytes that are hashed at the start of each image file

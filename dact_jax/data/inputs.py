@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from dact_jax import errors
-from dact_jax.data import embeddings, files
+from dact_jax.data.readers import embeddings, files
 from dact_jax.types import Images
 
 Item: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dact_jax import errors, storage
-from dact_jax.data import embeddings
+from dact_jax.data.readers import embeddings
 from dact_jax.types import UNLABELED, Picked
 
 _SUFFIXES = (".csv", ".npy")  # of the file of picks

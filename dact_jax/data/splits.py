@@ -8,7 +8,7 @@ import numpy as np
 from absl import logging
 
 from dact_jax import errors
-from dact_jax.data import files
+from dact_jax.data.readers import files
 from dact_jax.types import UNLABELED, Dataset, Domain, Examples, Task
 
 PARTS = ("train", "val", "test")

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import figure
 
 from dact_jax import devices, types
-from dact_jax.data import files
+from dact_jax.data.readers import files
 from dact_jax.reports import captions, feature_maps, figures, png, projections
 from dact_jax.run_types import Run
 from dact_jax.training import inference

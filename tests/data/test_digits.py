@@ -12,7 +12,7 @@ from array_record.python import array_record_module
 from PIL import Image
 
 from dact_jax import errors
-from dact_jax.data import digits, pixels, tfds_sets
+from dact_jax.data.readers import digits, pixels, tfds_sets
 
 
 def arrays(shape=(28, 28), labels=range(10)):

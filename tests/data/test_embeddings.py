@@ -12,7 +12,8 @@ from PIL import Image
 
 from dact_jax import errors, runner
 from dact_jax.configuration import build, build_data, defaults, files as config_files
-from dact_jax.data import embeddings, files, fingerprint, sources, streams
+from dact_jax.data import fingerprint, streams
+from dact_jax.data.readers import embeddings, files, sources
 from dact_jax.models import encoders, mlp, model
 from dact_jax.rounds import claim, workdir
 from dact_jax.types import SOURCE, TARGET, Examples

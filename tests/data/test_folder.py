@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from dact_jax import errors
-from dact_jax.data import files, folder
+from dact_jax.data.readers import files, folder
 from dact_jax.types import UNLABELED
 
 RED = (200, 30, 60)

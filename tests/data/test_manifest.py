@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from dact_jax import errors
-from dact_jax.data import manifest
+from dact_jax.data.readers import manifest
 from dact_jax.types import UNLABELED
 
 PATHS = ("dog/1.png", "dog/2.png", "cat/1 of 2.png", "cat/2.png")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dact_jax import errors
-from dact_jax.data import printed
+from dact_jax.data.readers import printed
 
 
 @pytest.fixture(scope="module")

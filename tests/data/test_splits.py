@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dact_jax import errors
-from dact_jax.data import files, splits
+from dact_jax.data import splits
+from dact_jax.data.readers import files
 from dact_jax.types import UNLABELED, Dataset
 
 

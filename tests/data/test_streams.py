@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from dact_jax import errors, keys
-from dact_jax.data import augment, files, streams
+from dact_jax.data import augment, streams
 from dact_jax.data.order import order
+from dact_jax.data.readers import files
 from dact_jax.types import UNLABELED, BatchSizes, Domain, Examples, Pools, Task
 
 SIZES = BatchSizes(source=4, target=3, unlabeled=5)

@@ -10,7 +10,7 @@ from matplotlib import ft2font
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from dact_jax import errors
-from dact_jax.data import pixels
+from dact_jax.data.readers import pixels
 from dact_jax.types import Dataset
 
 GLYPHS = (

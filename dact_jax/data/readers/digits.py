@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn import datasets
 
 from dact_jax import errors
-from dact_jax.data import pixels
+from dact_jax.data.readers import pixels
 from dact_jax.types import Dataset
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 from dact_jax import errors
-from dact_jax.data import files
+from dact_jax.data.readers import files
 from dact_jax.types import UNLABELED, Dataset
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dact_jax import errors
-from dact_jax.data import files
+from dact_jax.data.readers import files
 from dact_jax.types import UNLABELED, Dataset
 
 SPLITS = ("train", "val", "test")

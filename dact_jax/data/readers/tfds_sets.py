@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from dact_jax import errors
-from dact_jax.data import pixels
+from dact_jax.data.readers import pixels
 from dact_jax.types import Dataset
 
 PARTS = {"train": "train", "validation": "val", "test": "test"}  # SVHN has "extra"

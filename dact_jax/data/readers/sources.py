@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dact_jax import errors
-from dact_jax.data import digits, embeddings, folder, manifest, printed
-from dact_jax.data.embeddings import Scale
-from dact_jax.data.files import OnError
+from dact_jax.data.readers import digits, embeddings, folder, manifest, printed
+from dact_jax.data.readers.embeddings import Scale
+from dact_jax.data.readers.files import OnError
 from dact_jax.types import Dataset
 
 
@@ -49,7 +49,7 @@ def load(
         return {"printed": printed.load, "uci": digits.uci}[spec](**form)
     if spec.startswith("tfds:"):
         # TensorFlow Datasets takes seconds to import and no other source needs it.
-        from dact_jax.data import tfds_sets
+        from dact_jax.data.readers import tfds_sets
 
         name = spec.removeprefix("tfds:")
         return tfds_sets.load(name, data_dir=tfds_dir or None, **form)

@@ -12,7 +12,7 @@ from absl import logging
 from PIL import Image, ImageOps
 
 from dact_jax import errors
-from dact_jax.data import pixels
+from dact_jax.data.readers import pixels
 from dact_jax.types import Dataset, Images
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
