@@ -242,7 +242,7 @@ class Selection(NamedTuple):
 
 
 class Policy(NamedTuple):  # (init, select), as optax is (init, update)
-    """A turn between two rounds is one or more `select`s; runs can resume after each."""
+    """A turn between rounds is one or more `select`s; runs can resume after each."""
 
     init: Callable[[Lab, int, int, Key], Selection]  # pool sizes -> first selection
     select: Callable[[Lab, Variables, Pools, PyTree, Key], Selection]
