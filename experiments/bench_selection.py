@@ -1,290 +1,165 @@
-"""How long greedy k-center takes: ours beside NumPy, JAX, PyTorch, scikit-activeml.
+"""The time of greedy k-center: dact_jax beside NumPy, JAX, PyTorch, scikit-activeml.
 
-    python -m experiments.bench_selection --data=mixture --rows=60000 --width=512 \
+Makes: experiments/results/selection.json, a row for each size of the points; with
+       --table, selection.md, the page of all rows.
+Data:  none for --data=mixture, noise and power, which are drawn; otherwise --features.
+Time:  2 min on 1 CPU core for the first command, with the NumPy and JAX contestants.
+
+    python -m experiments.bench_selection --data=mixture --rows=60000 --width=512 \\
         --budget=1000 --cores=1
     python -m experiments.bench_selection --data=pacs --features=data/pacs_features
     python -m experiments.bench_selection --table
 
-Lists, such as --rows=10000,60000, make a grid. A cell is one row of the JSON lines; one
-that is there already is not repeated (contestants that it lacks run beside ours again).
-Each contestant runs in a process of its own: a first call, which compiles, then the
-warm ones that count. A run begins with an array on the host and ends with picks there.
-Contestants that would take longer than --limit seconds, or more memory than there is,
-are timed for few picks and extrapolated on a line: they are marked `~`.
+Lists, such as --rows=10000,60000, make a grid. A row that is in the file already is not
+measured again; contestants that it lacks are measured, with ours beside them. Each
+contestant runs in a process of its own: a first call compiles, and the following warm
+ones count. A call takes an array on the host and returns picks on the host. Contestants
+that would take longer than --limit seconds, or more memory than there is, are timed
+for a few picks and extrapolated linearly; the page marks them with `~`.
 
-Ends with 1 where somebody failed or left another cover radius than ours. --table only
-writes the page of the rows there are.
+The exit code is 1 if a contestant failed, or if the cover radius of its picks differs
+from that of ours.
 """
 
-import argparse
-import importlib.metadata
 import importlib.util
 import itertools
 import json
-import os
 import pathlib
-import platform
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-from experiments import selection_data, selection_process, selection_table
+from absl.flags import FlagValues
 
-RESULTS = pathlib.Path(__file__).parent / "results"
+from dact_jax import errors
+from dact_jax.types import Row
+from experiments import (
+    commands,
+    runs,
+    selection_data,
+    selection_process,
+    selection_row,
+    selection_table,
+)
+from experiments.selection_row import Job
+
 NAMES = ("ours", "numpy", "jax", "torch", "skactiveml")
-PACKAGES = ("numpy", "jax", "torch", "scikit-activeml")
-CELL = ("data", "rows", "width", "budget", "cores", "platform", "cpu")
-SHORT = (20, 60)  # picks timed of those that would take too long
-TOLERANCE = 1e-4  # of the cover radius
-COPIES = 3  # arrays as large as the points that must fit in memory
-
-Row = dict[str, Any]
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The flags."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-
-    def several(text: str) -> list[int]:
-        return [int(part) for part in text.split(",")]
-
-    def names(text: str) -> list[str]:
-        return text.split(",")
-
-    add = parser.add_argument
-    add("--data", type=names, default=["mixture"], help="; ".join(selection_data.DRAWN))
-    add("--features", type=pathlib.Path, help=".npy, .npz or folder of other data.")
-    add("--rows", type=several, default=[None], help="N (60000; all of a file).")
-    add("--width", type=several, default=[512], help="F; a file has its own.")
-    add("--budget", type=several, default=[1000], help="Picks.")
-    add("--contestants", type=names, default=list(NAMES), help="Besides ours.")
-    add("--repeats", type=int, default=5, help="Warm runs of a process.")
-    add("--rounds", type=int, default=1, help="Processes a contestant, in turn.")
-    add("--cores", type=int, default=1, help="All processes are bound to them.")
-    add("--platform", choices=("cpu", "gpu"), default="cpu", help="Of ours, jax, torch")
-    add("--limit", type=float, default=300.0, help="Seconds of a run.")
-    add("--output", type=pathlib.Path, default=RESULTS / "selection.json")
-    add("--table", action="store_true", help="Only write the page.")
-    args = parser.parse_args(argv)
-    unknown = set(args.contestants) - set(NAMES)
-    if unknown:
-        parser.error(f"--contestants are {', '.join(NAMES)}, not {sorted(unknown)}.")
-    return args
+COPIES = 3  # arrays as large as the points that must fit into memory
 
 
 def installed(names: Iterable[str]) -> list[str]:
-    """Those that can run, ours first."""
-    wanted = [name for name in names if name != "ours"]
-    found = [name for name in wanted if importlib.util.find_spec(name)]
-    for name in wanted:
-        if name not in found:
+    """The contestants whose package is installed, ours first."""
+    present = ["ours"]
+    for name in names:
+        if name != "ours" and importlib.util.find_spec(name):
+            present.append(name)
+        elif name != "ours":
             print(f"{name} is not installed: left out.", file=sys.stderr)
-    return ["ours", *found]
+    return present
 
 
-def machine() -> Row:
-    """The processor and the versions, without any date."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.split(": ")[1] for line in lines if line.startswith("model name")]
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    cpu = models[0] if models else platform.processor()
-    return {"cpu": cpu, "cpu_cores": os.cpu_count(), "versions": versions}
-
-
-def physical_memory() -> int:
-    """Bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def bind(cores: int) -> None:
-    """Binds this process, and those that it starts, to the last so many cores."""
-    if hasattr(os, "sched_setaffinity"):
-        usable = sorted(os.sched_getaffinity(0))
-        if cores > len(usable):
-            raise SystemExit(f"--cores={cores}, but there are {len(usable)}.")
-        os.sched_setaffinity(0, usable[-cores:])
-
-
-def call(job: Row, cores: int) -> Row:
-    """What another process prints; {"failed": why} if it does not end well."""
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    env = {**os.environ, **{name: str(cores) for name in threads}}
-    env["JAX_PLATFORMS"] = "cpu" if job["platform"] == "cpu" else "cuda,cpu"
-    if job["platform"] == "cpu":
-        env["CUDA_VISIBLE_DEVICES"] = ""  # for torch
-    command = [sys.executable, "-m", "experiments.selection_process", json.dumps(job)]
-    root = pathlib.Path(__file__).parents[1]
-    done = subprocess.run(
-        command, env=env, cwd=root, stdout=subprocess.PIPE, text=True, check=False
+def jobs(flags: FlagValues) -> Iterator[Job]:
+    """The jobs of the grid; sizes that are impossible or too large are left out."""
+    features = pathlib.Path(flags.features).resolve() if flags.features else None
+    settings = {
+        **selection_row.machine(),
+        **{key: flags[key].value for key in _SETTINGS},
+        "features": features and str(features),
+    }
+    grid = itertools.product(
+        flags.data,
+        _integers(flags.width, "width"),
+        _integers(flags.rows, "rows"),
+        _integers(flags.budget, "budget"),
     )
-    if done.returncode:
-        return {"failed": f"exit {done.returncode}"}
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def short(name: str, job: Row, limit: float) -> bool:
-    """Whether so many picks are out of reach: by a short run, or for memory."""
-    if name == "ours" or job["budget"] <= SHORT[1]:
-        return False
-    if name == "skactiveml" and 8 * job["rows"] * job["budget"] > physical_memory() / 4:
-        return True  # it returns float64[budget, N]
-    found = call({**job, "short": SHORT, "repeats": 1}, job["cores"])
-    return "failed" not in found and found["warm_s"][0] > limit
-
-
-def measure(job: Row, names: Sequence[str], rounds: int) -> dict[str, list[Row]]:
-    """What each contestant's processes say, started in turn.
-
-    Args:
-      job: the cell and the flags.
-      names: contestants, ours first.
-      rounds: processes of each.
-    """
-    said: dict[str, list[Row]] = {name: [] for name in names}
-    shortened: dict[str, bool] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        base = {**job, "what": "contestant", "reference": None, "radius": None}
-        for _, name in itertools.product(range(rounds), names):
-            mine = {**base, "contestant": name, "short": None}
-            mine["picks"] = f"{folder}/{name}.npy"
-            if name != "ours" and "radius" in said["ours"][0]:
-                mine["reference"] = f"{folder}/ours.npy"
-                mine["radius"] = said["ours"][0]["radius"]
-            if name not in shortened:
-                shortened[name] = short(name, mine, job["limit"])
-            mine["short"] = SHORT if shortened[name] else None
-            said[name].append(call(mine, job["cores"]))
-            print(name, said[name][-1], file=sys.stderr, flush=True)
-    return said
-
-
-def summary(said: Sequence[Row], ours: float | None) -> Row:
-    """One contestant's processes as one entry of a row.
-
-    Args:
-      said: what each process printed.
-      ours: our median; None for ourselves.
-    """
-    failed = [one for one in said if "failed" in one]
-    if failed:
-        return failed[0]
-    warm = [value for one in said for value in one["warm_s"]]
-    seconds = selection_process.median(warm)
-    gap = max(one["gap"] for one in said)
-    return {
-        "seconds": seconds,
-        "ratio": None if ours is None else seconds / ours,
-        "estimated": said[0]["estimated"],
-        "first_s": selection_process.median([one["first_s"] for one in said]),
-        "warm_s": warm,
-        "memory_mb": max(one["memory_mb"] for one in said),
-        "memory_before_mb": max(one["memory_before_mb"] for one in said),
-        "picks": said[0]["picks"],
-        "equal": min(one["equal"] for one in said),
-        "radius": said[0]["radius"],
-        "gap": gap,
-        "agrees": gap <= TOLERANCE,
-    }
-
-
-def run_cell(job: Row, names: Sequence[str], rounds: int) -> Row:
-    """One row: every contestant on one set of points, and the machine's limits.
-
-    Args:
-      job: the cell and the flags.
-      names: contestants, ours first.
-      rounds: processes of each.
-    """
-    limits = call({"what": "hardware", "platform": job["platform"]}, job["cores"])
-    if "failed" in limits:
-        raise SystemExit(f"The machine cannot be measured: {limits['failed']}.")
-    said = measure(job, names, rounds)
-    entries = {"ours": summary(said["ours"], None)}
-    ours = entries["ours"].get("seconds")
-    for name in names[1:]:
-        entries[name] = summary(said[name], ours)
-    pairs = job["rows"] * job["width"] * job["budget"]
-    floor = 4 * pairs / limits["bytes_per_s"]
-    return {
-        **{key: job[key] for key in (*CELL, "cpu_cores", "repeats", "versions")},
-        "rounds": rounds,
-        **limits,
-        "floor_s": floor,
-        "floor_to_ours": ours and floor / ours,
-        "peak_share": ours and 2 * pairs / (ours * limits["flop_per_s"]),
-        "contestants": entries,
-    }
-
-
-def cells(args: argparse.Namespace) -> Iterable[Row]:
-    """The jobs of the grid; those that make no sense or do not fit are left out."""
-    grid = itertools.product(args.data, args.width, args.rows, args.budget)
-    settings = {key: getattr(args, key) for key in ("cores", "platform", "repeats")}
-    here, seen = machine(), set()
+    done = set()
     for data, width, rows, budget in grid:
-        rows, width = selection_data.shape(data, rows, width, args.features)
-        where = f"{data} {rows} x {width}, budget {budget}"
-        if (data, rows, width, budget) in seen:
-            continue
-        seen.add((data, rows, width, budget))
-        if budget >= rows:
-            print(f"{where}: left out, no points remain.", file=sys.stderr)
-            continue
-        if COPIES * 4 * rows * width > 0.9 * physical_memory():
-            print(f"{where}: left out, too large for memory.", file=sys.stderr)
-            continue
-        features = args.features and str(args.features.resolve())
+        rows, width = selection_data.shape(data, rows or None, width, features)
         cell = {"data": data, "rows": rows, "width": width, "budget": budget}
-        yield {**cell, **settings, **here, "limit": args.limit, "features": features}
+        name = f"{data} {rows} x {width}, budget {budget}"
+        if tuple(cell.values()) in done:
+            continue
+        done.add(tuple(cell.values()))
+        if budget >= rows:
+            print(f"{name}: left out, no points remain.", file=sys.stderr)
+        elif COPIES * 4 * rows * width > 0.9 * selection_row.physical_memory():
+            print(f"{name}: left out, too large for memory.", file=sys.stderr)
+        else:
+            yield {**cell, **settings}
 
 
-def missing(rows: Sequence[Row], job: Mapping[str, Any], names: Sequence[str]) -> list:
-    """The contestants that no row of this cell has.
-
-    Args:
-      rows: there are.
-      job: the cell.
-      names: contestants wanted.
-    """
-    same = [row for row in rows if all(row[key] == job[key] for key in CELL)]
-    done = {name for row in same for name in row["contestants"]}
-    return [name for name in names if name not in done]
+def missing(rows: Sequence[Row], job: Job, names: Sequence[str]) -> list[str]:
+    """The contestants that no row with the job's sizes has."""
+    same = [
+        row for row in rows if all(row[key] == job[key] for key in selection_row.CELL)
+    ]
+    present = {name for row in same for name in row["contestants"]}
+    return [name for name in names if name not in present]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Runs what is missing of the grid, or writes the page."""
-    args = parse(argv)
-    rows = selection_table.read(args.output)
+_SETTINGS = ("cores", "platform", "repeats", "limit", "pass_rows", "product")
+
+
+def _integers(texts: Sequence[str], flag: str) -> list[int]:
+    if not all(text.strip().isdecimal() for text in texts):
+        raise errors.InputError(f"--{flag}={','.join(texts)} must be integers.")
+    return [int(text) for text in texts]
+
+
+@commands.command(
+    __doc__,
+    commands.words(
+        "data", ["mixture"], f"{', '.join(selection_data.DRAWN)}; or a name."
+    ),
+    commands.text("features", "", "A .npy, an .npz or a folder of them, for a name."),
+    commands.words("rows", ["0"], "Numbers of points; 0: 60000, or all of the file."),
+    commands.words("width", ["512"], "Dimensions; a file has its own."),
+    commands.words("budget", ["1000"], "Numbers of picks."),
+    commands.words("contestants", NAMES, "Contestants; ours always takes part."),
+    commands.integer("repeats", 5, "Warm calls in each process."),
+    commands.integer("rounds", 1, "Processes of each contestant, started in turn."),
+    commands.integer("cores", 1, "CPU cores to which all processes are bound."),
+    commands.choice("platform", "cpu", ("cpu", "gpu"), "For ours, jax and torch."),
+    commands.number("limit", 300.0, "Seconds of a call, above which it is estimated."),
+    commands.integer(
+        "pass_rows",
+        selection_process.PASS_ROWS,
+        "Rows of width 512 that are read to measure the memory bandwidth.",
+    ),
+    commands.integer(
+        "product",
+        selection_process.PRODUCT,
+        "Side of the matrices whose product measures the peak.",
+    ),
+    commands.text("output", str(runs.RESULTS / "selection.json"), "JSON lines."),
+    commands.switch("table", "Measure nothing: only write the page of all rows."),
+)
+def main(flags: FlagValues) -> None:
+    """Measures what is missing of the grid, or writes the page."""
+    for name in flags.contestants:
+        errors.check_choice("--contestants", name, NAMES)
+    output = pathlib.Path(flags.output)
+    rows = runs.read(output)
+    if flags.table:
+        selection_table.write(output, rows)
+        return
     wrong = 0
-    if not args.table:
-        bind(args.cores)
-        names = installed(args.contestants)
-        for job in cells(args):
-            absent = missing(rows, job, names)
-            if not absent:
+    names = installed(flags.contestants)
+    with selection_row.bound(flags.cores):
+        for job in jobs(flags):
+            absent = [name for name in missing(rows, job, names) if name != "ours"]
+            if not missing(rows, job, names):
                 continue
-            absent = [name for name in absent if name != "ours"]
-            row = run_cell(job, ["ours", *absent], args.rounds)
+            row = selection_row.measure(job, ["ours", *absent], flags.rounds)
             rows.append(row)
-            args.output.parent.mkdir(parents=True, exist_ok=True)
-            with args.output.open("a") as file:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            with output.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             entries = row["contestants"].values()
             wrong += sum(not entry.get("agrees", False) for entry in entries)
             print(selection_table.seconds([row]), flush=True)
-    else:
-        selection_table.write(args.output, rows)
     if wrong:
-        raise SystemExit(1)
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv)

@@ -1,85 +1,102 @@
-"""How long an iteration of MME takes, with either implementation of convolution.
+"""The time of one training iteration of MME, with either implementation of convolution.
 
-    python experiments/bench_step.py --encoder=lenet --side=28 --channels=1
+Makes: printed milliseconds of an iteration for each implementation, and their ratio.
+Data:  none; images are random numbers.
+Time:  1 min of processor time on 2 CPU cores.
 
-Both are timed in turn in one process, in a scan as a run does it; printed are the
-medians, in milliseconds an iteration, and the ratio.
+    python -m experiments.bench_step --side=28 --channels=1
+
+Both implementations are timed alternately in one process. Iterations run in a scan, as
+in a run. The medians are printed.
 """
 
 import statistics
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl.flags import FlagValues
 
 from dact_jax import plugins
+from dact_jax.configuration import build_stages, defaults
 from dact_jax.models import lenet, model, resnet
-from dact_jax.training import optimizer, schedules, step
+from dact_jax.training import step
 from dact_jax.types import Batch, Examples
+from experiments import commands
 
-_ENCODER = flags.DEFINE_enum("encoder", "lenet", ["lenet", "resnet18"], "Network.")
-_SIDE = flags.DEFINE_integer("side", 28, "Height and width in pixels.")
-_CHANNELS = flags.DEFINE_integer("channels", 1, "Of the images.")
-_BATCH = flags.DEFINE_integer(
-    "batch", 32, "Source, and labelled target; twice unlabelled."
-)
-_CHUNK = flags.DEFINE_integer("chunk", 8, "Iterations in a scan.")
-_REPEATS = flags.DEFINE_integer("repeats", 7, "Timings of each implementation.")
+ENCODERS = {"lenet": lenet.LeNet, "resnet18": resnet.resnet18}
+IMPLEMENTATIONS = ("tiled", "stock")
+NUM_CLASSES = 10
+NUM_STEPS = 1000  # of the learning-rate schedule
 
 
-def images_and_labels() -> Batch:
-    """Random numbers of the shapes of a run, [chunk, B, h, w, C]."""
+def draw(flags: FlagValues) -> Batch:
+    """Random batches as a scan reads them; images are float32[chunk, B, h, w, C]."""
     rng = np.random.default_rng(0)
 
     def images(count: int) -> np.ndarray:
-        shape = (_CHUNK.value, count, _SIDE.value, _SIDE.value, _CHANNELS.value)
+        shape = (flags.chunk, count, flags.side, flags.side, flags.channels)
         return rng.standard_normal(shape, np.float32)
 
-    label = rng.integers(0, 10, (_CHUNK.value, _BATCH.value)).astype(np.int32)
-    source, target = (Examples(images(_BATCH.value), label) for _ in range(2))
-    return Batch(source, target, images(2 * _BATCH.value))
+    label = rng.integers(0, NUM_CLASSES, (flags.chunk, flags.batch)).astype(np.int32)
+    source, target = (Examples(images(flags.batch), label) for _ in range(2))
+    return Batch(source, target, images(2 * flags.batch))
 
 
-def make(implementation: str) -> Callable[[Batch], None]:
-    """A function that trains on a chunk and waits for the result."""
-    head = "cosine" if _ENCODER.value == "lenet" else "two_layer"
-    method = plugins.load("methods", "mme", 10, head=head)
-    encoder = {"lenet": lenet.LeNet, "resnet18": resnet.resnet18}[_ENCODER.value]
-    network = model.make_model(encoder(implementation=implementation), method.heads, 1)
-    schedule = schedules.make("inverse", 0.01, num_steps=1000)
-    sgd = optimizer.sgd(schedule, updates_per_iteration=2)
+def make(implementation: str, flags: FlagValues) -> Callable[[Batch], None]:
+    """A function that trains on the batches and waits for the result."""
+    head = "cosine" if flags.encoder == "lenet" else "two_layer"
+    method = plugins.load("methods", "mme", NUM_CLASSES, head=head)
+    encoder = ENCODERS[flags.encoder](implementation=implementation)
+    network = model.make_model(encoder, method.heads, 1)
+    options = defaults.get_config().train
+    sgd = build_stages.make_optimizer(options, len(method.losses))(NUM_STEPS)
     key = jax.random.key(0)
-    shape = (_SIDE.value, _SIDE.value, _CHANNELS.value)
+    shape = (flags.side, flags.side, flags.channels)
     state = step.init_state(network.init(key, shape), sgd)
-    one = step.make_step(network, method, sgd, num_steps=1000)
-    many = jax.jit(step.scan_steps(one, lambda resident, drawn, key: drawn))
+    train_step = step.make_step(network, method, sgd, num_steps=NUM_STEPS)
+    scan = jax.jit(step.scan_steps(train_step, lambda resident, drawn, key: drawn))
 
-    def run(batch: Batch) -> None:
-        jax.block_until_ready(many(state, (), batch, key))
+    def train(batch: Batch) -> None:
+        jax.block_until_ready(scan(state, (), batch, key))
 
-    return run
+    return train
 
 
-def main(argv: Sequence[str]) -> None:
+@commands.command(
+    __doc__,
+    commands.choice("encoder", "lenet", tuple(ENCODERS), "Network."),
+    commands.integer(
+        "side", 28, "Height and width in pixels; LeNet needs 16.", least=16
+    ),
+    commands.integer("channels", 1, "Channels of the images."),
+    commands.integer(
+        "batch",
+        32,
+        "Source images, and labelled target images; twice as many unlabelled.",
+    ),
+    commands.integer("chunk", 8, "Iterations in a scan."),
+    commands.integer("repeats", 7, "Timings of each implementation."),
+)
+def main(flags: FlagValues) -> None:
     """Times both implementations."""
-    del argv
-    batch = images_and_labels()
-    runs = {name: make(name) for name in ("tiled", "stock")}
-    for run in runs.values():
-        run(batch)  # compiles
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(_REPEATS.value):
-        for name, run in runs.items():
-            began = time.perf_counter()
-            run(batch)
-            seconds[name].append(time.perf_counter() - began)
-    median = {name: statistics.median(found) for name, found in seconds.items()}
-    for name, found in median.items():
-        print(f"{name}: {1000 * found / _CHUNK.value:.1f} ms an iteration")
+    batch = draw(flags)
+    train = {name: make(name, flags) for name in IMPLEMENTATIONS}
+    for compile_and_train in train.values():
+        compile_and_train(batch)
+    seconds: dict[str, list[float]] = {name: [] for name in IMPLEMENTATIONS}
+    for _ in range(flags.repeats):
+        for name in IMPLEMENTATIONS:
+            started = time.perf_counter()
+            train[name](batch)
+            seconds[name].append(time.perf_counter() - started)
+    median = {name: statistics.median(seconds[name]) for name in IMPLEMENTATIONS}
+    for name in IMPLEMENTATIONS:
+        print(f"{name}: {1000 * median[name] / flags.chunk:.1f} ms an iteration")
     print(f"stock / tiled: {median['stock'] / median['tiled']:.1f}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main(sys.argv)

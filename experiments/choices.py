@@ -1,33 +1,34 @@
-"""What to label and what to keep: rows of the tables of S_AcT, R_AcT and D_AcT.
+"""Runs of the tables of S_AcT, R_AcT and D_AcT: what to label and what to keep.
 
-A row starts from a preset and says what differs; all rows of a table buy as many target
-labels. No checkpoints are kept: a run takes seconds.
+A method is a preset of a config and the fields that differ from it. All methods of a
+table buy equally many target labels.
 """
 
 import collections
 import itertools
-import json
 import pathlib
 import statistics
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import ml_collections
 import numpy as np
+from absl.flags import FlagValues
 
+import dact_jax
 from dact_jax import run_types
-from dact_jax.configuration import build, files
+from dact_jax.configuration import build
 from dact_jax.rounds import actions, checkpoint, loop, workdir
-from dact_jax.types import Experiment, Pools, Task
-from experiments import picked, runs
+from dact_jax.types import Experiment, Pools, Row, Task
+from experiments import commands, picked, runs
 
 Fields = Mapping[str, Any]
-Row = Mapping[str, Any]
 
 SCORES = ("pair", "mean_pair", "pred", "actual", "absdiff")
 TARGET_LOSSES = ("brier", "cross_entropy")
 
-# Who buys target labels; the whole source is trained on.
+# method -> (preset, fields that differ from it). These train on the whole source.
 BUYING: Mapping[str, tuple[str, Fields]] = {
     "s_act": ("s_act", {}),
     "s_rt": ("s_rt", {}),
@@ -39,18 +40,18 @@ BUYING: Mapping[str, tuple[str, Fields]] = {
 
 
 def _choosing(share: str) -> dict[str, tuple[str, Fields]]:
-    """R_AcT, and D_AcT by score and target loss, that keep a share of the source."""
-    found = {}
+    """R_AcT and D_AcT by score and target loss; `share` ends their names."""
+    methods = {}
     for loss in TARGET_LOSSES:
         fields: Fields = {"methods.loss_prediction.target_loss": loss}
-        found[f"r_act, {loss}{share}"] = ("r_act", fields)
+        methods[f"r_act, {loss}{share}"] = ("r_act", fields)
         for score in SCORES:
-            own = {**fields, "acquisitions.predicted_loss.score": score}
-            found[f"d_act, {score}, {loss}{share}"] = ("d_act", own)
-    return found
+            scored = {**fields, "acquisitions.predicted_loss.score": score}
+            methods[f"d_act, {score}, {loss}{share}"] = ("d_act", scored)
+    return methods
 
 
-# Who chooses source samples too; half of the source, and where it says so a tenth.
+# These choose source samples too: half of the source, or a tenth.
 CHOOSING = _choosing("")
 _SMALL = _choosing(", tenth")
 TENTH = {
@@ -60,14 +61,14 @@ TENTH = {
         "d_act, pair, brier, tenth",
     )
 }
-# Not the paper's: the lowest of each class, so that N has the classes of the source.
+# Not in the paper: the lowest losses of each class, in the source's proportions.
 BY_CLASS: Mapping[str, tuple[str, Fields]] = {
     "d_act, pair, brier, proportional": (
         "d_act",
         {"acquisitions.predicted_loss.classes": "proportional"},
     )
 }
-# The best buyer found, with a chosen source.
+# CLUE, the acquisition with the best accuracy, with a chosen source.
 WITH_CLUE = {
     f"{name}, clue": (preset, {**fields, "acquisition": "clue"})
     for name, (preset, fields) in {**CHOOSING, **BY_CLASS}.items()
@@ -81,7 +82,7 @@ METHODS: Mapping[str, tuple[str, Fields]] = {
     **WITH_CLUE,
 }
 
-DIGITS = (  # rows of its table: the paper's, and what that of embeddings speaks for
+DIGITS = (  # rows of digits_choices: the paper's, and the best ones on embeddings
     "s_act",
     "s_rt",
     "r_act, brier",
@@ -93,100 +94,145 @@ DIGITS = (  # rows of its table: the paper's, and what that of embeddings speaks
 
 
 class Table(NamedTuple):
-    title: str  # of its page
-    command: str  # that makes it
-    # name -> path of a config file, and fields of the task and the table
+    title: str  # of the page
+    command: str  # that makes it, without --seeds
+    # name -> path of a config file, and the fields of the task and of the table
     tasks: Mapping[str, tuple[str, Fields]]
     methods: Sequence[str]  # of METHODS, in order
     seeds: Iterable[int]
-    results: pathlib.Path  # <results>.json has a row a run
+    results: pathlib.Path  # without suffix
+
+
+FLAGS = (
+    commands.integer("first_seed", 0, "The first seed.", least=0),
+    runs.METHODS,
+    runs.TASKS,
+    runs.PAGE,
+)
+
+
+def make_table(
+    flags: FlagValues,
+    tasks: Mapping[str, tuple[str, Fields]],
+    methods: Sequence[str],
+    *,
+    title: str,
+    command: str,
+) -> Table:
+    """The table that the flags of an experiment describe.
+
+    Args:
+      flags: FLAGS and `runs.flags`.
+      tasks: all tasks; --tasks selects some.
+      methods: default of --methods.
+      title: of the page.
+      command: that makes it, without --seeds.
+    """
+    names = commands.selected(flags.tasks, tuple(tasks), "tasks")
+    known = tuple(METHODS) if flags.methods else tuple(methods)
+    return Table(
+        title=title,
+        command=command,
+        tasks={
+            name: (config, runs.shorten(fields, flags.steps))
+            for name, (config, fields) in tasks.items()
+            if name in names
+        },
+        methods=commands.selected(flags.methods, known, "methods"),
+        seeds=range(flags.first_seed, flags.first_seed + flags.seeds),
+        results=pathlib.Path(flags.results),
+    )
 
 
 def fill(table: Table) -> None:
-    """Runs what is missing and writes the rows; those that are there stay.
+    """Runs what is not in the file yet, and writes the rows after each run.
 
     Seeds are the outer loop, so a table that is stopped early has fewer seeds.
     """
-    done = {(row["method"], row["task"], row["seed"]): row for row in read(table)}
+    path = rows_path(table)
+    rows = {(row["method"], row["task"], row["seed"]): row for row in runs.read(path)}
     for seed, task, method in itertools.product(
         table.seeds, table.tasks, table.methods
     ):
-        if (method, task, seed) in done:
+        if (method, task, seed) in rows:
             continue
-        row = {"method": method, "task": task, "seed": seed}
         config, fields = table.tasks[task]
-        done[method, task, seed] = row | run(config, method, {**fields, "seed": seed})
-        runs.write(table.results.with_suffix(".json"), done.values())
-        last = done[method, task, seed]["test_accuracy"][-1]
-        print(f"seed {seed}, {task}, {method}: {100 * last:.1f} %", flush=True)
+        row = {"method": method, "task": task, "seed": seed}
+        row |= run(config, method, {**fields, "seed": seed})
+        rows[method, task, seed] = row
+        runs.write(path, rows.values())
+        last = 100 * row["test_accuracy"][-1]
+        print(f"seed {seed}, {task}, {method}: {last:.1f} %", flush=True)
 
 
-def read(table: Table) -> list[dict[str, Any]]:
-    """The rows that there are."""
-    path = table.results.with_suffix(".json")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
+def rows_path(table: Table) -> pathlib.Path:
+    """The file with a row a run."""
+    return table.results.with_name(f"{table.results.name}.json")
 
 
 def run(config: str, method: str, fields: Fields) -> dict[str, Any]:
-    """One run: accuracies in [0, 1] by round, and what was picked.
+    """Columns of the row of one run: accuracies in [0, 1] by round, and the picks.
 
     Args:
       config: path of a config file.
       method: of METHODS.
-      fields: of task, table and seed; "half" and "tenth" are not fields but say how
-        many source samples are chosen each time.
+      fields: of task, table and seed. Besides fields of the config they hold "half" and
+        "tenth": how many source samples a method chooses at once, by its name.
     """
     preset, differs = METHODS[method]
-    made = files.load(f"{config}:preset={preset}")
-    given = {**fields, **differs}
-    sizes = {"tenth": given.pop("tenth"), "half": given.pop("half")}
-    made.update_from_flattened_dict(given)
+    values = {**fields, **differs}
+    sizes = {"tenth": values.pop("tenth"), "half": values.pop("half")}
     share = "tenth" if "tenth" in method else "half"
-    made.policies.dual.source_per_round = sizes[share]
+    values["policies.dual.source_per_round"] = sizes[share]
+    complete = dact_jax.config(f"{config}:preset={preset}", **values)
     with tempfile.TemporaryDirectory() as folder:
-        experiment, task = _finish(made, pathlib.Path(folder))
+        experiment, task = _finish(complete, pathlib.Path(folder))
         rows = workdir.read(pathlib.Path(folder))
-    return _summary(rows, experiment) | looks(experiment.pools, task)
+    return _summary(rows, experiment) | composition(experiment.pools, task)
 
 
-def _finish(config: Any, folder: pathlib.Path) -> tuple[Experiment, Task]:
-    made, _ = build.build(config)
-    nowhere = checkpoint.Store(lambda tree: None, lambda like: None, lambda: None)
-    quiet = run_types.Show()
-    act = actions.bind(made, nowhere, folder, quiet)
-    done = loop.run(actions.begin(made, act), act, made.policy, made.key)
-    return done, made.task
+def _finish(
+    config: ml_collections.ConfigDict, folder: pathlib.Path
+) -> tuple[Experiment, Task]:
+    """Runs a config without checkpoints: a run takes seconds and is never resumed."""
+    built, _ = build.build(config)
+    store = checkpoint.Store(
+        save=lambda tree: None, restore=lambda template: None, close=lambda: None
+    )
+    bound = actions.bind(built, store, folder, run_types.Show())
+    experiment = actions.begin(built, bound)
+    return loop.run(experiment, bound, built.policy, built.key), built.task
 
 
 def _summary(rows: Sequence[Row], experiment: Experiment) -> dict[str, Any]:
-    ends = [row for row in rows if row["event"] == "round"]
-    chosen = [row for row in rows if row["event"] == "select"]
-    decided = [row for row in chosen if "branch" in row]
-    spent = {
-        name: round(sum(row[f"seconds_{name}"] for row in chosen), 2)
+    rounds = [row for row in rows if row["event"] == "round"]
+    selections = [row for row in rows if row["event"] == "select"]
+    branches = [row["branch"] for row in selections if "branch" in row]
+    seconds = {
+        name: round(sum(row[f"seconds_{name}"] for row in selections), 2)
         for name in ("training", "scoring", "selecting")
     }
     return {
-        "labels": [row["labels_target"] for row in ends],
-        "test_accuracy": [row["test_accuracy"] for row in ends],
-        "test_mean_class_accuracy": [row["test_mean_class_accuracy"] for row in ends],
-        "source_samples": ends[-1]["source_samples"],
-        "source_pool": ends[-1]["source_pool"],
-        "branches": dict(collections.Counter(row["branch"] for row in decided)),
+        "labels": [row["labels_target"] for row in rounds],
+        "test_accuracy": [row["test_accuracy"] for row in rounds],
+        "test_mean_class_accuracy": [r["test_mean_class_accuracy"] for r in rounds],
+        "source_samples": rounds[-1]["source_samples"],
+        "source_pool": rounds[-1]["source_pool"],
+        "branches": dict(collections.Counter(branches)),
         "target_rows": np.flatnonzero(experiment.pools.target).tolist(),
-        "seconds": round(sum(row["seconds"] for row in ends), 2),
-        "seconds_selection": spent,
+        "seconds": round(sum(row["seconds"] for row in rounds), 2),
+        "seconds_selection": seconds,
     }
 
 
-def looks(pools: Pools, task: Task) -> dict[str, Any]:
-    """How picks differ from what they were picked from: columns of a row.
+def composition(pools: Pools, task: Task) -> dict[str, Any]:
+    """How the kept source N and the bought labels T_l differ from their pools.
 
-    `source_variation` and `target_variation`: total variation of the classes of N and
-    all of the source, of T_l and all of its pool; `source_to_target`, of N and the
-    target's pool; `unseen_classes`, without a bought label; `target_apart`, see
-    `picked.apart`, mean over T_l.
+    Returns:
+      Columns of a row: the total variation of the class frequencies of N and the source
+      (`source_variation`), N and the target pool (`source_to_target`), T_l and the
+      target pool (`target_variation`); the number of classes without a bought label
+      (`unseen_classes`); the mean of `picked.apart` over T_l (`target_apart`).
     """
     source, target = (
         np.asarray(domain.train.label) for domain in (task.source, task.target)
@@ -206,19 +252,22 @@ def looks(pools: Pools, task: Task) -> dict[str, Any]:
 
 
 def gaps(
-    rows: Sequence[Row], one: str, other: str, tasks: Sequence[str]
+    rows: Sequence[Row], method: str, rival: str, tasks: Sequence[str]
 ) -> dict[int, float]:
-    """Seed -> how many points one method is above another, mean over the tasks."""
+    """By how many points a method is above a rival, mean over the tasks, by seed.
+
+    Seeds in which one of them lacks a task are left out.
+    """
     last = {
         (row["method"], row["task"], row["seed"]): row["test_accuracy"][-1]
         for row in rows
     }
-    seeds = sorted({seed for method, _, seed in last if method == one})
+    seeds = sorted({seed for name, _, seed in last if name == method})
     return {
         seed: 100
         * statistics.mean(
-            last[one, task, seed] - last[other, task, seed] for task in tasks
+            last[method, task, seed] - last[rival, task, seed] for task in tasks
         )
         for seed in seeds
-        if all((name, task, seed) in last for name in (one, other) for task in tasks)
+        if all((name, task, seed) in last for name in (method, rival) for task in tasks)
     }

@@ -2,15 +2,13 @@
 
 import collections
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from dact_jax.types import Row
 from experiments import choices, runs
 
-Row = Mapping[str, Any]
-
-RIVALS = ("s_act", "s_rt", "r_act, brier")  # with whom every row is compared
-_HEADS = {  # column of a row -> heading; what they mean is said above the table
+RIVALS = ("s_act", "s_rt", "r_act, brier")  # every row is compared with these
+_HEADS = {  # column of a row -> heading, which _PICKS explains
     "source_variation": "N, source",
     "source_to_target": "N, target",
     "target_variation": "T_l, target",
@@ -20,52 +18,48 @@ _HEADS = {  # column of a row -> heading; what they mean is said above the table
 
 
 def write(table: choices.Table) -> None:
-    """Writes <results>.md of the rows that there are."""
-    rows = choices.read(table)
+    """Writes <results>.md from the rows that are in the file."""
+    rows = runs.read(choices.rows_path(table))
     tasks = [task for task in table.tasks if any(row["task"] == task for row in rows)]
-    rows = _whole(rows, len(tasks))
-    found = {row["method"] for row in rows}
-    methods = [name for name in choices.METHODS if name in found]
+    rows = _complete([row for row in rows if row["task"] in tasks], len(tasks))
+    present = {row["method"] for row in rows}
+    methods = [name for name in choices.METHODS if name in present]
     labels = sorted({row["labels"][-1] for row in rows})
     seeds = len({row["seed"] for row in rows})
     parts = [
         f"# {table.title}",
         f"Made by `{table.command} --seeds={seeds}`. Test accuracy in % of the last "
-        f"network, with {' or '.join(map(str, labels))} target labels bought (those of "
-        "the validation images, which R_AcT and D_AcT decide by, come on top): mean ± "
+        f"network, with {' or '.join(map(str, labels))} target labels bought (the "
+        "validation labels, by which R_AcT and D_AcT decide, are not counted): mean ± "
         "standard deviation over the seeds; `mean` is over the tasks, its deviation "
         "over the seeds." + _seeds(rows, methods),
         runs.by_task(rows, methods, tasks, lambda row: row["test_accuracy"][-1]),
-        "## Paired differences\n\nPoints by which a row is above another with the same "
-        "seeds, mean over the tasks ± standard deviation over the seeds; in brackets "
-        "in how many seeds it is above.",
+        "## Paired differences\n\nPoints by which a method is above another with the "
+        "same seeds, mean over the tasks ± standard deviation over the seeds; in "
+        "parentheses, in how many seeds it is above.",
         _differences(rows, methods, tasks),
-        "## Each class counting the same\n\nMean over the classes of each one's "
-        "accuracy, of the last network.",
+        "## Each class counting the same\n\nMean of the accuracies of the classes, of "
+        "the last network.",
         runs.by_task(
             rows, methods, tasks, lambda row: row["test_mean_class_accuracy"][-1]
         ),
         "## By the number of labels\n\nMean over the tasks ± standard deviation over "
         "the seeds.",
         _by_labels(rows, methods),
-        _LOOKS,
-        _looks(rows, methods),
+        _PICKS,
+        _picks(rows, methods),
     ]
-    notes = table.results.with_name(f"{table.results.name}_notes.md")
-    if notes.exists():
-        parts.append(notes.read_text(encoding="utf-8").strip())
-    text = "\n\n".join(parts) + "\n"
-    table.results.with_suffix(".md").write_text(text, encoding="utf-8")
+    runs.write_page(table.results, parts)
 
 
-def _whole(rows: Sequence[Row], num_tasks: int) -> list[Row]:
-    """The rows of seeds that a method ran with on all tasks."""
+def _complete(rows: Sequence[Row], num_tasks: int) -> list[Row]:
+    """The rows of the seeds for which a method has all tasks."""
     count = collections.Counter((row["method"], row["seed"]) for row in rows)
     return [r for r in rows if count[r["method"], r["seed"]] == num_tasks]
 
 
 def _seeds(rows: Sequence[Row], methods: Sequence[str]) -> str:
-    """Which methods ran with fewer seeds than others."""
+    """A sentence that names the methods with fewer seeds than others, or ""."""
     count = {
         name: len({row["seed"] for row in rows if row["method"] == name})
         for name in methods
@@ -101,13 +95,15 @@ def _by_labels(rows: Sequence[Row], methods: Sequence[str]) -> str:
     counts = sorted({count for row in rows for count in row["labels"]})
     body = []
     for name in methods:
-        mine = [row for row in rows if row["method"] == name]
-        seeds = sorted({row["seed"] for row in mine})
+        of_method = [row for row in rows if row["method"] == name]
+        seeds = sorted({row["seed"] for row in of_method})
         cells = []
-        for place, _ in enumerate(counts):
+        for index in range(len(counts)):
             means = [
                 statistics.mean(
-                    row["test_accuracy"][place] for row in mine if row["seed"] == seed
+                    row["test_accuracy"][index]
+                    for row in of_method
+                    if row["seed"] == seed
                 )
                 for seed in seeds
             ]
@@ -116,32 +112,39 @@ def _by_labels(rows: Sequence[Row], methods: Sequence[str]) -> str:
     return runs.table(["method", *(f"{count} labels" for count in counts)], body)
 
 
-_LOOKS = """## What was kept and picked
+_PICKS = """## What was kept and picked
 
-Means over the runs that say so. Share: of the source that is trained on. Total
-variation (0: classes in the same proportions, 1: none in common) between N and the
-source, N and the target's pool, the bought labels T_l and the target's pool. Unseen
-classes: without a bought label. Apart: share of the pool whose nearest neighbour is
-nearer than that of a bought image (0.5: usual; 1: outliers). For the source: how many
-of the decisions. Seconds on one busy CPU core: training of the classifier, and all that
-chooses."""
+Means over the runs whose rows have the column.
+
+* share: part of the source that is trained on.
+* N, source; N, target; T_l, target: total variation between the class frequencies of
+  the kept source N, the bought labels T_l, and the whole source or target pool (0: the
+  same frequencies, 1: no class in common).
+* unseen classes: number of classes without a bought label.
+* apart: share of the pool whose nearest neighbor is nearer than that of a bought image
+  (0.5: usual, 1: outliers).
+* for the source: share of the decisions in favor of source samples.
+* s, s choosing: seconds of training the classifier, and of everything that chooses, on
+  one busy CPU core."""
 
 
-def _looks(rows: Sequence[Row], methods: Sequence[str]) -> str:
+def _picks(rows: Sequence[Row], methods: Sequence[str]) -> str:
     body = []
     for name in methods:
-        mine = [row for row in rows if row["method"] == name]
-        share = statistics.mean(r["source_samples"] / r["source_pool"] for r in mine)
+        of_method = [row for row in rows if row["method"] == name]
+        share = statistics.mean(
+            r["source_samples"] / r["source_pool"] for r in of_method
+        )
         cells = [f"{100 * share:.0f} %"]
         for column in _HEADS:
-            known = [row[column] for row in mine if column in row]
-            cells.append(f"{statistics.mean(known):.2f}" if known else "-")
-        decided = sum(sum(row["branches"].values()) for row in mine)
-        source = sum(row["branches"].get("source", 0) for row in mine)
-        cells.append(f"{100 * source / decided:.0f} %" if decided else "-")
-        chosen = [sum(row["seconds_selection"].values()) for row in mine]
-        cells.append(f"{statistics.median(row['seconds'] for row in mine):.1f}")
-        cells.append(f"{statistics.median(chosen):.1f}")
+            values = [row[column] for row in of_method if column in row]
+            cells.append(f"{statistics.mean(values):.2f}" if values else "-")
+        decisions = sum(sum(row["branches"].values()) for row in of_method)
+        source = sum(row["branches"].get("source", 0) for row in of_method)
+        cells.append(f"{100 * source / decisions:.0f} %" if decisions else "-")
+        selecting = [sum(row["seconds_selection"].values()) for row in of_method]
+        cells.append(f"{statistics.median(row['seconds'] for row in of_method):.1f}")
+        cells.append(f"{statistics.median(selecting):.1f}")
         body.append([f"`{name}`", *cells])
     head = ["method", "share", *_HEADS.values(), "for the source", "s", "s choosing"]
     return runs.table(head, body)

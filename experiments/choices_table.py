@@ -1,32 +1,25 @@
 """S_AcT with every acquisition, R_AcT and D_AcT on six pairs of PACS embeddings.
 
+Makes: experiments/results/choices.json, a row a run, and choices.md, their tables.
+Data:  photo.npz, cartoon.npz and sketch.npz in --data_dir, each with features, label
+       and path: the 1280 numbers that EfficientNet-Lite0 gives for each image.
+Time:  145 min of training and selection on one CPU core.
+
     python -m experiments.choices_table --data_dir=data/pacs_features --seeds=10
 
-Reads photo.npz, cartoon.npz and sketch.npz (features, label, path) in the data folder:
-EfficientNet-Lite0's 1280 numbers of each image. A run that is in the results already is
-not repeated. Writes experiments/results/choices.json (a row a run) and choices.md,
-which ends with choices_notes.md.
+A run whose row is in the .json already is not repeated. The page ends with
+choices_notes.md.
 """
 
 import itertools
-import pathlib
-from collections.abc import Sequence
+import sys
 
-from absl import app, flags, logging
+from absl.flags import FlagValues
 
-from experiments import choices, choices_page
+from experiments import choices, choices_page, commands, runs
 
-_DATA = flags.DEFINE_string("data_dir", "data/pacs_features", "Folder of the .npz.")
-_SEEDS = flags.DEFINE_integer("seeds", 10, "Runs of each method on each pair.")
-_FIRST = flags.DEFINE_integer("first_seed", 0, "The first of them.")
-_METHODS = flags.DEFINE_string("methods", "", "Rows, split by semicolons; empty: all.")
-_PAGE = flags.DEFINE_bool("page", False, "Only write the page of the rows there are.")
-_RESULTS = flags.DEFINE_string(
-    "results", str(pathlib.Path(__file__).parent / "results/choices"), "Without suffix."
-)
-
-SIZES = {"photo": 1670, "cartoon": 2344, "sketch": 3929}
-SHARED: choices.Fields = {  # one small network and one budget for all
+SIZES = {"photo": 1670, "cartoon": 2344, "sketch": 3929}  # vectors of each domain
+SHARED: choices.Fields = {  # the same small network and label budget for all methods
     "model.widths": (256,),
     "methods.mme.head": "two_layer",
     "train.batch_source": 32,
@@ -44,37 +37,43 @@ SHARED: choices.Fields = {  # one small network and one budget for all
 }
 
 
-def tasks(data: str) -> dict[str, choices.Fields]:
-    """Pair of domains -> its fields."""
+def fields(folder: str, source: str, target: str) -> choices.Fields:
+    """The fields of a task; four selections keep half, or a tenth, of the source."""
     return {
-        f"{source} → {target}": {
-            "source": f"{data}/{source}.npz",
-            "target": f"{data}/{target}.npz",
-            "half": SIZES[source] // 8,
-            "tenth": SIZES[source] // 40,
-            **SHARED,
-        }
-        for source, target in itertools.permutations(SIZES, 2)
+        "source": f"{folder}/{source}.npz",
+        "target": f"{folder}/{target}.npz",
+        "half": SIZES[source] // 8,
+        "tenth": SIZES[source] // 40,
+        **SHARED,
     }
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs what is missing and writes the table."""
-    del argv
-    logging.set_verbosity(logging.WARNING)
-    found = tasks(_DATA.value)
-    table = choices.Table(
+@commands.command(
+    __doc__,
+    commands.text("data_dir", "data/pacs_features", "Folder of the three .npz files."),
+    *runs.flags("choices", seeds=10),
+    *choices.FLAGS,
+)
+def main(flags: FlagValues) -> None:
+    """Runs what is missing and writes the rows and the page."""
+    tasks = {
+        f"{source} → {target}": (
+            "configs/embeddings.py",
+            fields(flags.data_dir, source, target),
+        )
+        for source, target in itertools.permutations(SIZES, 2)
+    }
+    table = choices.make_table(
+        flags,
+        tasks,
+        tuple(choices.METHODS),
         title="PACS embeddings: what to label and what to keep",
         command="python -m experiments.choices_table --data_dir=data/pacs_features",
-        tasks={name: ("configs/embeddings.py", found[name]) for name in found},
-        methods=_METHODS.value.split(";") if _METHODS.value else [*choices.METHODS],
-        seeds=range(_FIRST.value, _FIRST.value + _SEEDS.value),
-        results=pathlib.Path(_RESULTS.value),
     )
-    if not _PAGE.value:
+    if not flags.page:
         choices.fill(table)
     choices_page.write(table)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main(sys.argv)

@@ -1,88 +1,88 @@
 """S_AcT, S_RT, R_AcT and D_AcT on digits, with 2000 source images kept.
 
+Makes: experiments/results/digits_choices.json, a row a run, and digits_choices.md,
+       their tables.
+Data:  mnist_m/mnist_m_10k.npz and mnist/mnist.npz in --data_dir, each with uint8 images
+       x_train and x_test, and labels y_train and y_test; none for the other task.
+Time:  86 min of training and selection on one CPU core.
+
     python -m experiments.digits_choices --data_dir=data --seeds=3
 
-Printed -> handwritten digits (nothing to read), and MNIST-M -> MNIST from
-mnist_m/mnist_m_10k.npz and mnist/mnist.npz in the data folder (uint8 images x_train,
-x_test; labels y_train, y_test). Of MNIST the first 10 000 training images are the pool;
-all test images test. A run that is in the results already is not repeated. Writes
-experiments/results/digits_choices.json (a row a run) and digits_choices.md, which ends
-with digits_choices_notes.md.
+The tasks are printed -> handwritten digits and MNIST-M -> MNIST. The target pool of the
+second is the first 10 000 training images of MNIST; all its test images test. A run
+whose row is in the .json already is not repeated. The page ends with
+digits_choices_notes.md.
 """
 
 import pathlib
-from collections.abc import Sequence
+import sys
 
 import numpy as np
-from absl import app, flags, logging
+from absl.flags import FlagValues
 
-from experiments import choices, choices_page
+from experiments import choices, choices_page, commands, runs
 
-_DATA = flags.DEFINE_string("data_dir", "data", "Folder of the data.")
-_SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each method on each pair.")
-_FIRST = flags.DEFINE_integer("first_seed", 0, "The first of them.")
-_METHODS = flags.DEFINE_string("methods", "", "Rows, split by semicolons; empty: all.")
-_PAGE = flags.DEFINE_bool("page", False, "Only write the page of the rows there are.")
-_RUNS = flags.DEFINE_string("runs", "runs/digits_choices", "For the smaller MNIST.")
-_RESULTS = flags.DEFINE_string(
-    "results",
-    str(pathlib.Path(__file__).parent / "results/digits_choices"),
-    "Without suffix.",
-)
-
-POOL = 10_000
+POOL = 10_000  # training images of MNIST that are the target pool
 SHARED: choices.Fields = {
     "train.steps": 200,
     "train.save_every": 200,
     "loss_predictor.steps": 200,
-    "half": 500,  # images chosen at once, four times
+    "half": 500,  # images that each of four selections chooses
     "tenth": 500,
     "figures": False,
 }
-COLOUR: choices.Fields = {
+COLOR: choices.Fields = {
     "data.channels": 3,
     "data.mean": (0.5,) * 3,
     "data.std": (0.5,) * 3,
 }
 
 
-def smaller(data: str, folder: pathlib.Path) -> pathlib.Path:
-    """MNIST with a pool of POOL images, written once."""
+def smaller(data_dir: str, folder: pathlib.Path) -> pathlib.Path:
+    """The file of MNIST with a pool of POOL images; written if it is missing."""
     path = folder / f"mnist_{POOL}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with np.load(f"{data}/mnist/mnist.npz") as whole:
-            train = {name: whole[name][:POOL] for name in ("x_train", "y_train")}
-            test = {name: whole[name] for name in ("x_test", "y_test")}
+        with np.load(f"{data_dir}/mnist/mnist.npz") as arrays:
+            train = {name: arrays[name][:POOL] for name in ("x_train", "y_train")}
+            test = {name: arrays[name] for name in ("x_test", "y_test")}
         np.savez(path, **train, **test)
     return path
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs what is missing and writes the table."""
-    del argv
-    logging.set_verbosity(logging.WARNING)
-    colour = {
-        "source": f"{_DATA.value}/mnist_m/mnist_m_10k.npz",
-        "target": str(smaller(_DATA.value, pathlib.Path(_RUNS.value))),
-        **COLOUR,
-        **SHARED,
+@commands.command(
+    __doc__,
+    commands.text("data_dir", "data", "Folder of the data."),
+    commands.text("runs", "runs/digits_choices", "Folder for the smaller MNIST."),
+    runs.SIDE,
+    *runs.flags("digits_choices", seeds=3),
+    *choices.FLAGS,
+)
+def main(flags: FlagValues) -> None:
+    """Runs what is missing and writes the rows and the page."""
+    shared = {**SHARED, **runs.resize(flags.side)}
+    mnist = {
+        "source": f"{flags.data_dir}/mnist_m/mnist_m_10k.npz",
+        "target": f"{flags.runs}/mnist_{POOL}.npz",
+        **COLOR,
+        **shared,
     }
-    table = choices.Table(
+    table = choices.make_table(
+        flags,
+        {
+            "printed → handwritten": ("configs/digits.py", shared),
+            "MNIST-M → MNIST": ("configs/svhn_mnist.py", mnist),
+        },
+        choices.DIGITS,
         title="Digits: what to label and what to keep",
         command="python -m experiments.digits_choices --data_dir=data",
-        tasks={
-            "printed → handwritten": ("configs/digits.py", SHARED),
-            "MNIST-M → MNIST": ("configs/svhn_mnist.py", colour),
-        },
-        methods=_METHODS.value.split(";") if _METHODS.value else choices.DIGITS,
-        seeds=range(_FIRST.value, _FIRST.value + _SEEDS.value),
-        results=pathlib.Path(_RESULTS.value),
     )
-    if not _PAGE.value:
+    if not flags.page:
+        if "MNIST-M → MNIST" in table.tasks:
+            smaller(flags.data_dir, pathlib.Path(flags.runs))
         choices.fill(table)
     choices_page.write(table)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main(sys.argv)

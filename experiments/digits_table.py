@@ -1,40 +1,45 @@
-"""The digits presets over several seeds, as a table: printed -> handwritten digits.
+"""The presets of configs/digits.py over several seeds: printed -> handwritten digits.
+
+Makes: experiments/results/digits.json, a row a run, and digits.md, their table.
+Data:  none; printed digits are drawn, and scikit-learn has the handwritten ones.
+Time:  14 min of training on 2 CPU cores.
 
     python -m experiments.digits_table --seeds=5
 
-Every run is the command that anybody would type; a run that is there already is not
-repeated. Writes experiments/results/digits.json (a row a run) and digits.md. Each seed
-draws its own test third, T_v and first labels; a preset sees the same as the others.
+A run that is in the folder --runs already is not repeated. Each seed draws its own test
+third, validation images and first labels, the same for all presets.
 """
 
 import pathlib
 import statistics
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from absl import app, flags
+from absl.flags import FlagValues
 
-from dact_jax.rounds import workdir
-from experiments import runs
-
-_SEEDS = flags.DEFINE_integer("seeds", 5, "Runs of each preset, seeds 0, 1, ...")
-_PRESETS = flags.DEFINE_list(
-    "presets", ["source_only", "s_rt", "s_act"], "Rows of the table, in order."
-)
-_RUNS = flags.DEFINE_string("runs", "runs/digits_table", "Folder of the runs.")
+from dact_jax.types import Row
+from experiments import commands, runs
 
 CONFIG = "configs/digits.py"
-RESULTS = pathlib.Path(__file__).parent / "results"
+PRESETS = ("source_only", "s_rt", "s_act")
+FIELDS = {"data.source": "printed", "data.target": "uci"}
 
 
-def run(preset: str, seed: int) -> dict:
-    """One run's row: accuracy in [0, 1] by number of target labels."""
-    folder = pathlib.Path(_RUNS.value, f"{preset}_seed{seed}")
-    command = [sys.executable, "-m", "dact_jax.main"]
-    command += [f"--config={CONFIG}:preset={preset}", f"--config.seed={seed}"]
-    subprocess.run([*command, f"--workdir={folder}"], check=True)
-    rounds = [row for row in workdir.read(folder) if row["event"] == "round"]
+def run(
+    preset: str, seed: int, root: pathlib.Path, fields: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The row of one run: accuracies in [0, 1] by number of target labels.
+
+    Args:
+      root: folder of all runs.
+      fields: values by dotted field of the config.
+    """
+    rounds = runs.finish(
+        f"{CONFIG}:preset={preset}",
+        root / f"{preset}_seed{seed}",
+        {**fields, "seed": seed},
+    )
     return {
         "preset": preset,
         "seed": seed,
@@ -47,32 +52,32 @@ def run(preset: str, seed: int) -> dict:
     }
 
 
-def table(rows: Sequence[dict], presets: Sequence[str]) -> str:
-    """Markdown: mean +- standard deviation of the test accuracy, a row a preset."""
+def table(rows: Sequence[Row], presets: Sequence[str]) -> str:
+    """A Markdown table of test accuracies: a row a preset, a column a label count."""
     counts = sorted({count for row in rows for count in row["labels"]})
     head = ["preset", "runs", *(f"{count} labels" for count in counts), "seconds"]
     body = []
     for preset in presets:
-        mine = [row for row in rows if row["preset"] == preset]
-        cells = [runs.cell(_accuracies(mine, count)) for count in counts]
-        seconds = statistics.median(row["seconds"] for row in mine)
-        body.append([f"`{preset}`", str(len(mine)), *cells, f"{seconds:.0f}"])
+        of_preset = [row for row in rows if row["preset"] == preset]
+        cells = [runs.cell(_accuracies(of_preset, count)) for count in counts]
+        seconds = statistics.median(row["seconds"] for row in of_preset)
+        body.append([f"`{preset}`", str(len(of_preset)), *cells, f"{seconds:.0f}"])
     return runs.table(head, body)
 
 
-def paired(rows: Sequence[dict], one: str, other: str) -> str:
-    """A sentence on the difference of two presets, seed by seed, at the last labels."""
+def paired(rows: Sequence[Row], preset: str, rival: str) -> str:
+    """A sentence on the difference of two presets by seed, with all labels."""
     last = {(row["preset"], row["seed"]): row["test_accuracy"][-1] for row in rows}
     seeds = sorted({seed for _, seed in last})
-    gaps = [100 * (last[one, seed] - last[other, seed]) for seed in seeds]
+    gaps = [100 * (last[preset, seed] - last[rival, seed]) for seed in seeds]
     each = ", ".join(f"{gap:+.2f}" for gap in gaps)
     return (
-        f"{one} minus {other} with all labels, points by seed: {each}; "
+        f"{preset} minus {rival} with all labels, points by seed: {each}; "
         f"mean {statistics.mean(gaps):+.2f} +- {runs.deviation(gaps):.2f}."
     )
 
 
-def _accuracies(rows: Sequence[dict], count: int) -> list[float]:
+def _accuracies(rows: Sequence[Row], count: int) -> list[float]:
     return [
         accuracy
         for row in rows
@@ -81,27 +86,48 @@ def _accuracies(rows: Sequence[dict], count: int) -> list[float]:
     ]
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs what is missing and writes the table."""
-    del argv
+@commands.command(
+    __doc__,
+    commands.words("presets", PRESETS, "Rows of the table, in order."),
+    commands.text("source", FIELDS["data.source"], "Domain, as in data.source."),
+    commands.text("target", FIELDS["data.target"], "Domain, as in data.target."),
+    commands.text("runs", "runs/digits_table", "Folder of the runs."),
+    runs.SIDE,
+    *runs.flags("digits", seeds=5),
+)
+def main(flags: FlagValues) -> None:
+    """Finishes the runs and writes their rows and the page."""
+    domains = {"data.source": flags.source, "data.target": flags.target}
+    fields = runs.shorten({**domains, **runs.resize(flags.side)}, flags.steps)
     rows = [
-        run(preset, seed) for seed in range(_SEEDS.value) for preset in _PRESETS.value
+        run(preset, seed, pathlib.Path(flags.runs), fields)
+        for seed in range(flags.seeds)
+        for preset in flags.presets
     ]
-    runs.write(RESULTS / "digits.json", rows)
-    text = [
-        "# Printed -> handwritten digits (UCI)",
-        "Test accuracy in %, mean ± standard deviation over the seeds, on the held-out "
-        "third of the target (599 images); besides the labels named, 30 target images "
-        "(3 a class) are labelled for validation and not used to choose anything. "
-        f"Made by `python -m experiments.digits_table --seeds={_SEEDS.value}`; "
-        "seconds are the median of the training time on 2 CPU cores.",
-        table(rows, _PRESETS.value),
-    ]
-    if {"s_act", "s_rt"} <= set(_PRESETS.value):
-        text.append(paired(rows, "s_act", "s_rt"))
-    (RESULTS / "digits.md").write_text("\n\n".join(text) + "\n")
-    print(text[2])
+    results = pathlib.Path(flags.results)
+    runs.write(results.with_name(f"{results.name}.json"), rows)
+    parts = [_about(domains, flags.seeds), table(rows, flags.presets)]
+    if {"s_act", "s_rt"} <= set(flags.presets):
+        parts.append(paired(rows, "s_act", "s_rt"))
+    runs.write_page(results, parts)
+    print(parts[1])
+
+
+def _about(domains: Mapping[str, str], seeds: int) -> str:
+    made = (
+        f"Made by `python -m experiments.digits_table --seeds={seeds}`; "
+        "seconds are the median of the training time on 2 CPU cores."
+    )
+    shown = "Test accuracy in %, mean ± standard deviation over the seeds"
+    if domains != FIELDS:
+        return f"# {' -> '.join(domains.values())}\n\n{shown}. {made}"
+    return (
+        "# Printed -> handwritten digits (UCI)\n\n"
+        f"{shown}, on the held-out third of the target (599 images); besides the "
+        "labels named, 30 target images (3 a class) are labelled for validation and "
+        f"not used to choose anything. {made}"
+    )
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main(sys.argv)

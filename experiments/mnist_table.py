@@ -1,33 +1,28 @@
-"""Every method on MNIST -> USPS and MNIST -> MNIST-M, as a table.
+"""Training methods without target labels, on MNIST -> USPS and MNIST -> MNIST-M.
+
+Makes: experiments/results/mnist.json, a row a run, and mnist.md, their table.
+Data:  mnist/mnist.npz, usps/usps.npz and mnist_m/mnist_m_10k.npz in --data_dir, each
+       with uint8 images x_train and x_test, and labels y_train and y_test.
+Time:  1 hour on 2 CPU cores.
 
     python -m experiments.mnist_table --data_dir=data --seeds=3
 
-Reads mnist/mnist.npz, usps/usps.npz and mnist_m/mnist_m_10k.npz in the data folder
-(uint8 images x_train, x_test; labels y_train, y_test). A run that is there already is
-not repeated. Writes experiments/results/mnist.json (a row a run) and mnist.md, which
-ends with mnist_notes.md.
+A run that is in the folder --runs already is not repeated. Without --methods, variants
+of a method are left out. The page ends with mnist_notes.md.
 """
 
-import pathlib
-from collections.abc import Sequence
+import sys
 
-from absl import app, flags, logging
+from absl.flags import FlagValues
 
-from experiments import unsupervised
+from experiments import commands, runs, unsupervised
 
-_DATA = flags.DEFINE_string("data_dir", "data", "Folder of the data.")
-_SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each method on each pair.")
-_METHODS = flags.DEFINE_list("methods", list(unsupervised.MAIN), "Rows, in order.")
-_PAGE = flags.DEFINE_bool("page", False, "Only write the page of the rows there are.")
-_RUNS = flags.DEFINE_string("runs", "runs/mnist_table", "Folder of the runs.")
-
-COLOUR = {"data.channels": 3, "data.mean": (0.5,) * 3, "data.std": (0.5,) * 3}
-TASKS = {  # task -> (file of its target, what its pixels need)
+COLOR = {"data.channels": 3, "data.mean": (0.5,) * 3, "data.std": (0.5,) * 3}
+TASKS = {  # task -> (file of its target, fields of its pixels)
     "MNIST → USPS": ("usps/usps.npz", {}),
-    "MNIST → MNIST-M": ("mnist_m/mnist_m_10k.npz", COLOUR),
+    "MNIST → MNIST-M": ("mnist_m/mnist_m_10k.npz", COLOR),
 }
-RESULTS = pathlib.Path(__file__).parent / "results"
-SHARED = {  # one network, batch size and pre-training for all
+SHARED = {  # the same network, batches and pre-training for all methods
     "model.batch_norm": True,
     "train.batch_source": 32,
     "train.batch_target": 32,
@@ -45,33 +40,36 @@ SHARED = {  # one network, batch size and pre-training for all
 }
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs what is missing and writes the table."""
-    del argv
-    logging.set_verbosity(logging.WARNING)
-    table = unsupervised.Table(
+@commands.command(
+    __doc__,
+    commands.text("data_dir", "data", "Folder of the data."),
+    commands.text("runs", "runs/mnist_table", "Folder of the runs."),
+    runs.SIDE,
+    *runs.flags("mnist", seeds=3),
+    runs.METHODS._replace(default=";".join(unsupervised.MAIN)),
+    runs.TASKS,
+    runs.PAGE,
+)
+def main(flags: FlagValues) -> None:
+    """Finishes the runs and writes their rows and the page."""
+    tasks = {
+        task: {
+            "source": f"{flags.data_dir}/mnist/mnist.npz",
+            "target": f"{flags.data_dir}/{file}",
+            **fields,
+            **SHARED,
+            **runs.resize(flags.side),
+        }
+        for task, (file, fields) in TASKS.items()
+    }
+    unsupervised.make(
+        flags,
+        tasks,
         title="MNIST to USPS and to MNIST-M without target labels",
         command="python -m experiments.mnist_table --data_dir=data",
-        results=RESULTS / "mnist",
         config="configs/svhn_mnist.py",
-        tasks={
-            task: {
-                "source": f"{_DATA.value}/mnist/mnist.npz",
-                "target": f"{_DATA.value}/{file}",
-                **fields,
-                **SHARED,
-            }
-            for task, (file, fields) in TASKS.items()
-        },
-        seeds=_SEEDS.value,
-        methods=_METHODS.value,
-        root=pathlib.Path(_RUNS.value),
     )
-    if _PAGE.value:
-        unsupervised.write_page(table)
-    else:
-        unsupervised.fill(table)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main(sys.argv)

@@ -1,4 +1,4 @@
-"""What picks are like: their classes, and whether they lie apart from the rest."""
+"""How picks differ from their pool: class frequencies, and distance to the others."""
 
 from collections.abc import Sequence
 
@@ -8,24 +8,25 @@ from sklearn import neighbors
 from dact_jax.types import Domain
 
 
-def variation(one: Sequence[int], other: Sequence[int]) -> float:
-    """Total variation of two distributions of classes; 0: the same, 1: none in common.
+def variation(count: Sequence[int], other: Sequence[int]) -> float:
+    """Total variation of two class distributions; 0: equal, 1: no class in common.
 
     Args:
-      one: samples of each class.
-      other: the same of another set.
+      count: samples of each class.
+      other: samples of each class in another set.
     """
-    a, b = (np.asarray(counts, np.float64) for counts in (one, other))
-    return float(np.abs(a / a.sum() - b / b.sum()).sum() / 2)
+    p, q = (np.asarray(counts, np.float64) for counts in (count, other))
+    return float(np.abs(p / p.sum() - q / q.sum()).sum() / 2)
 
 
 def apart(domain: Domain) -> np.ndarray:
-    """float64[N], share of a pool whose nearest neighbour is nearer than one's own.
+    """How far each sample of a pool lies from the others, float64[N].
 
-    By Euclidean distance of what is stored: 0.5 is usual, 1 an outlier.
+    It is the share of the pool with a smaller Euclidean distance to the nearest
+    neighbor, of the images or vectors as they are stored: 0.5 is usual, 1 an outlier.
 
     Args:
-      domain: whose `train` is the pool.
+      domain: its `train` is the pool.
     """
     points = np.asarray(domain.train.image[:]).reshape(len(domain.id), -1)
     points = points.astype(np.float32)

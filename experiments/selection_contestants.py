@@ -1,8 +1,8 @@
-"""Greedy k-center as others write it, beside ours, for `bench_selection`.
+"""Greedy k-center in dact_jax, NumPy, JAX, PyTorch and scikit-activeml.
 
-Each takes float32[N, F] on the host and a budget, begins with row 0, and returns
-int[budget] on the host. What it needs is imported when it is called, or before that by
-`prepare`.
+The contestants of `bench_selection`. Each takes points float32[N, F] on the host and a
+budget, starts with row 0, and returns the picks int[budget] on the host. Packages are
+imported by the call, or before it by `prepare`.
 """
 
 import functools
@@ -15,14 +15,14 @@ Contestant = Callable[[np.ndarray, int], np.ndarray]
 
 
 def ours(points: np.ndarray, budget: int) -> np.ndarray:
-    """This library."""
+    """The implementation of dact_jax."""
     import dact_jax
 
     return dact_jax.k_center(points, budget)
 
 
 def numpy_loop(points: np.ndarray, budget: int) -> np.ndarray:
-    """A BLAS product of all points with a vector for each pick, in place."""
+    """NumPy: for each pick one BLAS product of all points with a vector, in place."""
     points = points - points.mean(0)
     length = np.einsum("nf,nf->n", points, points)
     least = np.full(len(points), np.inf, np.float32)
@@ -34,14 +34,14 @@ def numpy_loop(points: np.ndarray, budget: int) -> np.ndarray:
         away *= -2
         away += length
         away += length[last]
-        least[last] = -np.inf  # for good: never picked again
+        least[last] = -np.inf  # so that it is never picked again
         np.minimum(least, away, out=least)
         picks[number] = least.argmax()
     return picks
 
 
 def jax_loop(points: np.ndarray, budget: int) -> np.ndarray:
-    """The same in a jitted scan."""
+    """JAX: as `numpy_loop`, in a jitted scan."""
     return np.asarray(_jitted()(points, budget))
 
 
@@ -71,7 +71,7 @@ def _jitted() -> Callable:
 
 
 def torch_loop(points: np.ndarray, budget: int) -> np.ndarray:
-    """The same in PyTorch, on its GPU if it has one."""
+    """PyTorch: as `numpy_loop`, on a GPU if there is one."""
     import torch
 
     with torch.inference_mode():
@@ -93,7 +93,7 @@ def torch_loop(points: np.ndarray, budget: int) -> np.ndarray:
 
 
 def skactiveml(points: np.ndarray, budget: int) -> np.ndarray:
-    """The query strategy CoreSet of scikit-activeml, row 0 labelled."""
+    """scikit-activeml: its query strategy CoreSet, with row 0 labelled."""
     from skactiveml.pool import CoreSet
 
     label = np.full(len(points), np.nan)
@@ -121,12 +121,8 @@ MODULES = {  # imported before anything is timed
 
 
 def prepare(name: str) -> None:
-    """Imports what a contestant needs, and starts JAX's backend.
-
-    Args:
-      name: of CONTESTANTS.
-    """
-    for module in MODULES[name]:
-        found = importlib.import_module(module)
-        if module == "jax":
-            found.devices()
+    """Imports the packages of a contestant, and starts the backend of JAX."""
+    for name_of_module in MODULES[name]:
+        module = importlib.import_module(name_of_module)
+        if name_of_module == "jax":
+            module.devices()

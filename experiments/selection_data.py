@@ -1,29 +1,24 @@
-"""Points for `bench_selection`: drawn from a seed, or somebody's features.
+"""Points for `bench_selection`: drawn from a seed, or the features of a file.
 
-* mixture: 50 Gaussians of spread 1, their centres drawn from a normal distribution.
-* noise: uniform in the cube.
+* mixture: 50 Gaussians of deviation 1, centers drawn from a normal distribution.
+* noise: uniform in the unit cube.
 * power: a Gaussian with the standard deviation 10 / k along dimension k.
-* Any other name (pacs, mnist) stands for features of a file.
+* Any other name, such as pacs or mnist, stands for the features of a file.
 """
 
 import pathlib
 
 import numpy as np
 
+from dact_jax import errors
+
 DRAWN = ("mixture", "noise", "power")
 ROWS = 60_000  # drawn by default
-BLOCK = 8192  # rows drawn at once, so that hardly more than the result is ever held
+BLOCK = 8192  # rows drawn at once, so that little memory besides the result is needed
 
 
 def draw(name: str, rows: int, width: int, seed: int = 0) -> np.ndarray:
-    """float32[rows, width].
-
-    Args:
-      name: one of DRAWN.
-      rows: N.
-      width: F.
-      seed: of the numbers.
-    """
+    """Draws points float32[rows, width]; the name is one of DRAWN."""
     rng = np.random.default_rng(seed)
     points = np.empty((rows, width), np.float32)
     centers = rng.standard_normal((50, width), np.float32)
@@ -42,11 +37,11 @@ def draw(name: str, rows: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def read(path: pathlib.Path, rows: int | None = None) -> np.ndarray:
-    """float32[N, F], the first `rows` of a file, or of all .npz of a folder in turn.
+    """The first `rows` points of a file or folder, float32[N, F]; by default all.
 
     Args:
-      path: a .npy; an .npz with the array `features`; or a folder of these.
-      rows: all by default.
+      path: a .npy file, an .npz file with the array `features`, or a folder of .npz
+        files, which are concatenated in the order of their names.
     """
     files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
     parts = [_features(file) for file in files]
@@ -55,43 +50,41 @@ def read(path: pathlib.Path, rows: int | None = None) -> np.ndarray:
 
 
 def _features(file: pathlib.Path) -> np.ndarray:
-    found = np.load(file, mmap_mode="r")
-    if isinstance(found, np.ndarray):
-        return found
-    with found:
-        return found["features"]
+    content = np.load(file, mmap_mode="r")
+    if isinstance(content, np.ndarray):
+        return content
+    with content:
+        return content["features"]
 
 
 def load(
     name: str, rows: int | None, width: int, features: pathlib.Path | None
 ) -> np.ndarray:
-    """The points of this name, float32[N, F].
+    """The points of a name, float32[N, F].
 
     Args:
-      name: one of DRAWN, or any other name for `features`.
-      rows: N; of a file, its first so many (by default all).
-      width: F; a file has its own.
-      features: the file or folder.
+      name: one of DRAWN; any other name stands for `features`.
+      rows: number of points; by default ROWS, or all of a file.
+      width: dimensions of points that are drawn.
+      features: a path for `read`.
+
+    Raises:
+      InputError: the points are not drawn, and there are no features.
     """
     if name in DRAWN:
         return draw(name, rows or ROWS, width)
     if features is None:
         drawn = ", ".join(DRAWN)
-        raise SystemExit(f"--data={name} needs --features; only {drawn} are drawn.")
+        raise errors.InputError(
+            f"--data={name} needs --features; only {drawn} are drawn."
+        )
     return read(features, rows)
 
 
 def shape(
     name: str, rows: int | None, width: int, features: pathlib.Path | None
 ) -> tuple[int, int]:
-    """(N, F) of what `load` returns; nothing is drawn.
-
-    Args:
-      name: as of `load`, as are the others.
-      rows: N.
-      width: F.
-      features: the file or folder.
-    """
+    """(N, F) of what `load` returns for the same arguments; nothing is drawn."""
     if name in DRAWN:
         return rows or ROWS, width
     num, width = load(name, rows, width, features).shape
@@ -99,11 +92,11 @@ def shape(
 
 
 def cover_radius(points: np.ndarray, picks: np.ndarray) -> float:
-    """Largest distance of any point to its nearest pick, by products in float64.
+    """Largest distance of a point to its nearest pick, computed in float64.
 
     Args:
-      points: [N, F].
-      picks: int[n], rows.
+      points: float32[N, F].
+      picks: int[n], rows of the points.
     """
     origin = points.mean(0, dtype=np.float64)
     centers = points[picks] - origin
@@ -113,8 +106,8 @@ def cover_radius(points: np.ndarray, picks: np.ndarray) -> float:
         block = points[start : start + 2048] - origin
         least = np.full(len(block), np.inf)
         for first in range(0, len(picks), 2048):
-            some = slice(first, first + 2048)
-            away = weights[some] - 2 * (block @ centers[some].T)
+            part = slice(first, first + 2048)
+            away = weights[part] - 2 * (block @ centers[part].T)
             np.minimum(least, away.min(1), out=least)
         least += np.einsum("nf,nf->n", block, block)
         largest = max(largest, float(least.max()))

@@ -1,8 +1,11 @@
 """One process of `bench_selection`: times a contestant, or measures the machine.
 
-    python -m experiments.selection_process '{"what": "hardware", "platform": "cpu"}'
+Makes: a JSON object, in the last line of the output.
+Data:  what the job names.
+Time:  that of the job.
 
-The last line of its output is a JSON object.
+    python -m experiments.selection_process \\
+        --job='{"what": "hardware", "platform": "cpu", "pass_rows": 100, "product": 64}'
 """
 
 import contextlib
@@ -17,49 +20,52 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from absl.flags import FlagValues
 
-from experiments import selection_contestants, selection_data
+from experiments import commands, selection_contestants, selection_data
 
-MATVEC = (244_141, 512)  # 500 MB
-MATMUL = 2048
+PASS_ROWS = 244_141  # of PASS_WIDTH: 500 MB
+PASS_WIDTH = 512
+PRODUCT = 2048
 TRIES = 7
 
 
 def extrapolate(few: float, many: float, picks: Sequence[int], budget: int) -> float:
-    """Seconds for the budget, on a line through those for fewer picks.
+    """Seconds for the budget, on a line through the seconds for fewer picks.
 
     Args:
       few: seconds for picks[0].
       many: seconds for picks[1].
-      picks: two numbers of picks, rising.
-      budget: more than both.
+      picks: two numbers of picks, ascending.
+      budget: number of picks, more than both.
     """
     slope = (many - few) / (picks[1] - picks[0])
-    if slope <= 0:  # noise: all of it is for the picks
+    if slope <= 0:  # noise: assume that the seconds are proportional to the picks
         return many * budget / picks[1]
     return many + slope * (budget - picks[1])
 
 
 def seconds(run: Callable[[], Any]) -> tuple[float, Any]:
-    """How long a call takes, and what it returns."""
-    began = time.perf_counter()
+    """The seconds that a call takes, and what it returns."""
+    started = time.perf_counter()
     result = run()
-    return time.perf_counter() - began, result
+    return time.perf_counter() - started, result
 
 
-def memory(*, anew: bool = False) -> float:
-    """Peak resident memory of this process so far, MB.
+def memory(*, reset: bool = False) -> float:
+    """Peak resident memory of this process so far, in MB.
 
-    On Linux by its own account: getrusage counts what the parent held before.
+    On Linux it is read from /proc, since getrusage counts the parent's memory before
+    the process was started.
 
     Args:
-      anew: forget what was before; on Linux only.
+      reset: whether the peak is counted from now on; on Linux only.
     """
     status = pathlib.Path("/proc/self/status")
     if not status.exists():
         unit = 1e6 if sys.platform == "darwin" else 1e6 / 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    if anew:
+    if reset:
         with contextlib.suppress(OSError):
             pathlib.Path("/proc/self/clear_refs").write_text("5")
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
@@ -69,13 +75,13 @@ def memory(*, anew: bool = False) -> float:
 def time_whole(
     run: Callable[[int], np.ndarray], budget: int, repeats: int, limit: float
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """First call and warm runs, and the picks.
+    """Seconds of the first call and of warm calls, and the picks.
 
     Args:
       run: budget -> picks.
       budget: number of picks.
-      repeats: warm runs.
-      limit: seconds after which no further run begins, once there are two.
+      repeats: warm calls.
+      limit: seconds after which no further call starts, once there are two.
     """
     first, picks = seconds(lambda: run(budget))
     warm: list[float] = []
@@ -91,35 +97,40 @@ def time_short(
     limit: float,
     picks: Sequence[int],
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """What the budget would take, from runs with fewer picks.
+    """Estimated seconds for the budget, and the picks of the longer of two calls.
 
     Args:
       run: budget -> picks.
-      budget: number of picks that is not tried.
-      repeats: estimates, each from two warm runs.
-      limit: seconds after which no further estimate begins, once there is one.
-      picks: two numbers of picks, rising.
+      budget: number of picks to extrapolate to.
+      repeats: estimates, each from two warm calls.
+      limit: seconds after which no further estimate starts, once there is one.
+      picks: two numbers of picks, ascending.
     """
     few, many = picks
-    for some in picks:
-        found = run(some)  # compiles
+    run(few)  # these calls compile
+    longer = run(many)
     warm: list[float] = []
-    began = time.perf_counter()
-    while not warm or (len(warm) < repeats and time.perf_counter() - began < limit):
+    started = time.perf_counter()
+    while not warm or (len(warm) < repeats and time.perf_counter() - started < limit):
         pair = [seconds(lambda n=n: run(n))[0] for n in (few, many)]
         warm.append(extrapolate(*pair, picks, budget))
-    return {"first_s": None, "warm_s": warm, "estimated": True}, found
+    return {"first_s": None, "warm_s": warm, "estimated": True}, longer
 
 
 def agreement(
     points: np.ndarray, picks: np.ndarray, job: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """How the picks compare with ours: equal positions, and the radius they leave.
+    """How picks compare with those of dact_jax.
 
     Args:
-      points: [N, F].
+      points: float32[N, F].
       picks: of this contestant, perhaps fewer than the budget.
-      job: "reference" is the file of our picks, "radius" what they leave.
+      job: "reference" is the file with the picks of dact_jax, "radius" their cover
+        radius; both are None for dact_jax itself.
+
+    Returns:
+      "radius": the cover radius, "equal": number of positions with the same pick,
+      "gap": relative difference of both cover radii.
     """
     if job["reference"] is None:
         radius = selection_data.cover_radius(points, picks)
@@ -137,11 +148,11 @@ def agreement(
 
 
 def contestant(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Times one contestant on one set of points."""
+    """The answer to a job that times one contestant on one set of points."""
     features = job["features"] and pathlib.Path(job["features"])
     points = selection_data.load(job["data"], job["rows"], job["width"], features)
     selection_contestants.prepare(job["contestant"])
-    before = memory(anew=True)
+    before = memory(reset=True)
     select = selection_contestants.CONTESTANTS[job["contestant"]]
 
     def run(budget: int) -> np.ndarray:
@@ -149,29 +160,35 @@ def contestant(job: Mapping[str, Any]) -> dict[str, Any]:
 
     settings = (job["budget"], job["repeats"], job["limit"])
     if job["short"]:
-        found, picks = time_short(run, *settings, job["short"])
+        timing, picks = time_short(run, *settings, job["short"])
     else:
-        found, picks = time_whole(run, *settings)
+        timing, picks = time_whole(run, *settings)
     peak = memory()
     if len(np.unique(picks)) < len(picks):
         raise SystemExit(f"{job['contestant']} picked a row twice.")
     np.save(job["picks"], picks)
-    mine = {"picks": len(picks), "memory_mb": peak, "memory_before_mb": before}
-    return {**found, **mine, **agreement(points, picks, job)}
+    return {
+        **timing,
+        "picks": len(picks),
+        "memory_mb": peak,
+        "memory_before_mb": before,
+        **agreement(points, picks, job),
+    }
 
 
 def hardware(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Bytes/s of a pass over 500 MB and FLOP/s of a float32 product, best of several.
+    """Memory bandwidth and peak of a float32 product, the best of several tries.
 
-    On a CPU the better of NumPy's and JAX's; on an accelerator JAX's.
+    On a CPU the better of NumPy and JAX, on an accelerator JAX.
     """
     import jax
     import jax.numpy as jnp
 
     high = jax.lax.Precision.HIGHEST
     multiply = jax.jit(lambda a, b: jnp.matmul(a, b, precision=high))
-    long = np.ones(MATVEC, np.float32)
-    square = np.ones((MATMUL, MATMUL), np.float32)
+    long = np.ones((job["pass_rows"], PASS_WIDTH), np.float32)
+    side = job["product"]
+    square = np.ones((side, side), np.float32)
     best = {"pass": np.inf, "product": np.inf}
     work = {"pass": (long, long[0]), "product": (square, square)}
     for name, (left, right) in work.items():
@@ -185,23 +202,24 @@ def hardware(job: Mapping[str, Any]) -> dict[str, Any]:
             best[name] = min(best[name], *times)
     return {
         "bytes_per_s": long.nbytes / best["pass"],
-        "flop_per_s": 2 * MATMUL**3 / best["product"],
+        "flop_per_s": 2 * side**3 / best["product"],
         "device": jax.devices()[0].device_kind,
     }
 
 
 def median(values: Sequence[float | None]) -> float | None:
-    """Of those that are known."""
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    """Median of the values that are not None; None if there are none."""
+    numbers = [value for value in values if value is not None]
+    return statistics.median(numbers) if numbers else None
 
 
-def main() -> None:
-    """Does what the JSON object on the command line says, and prints one."""
-    job = json.loads(sys.argv[1])
-    found = {"hardware": hardware, "contestant": contestant}[job["what"]](job)
-    print(json.dumps(found))
+@commands.command(__doc__, commands.text("job", None, "A JSON object."))
+def main(flags: FlagValues) -> None:
+    """Does the job and prints the answer."""
+    job = json.loads(flags.job)
+    answer = {"hardware": hardware, "contestant": contestant}[job["what"]](job)
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv)

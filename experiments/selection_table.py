@@ -1,54 +1,45 @@
 """The page of the rows of `bench_selection`."""
 
 import itertools
-import json
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from dact_jax.types import Row
 from experiments import runs
-
-Row = Mapping[str, Any]
 
 ORDER = ("ours", "numpy", "jax", "torch", "skactiveml")
 TITLES = {"numpy": "NumPy", "jax": "JAX scan", "skactiveml": "scikit-activeml"}
 TITLES |= {"torch": "PyTorch"}
 INTRO = """\
-`ours` is `dact_jax.k_center`. The loops (NumPy, a jitted JAX scan, PyTorch) centre the
-points, compute their lengths once and make one matrix-vector product over all of them
-for each pick, in float32; scikit-activeml is its query strategy `CoreSet`. All begin
-with row 0. Every contestant has processes of its own; seconds are the median of warm
-runs, from an array on the host to picks there, and × is the ratio to ours in the same
-row. `~`: extrapolated on a line from runs with 20 and 60 picks. mixture: 50 Gaussians;
-noise: uniform; power: a Gaussian with the deviation 10 / k along dimension k; pacs:
-EfficientNet-Lite0 features of photo, cartoon and sketch together; mnist: LeNet features
-of the training images (`python -m experiments.mnist_features`)."""
+`ours` is `dact_jax.k_center`. The loops (NumPy, a jitted JAX scan, PyTorch) center the
+points, compute their lengths once, and compute one matrix-vector product over all
+points for each pick, in float32; scikit-activeml is its query strategy `CoreSet`. All
+start with row 0. Each contestant runs in processes of its own. Seconds are the median
+of warm calls, which take an array on the host and return picks on the host; × is the
+ratio to ours in the same row. `~`: extrapolated linearly from calls with 20 and 60
+picks. mixture: 50 Gaussians; noise: uniform; power: a Gaussian with the deviation
+10 / k along dimension k; pacs: EfficientNet-Lite0 features of photo, cartoon and sketch
+together; mnist: LeNet features of the training images
+(`python -m experiments.mnist_features`)."""
 LIMITS = """\
-The floor is the time in which memory could be read once for each pick, at the bandwidth
-measured beside: what a loop that passes over the points for every pick cannot beat,
-unless they fit into a cache. The share of the peak is what our time would mean if all
-pairs of points and picks were computed, against the peak of a float32 matrix product:
-more than 100 % can only be had by computing fewer."""
+The floor is the time of reading all points once for each pick, at the measured memory
+bandwidth (GB/s). A loop that reads all points for each pick cannot be faster, unless
+they fit into a cache. The share of the peak is the rate at which ours would compute if
+it compared all pairs of points and picks, relative to a float32 matrix product
+(GFLOP/s): above 100 % it must compare fewer pairs."""
 FIRST = """\
-Seconds of the first call of a process, compilation included and imports not, and peak
-memory above what the process held when the points were there and all was imported, in
-MB (`≥`: of the shorter runs)."""
+Seconds of the first call in a process, with compilation and without imports, and peak
+memory in MB above what the process held before it, with the points and all imports
+(`≥`: of the shorter calls)."""
 PICKS = """\
-Share of the picks that stand at the same place in the order as ours (`of 60`: of the
-shorter run). Others round in float32, so near ties may fall otherwise; the cover radius
-of those picks (the largest distance of any point to its nearest) agrees with that of
-ours to 1e-4, unless a cell says `differs`."""
-
-
-def read(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Rows of a file of JSON lines; none if there is no file."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+Share of the picks that are at the same position as in ours (`of 60`: of the shorter
+call). The loops round in float32, so they may decide near ties differently; the cover
+radius of their picks (the largest distance of a point to its nearest pick) agrees with
+that of ours to 1e-4, unless a cell says `differs`."""
 
 
 def number(value: float) -> str:
-    """Two or three digits that matter."""
+    """A positive number with two or three significant digits."""
     if value >= 10:
         return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
@@ -102,27 +93,27 @@ def _table(rows: Sequence[Row], cell: Callable[[Row], str], names: list[str]) ->
 
 
 def seconds(rows: Sequence[Row]) -> str:
-    """Markdown: a row a cell, a column a contestant; seconds and ratio to ours."""
+    """A Markdown table: a row for each size, a column a contestant; seconds, ratio."""
     return _table(rows, _seconds, _names(rows))
 
 
 def limits(rows: Sequence[Row]) -> str:
-    """Markdown: what the machine could do at most, and ours against it."""
+    """A Markdown table: the limits of the machine, and ours relative to them."""
     head = ["points", "N", "F", "picks", "GB/s", "floor, s", "floor / ours"]
     head += ["GFLOP/s", "share of peak"]
     body = []
     for row in rows:
         cells = [number(row["bytes_per_s"] / 1e9), number(row["floor_s"])]
-        known = row["floor_to_ours"] is not None
-        cells.append(times(row["floor_to_ours"]) if known else "-")
+        measured = row["floor_to_ours"] is not None
+        cells.append(times(row["floor_to_ours"]) if measured else "-")
         cells.append(number(row["flop_per_s"] / 1e9))
-        cells.append(f"{100 * row['peak_share']:.0f} %" if known else "-")
+        cells.append(f"{100 * row['peak_share']:.0f} %" if measured else "-")
         body.append([*_where(row), *cells])
     return runs.table(head, body)
 
 
 def _machine(row: Row) -> tuple[str, ...]:
-    """What rows have in common that stand under one heading."""
+    """What the rows below one heading have in common: machine, versions, flags."""
     versions = ", ".join(f"{k} {v}" for k, v in row["versions"].items() if v)
     device = "" if row["platform"] == "cpu" else f"{row['device']}, "
     cores = f"{row['cores']} of {row['cpu_cores']} cores"
@@ -133,11 +124,10 @@ def _machine(row: Row) -> tuple[str, ...]:
 
 
 def section(machine: tuple[str, ...], rows: Sequence[Row]) -> list[str]:
-    """The paragraphs of one machine's rows.
+    """The paragraphs on the rows of one machine.
 
     Args:
-      machine: its name, the versions and the flags.
-      rows: measured there.
+      machine: of `_machine`.
     """
     name, versions, flags = machine
     others = [other for other in _names(rows) if other != "ours"]
@@ -158,19 +148,9 @@ def section(machine: tuple[str, ...], rows: Sequence[Row]) -> list[str]:
 
 
 def write(results: pathlib.Path, rows: Sequence[Row]) -> None:
-    """Writes the page beside the rows; it ends with the notes, if there are any.
-
-    Args:
-      results: such as selection.json.
-      rows: of it.
-    """
-    text = ["# Greedy k-center: seconds of a selection", INTRO]
-    ordered = sorted(rows, key=_machine)
-    for machine, mine in itertools.groupby(ordered, _machine):
-        order = ("data", "rows", "width", "budget")
-        text += section(machine, sorted(mine, key=lambda r: [r[k] for k in order]))
-    notes = results.with_name(f"{results.stem}_notes.md")
-    if notes.exists():
-        text.append(notes.read_text(encoding="utf-8").strip())
-    page = results.with_suffix(".md")
-    page.write_text("\n\n".join(text) + "\n", encoding="utf-8")
+    """Writes the page beside the file of the rows, such as selection.json."""
+    parts = ["# Greedy k-center: seconds of a selection", INTRO]
+    order = ("data", "rows", "width", "budget")
+    for machine, group in itertools.groupby(sorted(rows, key=_machine), _machine):
+        parts += section(machine, sorted(group, key=lambda r: [r[k] for k in order]))
+    runs.write_page(results.with_suffix(""), parts)

@@ -1,19 +1,22 @@
-"""Every training method without target labels, as rows of the two tables.
+"""Runs and page of the tables of training methods that use no target labels.
 
-A row starts from a preset of a config and says what differs. All methods of a table
-start from the same kind of network, trained on the source for as long, and then adapt
-for as long; source-only goes on without the target instead.
+A method is a preset of a config and the fields that differ from it. Within a table all
+methods start from the same kind of network, pre-trained on the source for equally many
+iterations, and then train for equally many: `source_only` on the source alone, the
+others on both domains.
 """
 
 import itertools
-import json
 import operator
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments import runs
+from absl.flags import FlagValues
+
+from dact_jax.types import Row
+from experiments import commands, runs
 
 Fields = Mapping[str, Any]
 
@@ -23,7 +26,7 @@ _SGD: Fields = {
     "train.schedule": "inverse",
     "train.weight_decay": 5e-4,
 }
-# method -> (preset, what differs from it)
+# method -> (preset, fields that differ from it)
 METHODS: Mapping[str, tuple[str, Fields]] = {
     "source_only": ("source_only", _SGD),
     "dann": ("dann", {}),
@@ -54,7 +57,7 @@ VARIANTS = (
 )
 MAIN = tuple(name for name in METHODS if name not in VARIANTS)
 PACS = ("photo", "cartoon", "sketch")  # domains whose embeddings are compared
-ON_VECTORS: Fields = {  # one small network, batch size and pre-training for all
+ON_VECTORS: Fields = {  # the same network, batches and pre-training for all methods
     "model.widths": (256,),
     "train.batch_source": 32,
     "train.batch_target": 32,
@@ -70,86 +73,117 @@ ON_VECTORS: Fields = {  # one small network, batch size and pre-training for all
     "train.save_every": 500,
     "eval.every": 100,
 }
-_OWN = ("mme", "adda")  # who are pre-trained with a head or dropout of their own
-_TORCH = ("source_only", "clue_mme", "aada")  # whose classifiers start as torch's
-
-
-def run(
-    config: str, method: str, task: str, seed: int, root: pathlib.Path, fields: Fields
-) -> dict[str, Any]:
-    """One run's row; accuracies in [0, 1].
-
-    Args:
-      config: path of a config file.
-      method: of METHODS.
-      task: its name, for folders and rows.
-      seed: of the run.
-      root: folder of all runs of the table.
-      fields: of the task and the table.
-    """
-    preset, differs = METHODS[method]
-    name = method.split(" ")[0]
-    family = "torch" if name in _TORCH else name if name in _OWN else "xavier"
-    place = root / task / f"seed{seed}"
-    shared = {
-        "seed": seed,
-        "pretrain.folder": str(place / f"pretrained_{family}"),
-    }
-    found = runs.finish(
-        f"{config}:preset={preset}",
-        place / re.sub(r"\W+", "_", method).strip("_"),
-        {**fields, **differs, **shared},
-    )
-    (row,) = found
-    keep = ("labels_target", "labels_val", "test_images", "seconds", *runs.COLUMNS)
-    return {"method": method, "task": task, "seed": seed} | {k: row[k] for k in keep}
+# Methods of which the pre-trained network has another head or another dropout.
+_OTHER_NETWORK = ("mme", "adda")
+_TORCH_INIT = ("source_only", "clue_mme", "aada")  # classifiers initialized as torch's
 
 
 class Table(NamedTuple):
     title: str  # of the page
     command: str  # that makes it
-    results: pathlib.Path  # <results>.json, .md, and what is to be said, _notes.md
+    results: pathlib.Path  # without suffix
     config: str  # path of a config file
-    tasks: Mapping[str, Fields]  # name -> fields of the task and the table
+    tasks: Mapping[str, Fields]  # name -> fields of the task and of the table
     seeds: int
     methods: Sequence[str]  # of METHODS, in order
     root: pathlib.Path  # folder of the runs
 
 
-def fill(table: Table) -> None:
-    """Runs what is missing and writes rows and page.
+def make(
+    flags: FlagValues,
+    tasks: Mapping[str, Fields],
+    *,
+    title: str,
+    command: str,
+    config: str,
+) -> None:
+    """Does what the flags of an experiment ask for: finishes its runs, writes its page.
 
-    Rows of other methods and seeds that are there already stay. Seeds are the outer
-    loop, so that a table that is stopped early is one of fewer seeds.
+    Args:
+      flags: --seeds, --methods, --tasks, --steps, --page, --results and --runs.
+      tasks: name -> fields of the task and of the table.
+      title: of the page.
+      command: that makes it, without --seeds.
+      config: path of a config file.
     """
+    names = commands.selected(flags.tasks, tuple(tasks), "tasks")
+    table = Table(
+        title=title,
+        command=command,
+        results=pathlib.Path(flags.results),
+        config=config,
+        tasks={name: runs.shorten(tasks[name], flags.steps) for name in names},
+        seeds=flags.seeds,
+        methods=commands.selected(flags.methods, tuple(METHODS), "methods"),
+        root=pathlib.Path(flags.runs),
+    )
+    if not flags.page:
+        fill(table)
+    write_page(table)
+
+
+def run(
+    config: str, method: str, task: str, seed: int, root: pathlib.Path, fields: Fields
+) -> dict[str, Any]:
+    """The row of one run; accuracies are in [0, 1].
+
+    Args:
+      config: path of a config file.
+      method: of METHODS.
+      task: its name, for folders and rows.
+      root: folder of all runs of the table.
+      fields: of the task and of the table.
+    """
+    preset, differs = METHODS[method]
+    name = method.split(" ")[0]
+    other = name if name in _OTHER_NETWORK else "xavier"
+    network = "torch" if name in _TORCH_INIT else other
+    folder = root / task / f"seed{seed}"
+    (row,) = runs.finish(
+        f"{config}:preset={preset}",
+        folder / re.sub(r"\W+", "_", method).strip("_"),
+        {
+            **fields,
+            **differs,
+            "seed": seed,
+            "pretrain.folder": str(folder / f"pretrained_{network}"),
+        },
+    )
+    keep = ("labels_target", "labels_val", "test_images", "seconds", *runs.COLUMNS)
+    return {"method": method, "task": task, "seed": seed} | {k: row[k] for k in keep}
+
+
+def fill(table: Table) -> None:
+    """Finishes the runs of the table, and writes rows and page after each seed.
+
+    Rows of other methods and seeds stay in the file. Seeds are the outer loop, so a
+    table that is stopped early is complete, with fewer seeds.
+    """
+    path = _path(table)
     for seed in range(table.seeds):
-        rows = {(row["method"], row["task"], row["seed"]): row for row in read(table)}
+        rows = {(r["method"], r["task"], r["seed"]): r for r in runs.read(path)}
         for task, method in itertools.product(table.tasks, table.methods):
             row = run(table.config, method, task, seed, table.root, table.tasks[task])
             rows[method, task, seed] = row
             percent = 100 * row["test_accuracy"]
             print(f"seed {seed}, {task}, {method}: {percent:.1f} %", flush=True)
-        runs.write(table.results.with_suffix(".json"), rows.values())
+        runs.write(path, rows.values())
         write_page(table)
 
 
-def read(table: Table) -> list[dict[str, Any]]:
-    """The rows that there are."""
-    path = table.results.with_suffix(".json")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
-
-
 def write_page(table: Table) -> None:
-    """The page of the rows that there are."""
-    page = _page(table, read(table))
-    table.results.with_suffix(".md").write_text(page, encoding="utf-8")
+    """Writes the page of the rows that are in the file."""
+    runs.write_page(table.results, _parts(table, runs.read(_path(table))))
 
 
-def _page(table: Table, rows: Sequence[Mapping[str, Any]]) -> str:
+def _path(table: Table) -> pathlib.Path:
+    return table.results.with_name(f"{table.results.name}.json")
+
+
+def _parts(table: Table, rows: Sequence[Row]) -> list[str]:
     seeds = len({row["seed"] for row in rows})
-    found = {row["method"] for row in rows}
-    methods = [name for name in METHODS if name in found]
+    present = {row["method"] for row in rows}
+    methods = [name for name in METHODS if name in present]
     parts = [
         f"# {table.title}",
         f"Test accuracy in %, mean ± standard deviation over {seeds} seeds; no target "
@@ -157,18 +191,14 @@ def _page(table: Table, rows: Sequence[Mapping[str, Any]]) -> str:
         f"Made by `{table.command} --seeds={seeds}`.",
     ]
     for column, heading in runs.COLUMNS.items():
-        shown = runs.by_task(
-            rows, methods, tuple(table.tasks), operator.itemgetter(column)
+        parts.append(f"## {heading[0].upper()}{heading[1:]}\n\n{_MEANING[column]}")
+        parts.append(
+            runs.by_task(rows, methods, tuple(table.tasks), operator.itemgetter(column))
         )
-        parts.append(f"## {heading[0].upper()}{heading[1:]}\n\n{_EXPLAINED[column]}")
-        parts.append(shown)
-    notes = table.results.with_name(f"{table.results.name}_notes.md")
-    if notes.exists():
-        parts.append(notes.read_text(encoding="utf-8").strip())
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
-_EXPLAINED = {
+_MEANING = {
     "test_accuracy": "The network of the last iteration.",
     "test_at_best_val": "The network with the best accuracy on the few labelled "
     "validation images of the target.",

@@ -26,25 +26,26 @@ COMMANDS = [(page, c) for page, text in TEXTS.items() for c in pages.commands(te
 ARCHITECTURE = TEXTS["docs/architecture.md"]
 OPTIONS = ("methods", "acquisitions", "policies")
 
-# Imports modules one after another, and prints the flags that each one knows.
+# Asks each command for --help, one after another, and prints the flags that it lists.
 LISTING = """
 import contextlib, importlib, io, json, re, sys
-from absl import flags
 
 listing = {}
 for name in sys.argv[1:]:
     module = importlib.import_module(name)
-    known = flags.FLAGS.flags_by_module_dict().get(name, [])
-    listing[name] = [flag.name for flag in known]
-    if not known or name.startswith("dact_jax."):
-        shown = io.StringIO()
-        with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        try:
             module.main([name, "--help"])
-        listing[name] += re.findall(r"--(?:\\[no\\])?(\\w+)", shown.getvalue())
-        assert listing[name], f"{name} --help shows no flag"
-    assert callable(module.main), name
-    if name.startswith("experiments."):  # others define the same names
-        flags.FLAGS.remove_flag_values([flag.name for flag in known])
+        except SystemExit as stop:
+            assert not stop.code, f"{name} --help exits with {stop.code}"
+    text = shown.getvalue()
+    assert module.__doc__ in text, f"{name} --help does not say what it does"
+    # The docstring quotes flags, which need not exist.
+    listing[name] = re.findall(
+        r"--(?:\\[no\\])?(\\w+)", text.replace(module.__doc__, "")
+    )
+    assert listing[name], f"{name} --help shows no flag"
 print(json.dumps(listing))
 """
 

@@ -1,7 +1,9 @@
-"""What the tables say of rows, without any run."""
+"""Experiments: each command at its smallest size, --help, and the pages of rows."""
 
+import importlib
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -18,8 +20,15 @@ from experiments import (
     selection_contestants,
     selection_data,
     selection_process,
+    selection_row,
     unsupervised,
 )
+
+TEXTS = {
+    path.stem: path.read_text(encoding="utf-8")
+    for path in pathlib.Path("experiments").glob("[!_]*.py")
+}
+COMMANDS = sorted(name for name in TEXTS if '__name__ == "__main__"' in TEXTS[name])
 
 
 def _row(method, task, seed, accuracy):
@@ -71,23 +80,24 @@ def test_a_page_has_every_column_under_its_name(tmp_path):
     unsupervised.write_page(table)
     text = (tmp_path / "x.md").read_text(encoding="utf-8")
     assert text.startswith("# A title\n")
-    assert "over 2 seeds" in text
+    assert "`python -m this --seeds=2`" in text
     assert text.endswith("Some notes.\n")
-    for heading in runs.COLUMNS.values():
-        assert f"## {heading.capitalize()}" in text
-    assert "| 51.0 ± 14.1 |" in text  # the second column's own numbers
+    headings = re.findall("^## (.*)", text, re.MULTILINE)
+    assert headings == [heading.capitalize() for heading in runs.COLUMNS.values()]
+    tables = _tables(text)
+    assert tables[0]["`source_only`"][0] == "50.0 ± 14.1"
+    assert tables[1]["`source_only`"][0] == "51.0 ± 14.1"  # of the second column
 
 
 @pytest.mark.parametrize("method", unsupervised.METHODS)
 @pytest.mark.parametrize("config", ["configs/embeddings.py", "configs/svhn_mnist.py"])
 def test_every_row_of_a_table_is_a_config(config, method):
     preset, differs = unsupervised.METHODS[method]
-    made = files.load(f"{config}:preset={preset}")
     shared = unsupervised.ON_VECTORS if "embeddings" in config else mnist_table.SHARED
-    made.update_from_flattened_dict({**shared, **differs})
-    defaults.check(made)
-    assert made.policy == "fixed"
-    assert not made.data.shots_per_class
+    complete = files.load(f"{config}:preset={preset}", **{**shared, **differs})
+    defaults.check(complete)
+    assert complete.policy == "fixed"
+    assert not complete.data.shots_per_class
 
 
 @pytest.mark.parametrize(
@@ -97,7 +107,7 @@ def test_every_row_of_a_table_is_a_config(config, method):
         ("digits_choices", choices.DIGITS, 3),
     ],
 )
-def test_committed_choices_are_whole(name, methods, seeds):
+def test_committed_choices_have_every_row(name, methods, seeds):
     path = pathlib.Path("experiments/results", f"{name}.json")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     cells = {(row["method"], row["task"], row["seed"]) for row in rows}
@@ -111,7 +121,7 @@ def test_committed_choices_are_whole(name, methods, seeds):
 
 
 @pytest.mark.parametrize("name", ["embeddings", "mnist", "digits"])
-def test_committed_rows_are_whole(name):
+def test_committed_tables_have_every_row(name):
     path = pathlib.Path("experiments/results", f"{name}.json")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     kind = "preset" if name == "digits" else "method"
@@ -155,7 +165,7 @@ CHOICES = [
 ]
 
 
-def test_gaps_are_of_seeds_in_which_both_ran_on_all_tasks():
+def test_gaps_leave_out_seeds_that_lack_a_task():
     gaps = choices.gaps(CHOICES, "clue", "s_act", ["a", "b"])
     assert gaps == {0: pytest.approx(15), 1: pytest.approx(-10)}
     assert choices.gaps(CHOICES, "badge", "s_act", ["a", "b"]) == {}
@@ -167,17 +177,30 @@ def test_the_page_of_choices(tmp_path):
     (tmp_path / "t_notes.md").write_text("What it means.\n")
     choices_page.write(table)
     text = (tmp_path / "t.md").read_text()
-    assert text.startswith("# Title\n\nMade by `cmd --seeds=2`.")
-    assert "with 14 target labels bought" in text
-    assert "| `clue` | 50.0 ± 14.1 | 75.0 ± 21.2 | 62.5 ± 17.7 |" in text
-    assert "| `clue` | 45.0 ± 14.1 | 70.0 ± 21.2 | 57.5 ± 17.7 |" in text
-    assert "| `clue` | +2.5 ± 17.7 (1/2) |" in text
-    assert "| `s_act` | 50.0 ± 0.0 | 60.0 ± 0.0 |" in text  # 7 and 14 labels
-    assert "| `s_act` | 50 % | 0.30 | - |" in text  # of the runs that say so
-    assert "| 75 % | 2.0 | 2.0 |" in text
-    assert "Seeds: 2; but `d_act, pair, brier` 1." in text
-    assert "badge" not in text  # its seed is not whole
+    assert text.startswith("# Title\n")
+    assert "`cmd --seeds=2`" in text
+    assert "14 target labels" in text
+    last, differences, by_class, by_labels, picks = _tables(text)
+    assert last["`clue`"] == ["50.0 ± 14.1", "75.0 ± 21.2", "62.5 ± 17.7"]
+    assert by_class["`clue`"] == ["45.0 ± 14.1", "70.0 ± 21.2", "57.5 ± 17.7"]
+    assert differences["`clue`"][0] == "+2.5 ± 17.7 (1/2)"
+    assert by_labels["method"] == ["7 labels", "14 labels"]
+    assert by_labels["`s_act`"] == ["50.0 ± 0.0", "60.0 ± 0.0"]
+    # Means of the runs whose rows have the column.
+    assert picks["`s_act`"][:3] == ["50 %", "0.30", "-"]
+    assert picks["`d_act, pair, brier`"][-3:] == ["75 %", "2.0", "2.0"]
+    assert "`d_act, pair, brier` 1." in text  # it has fewer seeds
+    assert "badge" not in text  # it lacks a task
     assert text.endswith("What it means.\n")
+
+
+def _tables(text):
+    """The Markdown tables of a page: first cell of a row -> its other cells."""
+    blocks = re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE)
+    rows = [
+        [re.split(r" *\| ?", line)[1:-1] for line in b.splitlines()] for b in blocks
+    ]
+    return [{row[0]: row[1:] for row in table} for table in rows]
 
 
 def test_total_variation_and_outliers():
@@ -189,7 +212,7 @@ def test_total_variation_and_outliers():
     assert picked.apart(domain).tolist() == [0, 0, 0, 0, 0.8]
 
 
-def test_every_row_of_choices_is_of_fields_that_there_are():
+def test_every_field_of_choices_exists():
     for preset, fields in choices.METHODS.values():
         config = files.load(f"configs/embeddings.py:preset={preset}")
         for field in fields:
@@ -245,43 +268,42 @@ def test_the_page_of_selections(tmp_path):
     path = tmp_path / "selection.json"
     runs.write(path, [SELECTION, {**SELECTION, "cores": 2}])
     (tmp_path / "selection_notes.md").write_text("What it means.\n")
-    bench_selection.main(["--table", f"--output={path}"])
+    bench_selection.main(["bench_selection", "--table", f"--output={path}"])
     text = path.with_suffix(".md").read_text(encoding="utf-8")
-    where = "| mixture | 60,000 | 512 | 1,000 |"
-    assert f"{where} 0.60 | 23.4 (39×) differs | failed | ~180 (~300×) |" in text
-    assert f"{where} 12.0 | 10.2 | 17× | 80.0 | 128 % |" in text
-    assert f"{where} 2.50 s, 120 MB | 2.50 s, 120 MB | failed | ≥120 MB |" in text
-    assert f"{where} 99.8 % differs | failed | 5 % of 60 |" in text
+    size = "| mixture | 60,000 | 512 | 1,000 |"
+    assert f"{size} 0.60 | 23.4 (39×) differs | failed | ~180 (~300×) |" in text
+    assert f"{size} 12.0 | 10.2 | 17× | 80.0 | 128 % |" in text
+    assert f"{size} 2.50 s, 120 MB | 2.50 s, 120 MB | failed | ≥120 MB |" in text
+    assert f"{size} 99.8 % differs | failed | 5 % of 60 |" in text
     assert "## Some CPU, 1 of 2 cores" in text
     assert "--budget=PICKS --cores=2 --repeats=5`" in text
-    assert "python 3.12, numpy 2.4." in text  # what is not there is not named
+    assert "python 3.12, numpy 2.4." in text  # torch has no version
     assert text.endswith("What it means.\n")
 
 
-def test_seconds_are_extrapolated_on_a_line():
+def test_seconds_are_extrapolated_linearly():
     # 0.5 s beside 0.1 s a pick.
     assert selection_process.extrapolate(2.5, 6.5, (20, 60), 1000) == pytest.approx(
         100.5
     )
-    # Noise: no more for more picks.
+    # Noise: more picks take no longer.
     assert selection_process.extrapolate(3, 3, (20, 60), 120) == pytest.approx(6)
 
 
-def test_a_contestant_is_summed_up_over_its_processes():
-    said = [
+def test_the_answers_of_a_contestant_are_summed_up():
+    answers = [
         {**_entry(0, 0), "warm_s": [1.0, 2.0, 9.0], "gap": 0.0},
         {**_entry(0, 0), "warm_s": [3.0, 4.0], "gap": 2e-4, "equal": 7},
     ]
-    found = bench_selection.summary(said, 0.5)
-    assert (found["seconds"], found["ratio"]) == (3.0, 6.0)
-    assert (found["equal"], found["agrees"]) == (7, False)
-    assert bench_selection.summary([*said, {"failed": "exit 1"}], 0.5) == {
-        "failed": "exit 1"
-    }
+    entry = selection_row.summary(answers, 0.5)
+    assert (entry["seconds"], entry["ratio"]) == (3.0, 6.0)
+    assert (entry["equal"], entry["agrees"]) == (7, False)
+    failed = {"failed": "exit 1"}
+    assert selection_row.summary([*answers, failed], 0.5) == failed
 
 
-def test_a_cell_that_is_there_is_not_repeated():
-    job = {key: SELECTION[key] for key in bench_selection.CELL}
+def test_a_row_in_the_file_is_not_measured_again():
+    job = {key: SELECTION[key] for key in selection_row.CELL}
     names = ["ours", "numpy", "torch"]
     assert bench_selection.missing([SELECTION], job, names) == ["torch"]
     assert bench_selection.missing([{**SELECTION, "cores": 2}], job, names) == names
@@ -290,7 +312,7 @@ def test_a_cell_that_is_there_is_not_repeated():
 @pytest.mark.parametrize("data", selection_data.DRAWN)
 def test_contestants_pick_the_same_rows(data):
     points = selection_data.draw(data, 300, 16, seed=1)
-    kept = points.copy()
+    copy = points.copy()
     picks = {
         name: selection_contestants.CONTESTANTS[name](points, 25)
         for name in ("ours", "numpy", "jax")
@@ -298,10 +320,10 @@ def test_contestants_pick_the_same_rows(data):
     assert picks["ours"][0] == 0
     assert picks["numpy"].tolist() == picks["ours"].tolist()
     assert picks["jax"].tolist() == picks["ours"].tolist()
-    np.testing.assert_array_equal(points, kept)
-    away = np.linalg.norm(points[:, None] - points[None, picks["ours"]], axis=-1)
+    np.testing.assert_array_equal(points, copy)
+    distance = np.linalg.norm(points[:, None] - points[None, picks["ours"]], axis=-1)
     radius = selection_data.cover_radius(points, picks["ours"])
-    assert radius == pytest.approx(away.min(-1).max(), rel=1e-5)
+    assert radius == pytest.approx(distance.min(-1).max(), rel=1e-5)
 
 
 def test_loops_pick_no_row_twice():
@@ -317,14 +339,14 @@ def test_features_of_a_file_or_a_folder(tmp_path):
     np.savez(tmp_path / "b.npz", features=points[3:])
     np.save(tmp_path / "c.npy", points)
     for path in (tmp_path, tmp_path / "c.npy"):
-        found = selection_data.read(path)
-        assert found.dtype == np.float32
-        np.testing.assert_array_equal(found, points.astype(np.float32))
+        features = selection_data.read(path)
+        assert features.dtype == np.float32
+        np.testing.assert_array_equal(features, points.astype(np.float32))
     assert selection_data.shape("pacs", 2, 512, tmp_path) == (2, 3)
     assert selection_data.shape("noise", None, 7, None) == (60_000, 7)
 
 
-def test_a_process_tells_how_far_its_picks_are_from_ours(tmp_path):
+def test_a_process_compares_its_picks_with_those_of_the_reference(tmp_path):
     job = {
         "data": "mixture",
         "rows": 200,
@@ -351,3 +373,342 @@ def test_a_process_tells_how_far_its_picks_are_from_ours(tmp_path):
     other = selection_process.contestant({**job, "radius": 2 * whole["radius"]})
     assert other["equal"] < 70
     assert other["gap"] == pytest.approx(0.5)
+
+
+def run_command(name, *arguments):
+    importlib.import_module(f"experiments.{name}").main([name, *map(str, arguments)])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_what_an_experiment_makes_and_needs(name, capsys):
+    module = importlib.import_module(f"experiments.{name}")
+    with pytest.raises(SystemExit) as stop:
+        module.main([name, "--help"])
+    assert stop.value.code == 0
+    shown, error = capsys.readouterr()
+    assert error == ""
+    title, blank, *lines = shown.splitlines()
+    assert title.endswith(".")
+    assert blank == ""
+    for field in ("Makes", "Data", "Time"):
+        assert any(re.match(rf"{field}: +\S", line) for line in lines[:8]), field
+    # The command that it quotes has only flags that it lists.
+    flags = set(re.findall(r"--(?:\[no\])?(\w+)", shown.replace(module.__doc__, "")))
+    assert set(re.findall(r"--(\w+)=", module.__doc__)) <= flags
+
+
+def test_every_module_is_a_command_or_is_imported():
+    for name in TEXTS.keys() - set(COMMANDS):
+        assert any(re.search(rf"\b{name}\.", text) for text in TEXTS.values()), name
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "named"),
+    [
+        ("mnist_table", ["--seed=1"], "seed"),
+        ("mnist_table", ["--seeds=0"], "--seeds"),
+        ("mnist_table", ["--methods=dan"], "'dann'"),
+        ("mnist_table", ["--tasks=MNIST → UPS"], "'MNIST → USPS'"),
+        ("mnist_table", ["more"], "'more'"),
+        ("clue_lenet", ["--mnist=x.npz"], "--weights"),
+        ("bench_selection", ["--rows=many"], "--rows"),
+        ("bench_selection", ["--contestants=scipy"], "scipy"),
+        ("bench_selection", ["--cores=100000"], "--cores"),
+        ("jan_spread", ["--source=missing.npz"], "missing.npz"),
+        ("label_shift", ["--data_dir=missing"], "missing"),
+    ],
+)
+def test_a_mistake_is_one_sentence(name, arguments, named, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_command(name, *arguments)
+    assert stop.value.code == 2
+    assert named in capsys.readouterr().err
+
+
+PACS = {"photo": 20, "cartoon": 25, "sketch": 30}  # vectors of each of seven classes
+
+
+@pytest.fixture(scope="module")
+def pacs(tmp_path_factory):
+    """A folder with small embeddings in the form of the PACS features."""
+    folder = tmp_path_factory.mktemp("pacs")
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(7, 6))
+    for name, per_class in PACS.items():
+        label = np.arange(7 * per_class) % 7
+        features = centers[label] + rng.normal(size=(len(label), 6))
+        np.savez(
+            folder / f"{name}.npz",
+            features=features.astype(np.float32),
+            label=label,
+            path=np.char.add(f"{name}/", np.arange(len(label)).astype(str)),
+            classes=np.array(list("abcdefg")),
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A folder with a few images of digits in the form of MNIST and MNIST-M."""
+    folder = tmp_path_factory.mktemp("digits")
+    for name, channels in (("mnist/mnist", ()), ("mnist_m/mnist_m_10k", (3,))):
+        path = folder / f"{name}.npz"
+        path.parent.mkdir()
+        np.savez(
+            path,
+            **_split("train", 200, channels),
+            **_split("test", 20, channels),
+        )
+    (folder / "usps").mkdir()
+    (folder / "usps/usps.npz").write_bytes((folder / "mnist/mnist.npz").read_bytes())
+    return folder
+
+
+def _split(name, count, channels):
+    rng = np.random.default_rng(count)
+    images = rng.integers(0, 256, (count, 28, 28, *channels), np.uint8)
+    return {f"x_{name}": images, f"y_{name}": np.arange(count) % 10}
+
+
+def _rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_embeddings_table(pacs, tmp_path):
+    arguments = (
+        f"--data_dir={pacs}",
+        "--seeds=1",
+        "--steps=2",
+        "--methods=dann (tll)",
+        "--tasks=photo → cartoon",
+        f"--results={tmp_path}/made/table",
+    )
+    run_command("embeddings_table", *arguments, f"--runs={tmp_path}")
+    (row,) = _rows(tmp_path / "made/table.json")
+    assert (row["method"], row["task"]) == ("dann (tll)", "photo → cartoon")
+    assert (row["seed"], row["labels_target"]) == (0, 0)
+    assert (row["labels_val"], row["test_images"]) == (21, 58)
+    assert all(0 <= row[column] <= 1 for column in runs.COLUMNS)
+    page = (tmp_path / "made/table.md").read_text()
+    for table in _tables(page):
+        assert [*table] == ["method", "---", "`dann (tll)`"]
+    # --page writes the same page again, without any run.
+    (tmp_path / "made/table.md").unlink()
+    run_command("embeddings_table", "--page", *arguments, f"--runs={tmp_path}/none")
+    assert (tmp_path / "made/table.md").read_text() == page
+    assert not (tmp_path / "none").exists()
+
+
+def test_mnist_table(digits, tmp_path):
+    run_command(
+        "mnist_table",
+        f"--data_dir={digits}",
+        "--seeds=1",
+        "--side=16",
+        "--steps=1",
+        "--methods=source_only",
+        "--tasks=MNIST → USPS",
+        f"--results={tmp_path}/table",
+        f"--runs={tmp_path}",
+    )
+    (row,) = _rows(tmp_path / "table.json")
+    assert (row["method"], row["task"]) == ("source_only", "MNIST → USPS")
+    assert (row["labels_val"], row["test_images"]) == (120, 20)
+    (table, *_) = _tables((tmp_path / "table.md").read_text())
+    assert table["`source_only`"][0] == runs.cell([row["test_accuracy"]])
+
+
+def test_digits_table(digits, tmp_path):
+    run_command(
+        "digits_table",
+        f"--source={digits}/mnist/mnist.npz",
+        f"--target={digits}/usps/usps.npz",
+        "--seeds=1",
+        "--side=16",
+        "--steps=1",
+        "--presets=source_only",
+        f"--results={tmp_path}/table",
+        f"--runs={tmp_path}",
+    )
+    (row,) = _rows(tmp_path / "table.json")
+    assert (row["preset"], row["seed"], row["labels"]) == ("source_only", 0, [0])
+    assert (row["labels_val"], row["source_samples"]) == (30, 200)
+    (table,) = _tables((tmp_path / "table.md").read_text())
+    assert table["preset"] == ["runs", "0 labels", "seconds"]
+    assert table["`source_only`"][:2] == ["1", runs.cell(row["test_accuracy"])]
+
+
+def test_choices_table(pacs, tmp_path, monkeypatch):
+    # A fortieth of each source is chosen at once, four times: two vectors.
+    monkeypatch.setattr("experiments.choices_table.SIZES", dict.fromkeys(PACS, 80))
+    run_command(
+        "choices_table",
+        f"--data_dir={pacs}",
+        "--seeds=1",
+        "--first_seed=3",
+        "--steps=1",
+        "--methods=d_act, pair, brier, tenth",
+        "--tasks=sketch → photo",
+        f"--results={tmp_path}/table",
+    )
+    (row,) = _rows(tmp_path / "table.json")
+    assert (row["task"], row["seed"]) == ("sketch → photo", 3)
+    assert row["labels"] == [7, 14, 21, 28, 35]
+    assert len(row["test_accuracy"]) == len(row["test_mean_class_accuracy"]) == 5
+    assert len(row["target_rows"]) == 35
+    assert (row["source_samples"], row["source_pool"]) == (8, 7 * PACS["sketch"])
+    assert sum(row["branches"].values()) > 0
+    last, *_ = _tables((tmp_path / "table.md").read_text())
+    assert [*last] == ["method", "---", "`d_act, pair, brier, tenth`"]
+
+
+def test_digits_choices(digits, tmp_path):
+    run_command(
+        "digits_choices",
+        f"--data_dir={digits}",
+        "--seeds=1",
+        "--side=16",
+        "--steps=1",
+        "--methods=s_rt",
+        "--tasks=MNIST-M → MNIST",
+        f"--results={tmp_path}/table",
+        f"--runs={tmp_path}",
+    )
+    (row,) = _rows(tmp_path / "table.json")
+    assert (row["method"], row["task"]) == ("s_rt", "MNIST-M → MNIST")
+    assert row["labels"] == [10, 20, 30, 40, 50]
+    assert row["source_samples"] == 200
+    with np.load(tmp_path / "mnist_10000.npz") as arrays:
+        assert arrays["x_train"].shape == (200, 28, 28)
+    assert "`s_rt`" in _tables((tmp_path / "table.md").read_text())[0]
+
+
+def test_label_shift(pacs, tmp_path, capsys):
+    run_command(
+        "label_shift",
+        f"--data_dir={pacs}",
+        "--seeds=1",
+        "--steps=1",
+        f"--runs={tmp_path}",
+    )
+    shown = capsys.readouterr().out
+    assert re.findall(r"(\w+, \w+): .* (\d\.\d+)", shown) == [
+        ("photo, cartoon", "0.000"),
+        ("photo, sketch", "0.000"),
+        ("cartoon, sketch", "0.000"),
+    ]
+    (table,) = _tables(shown)
+    assert table["method"] == ["as photos", "as sketches", "mean"]
+    assert [*table][2:] == ["`source_only`", "`dann`"]
+    for name in ("as_photos", "as_sketches"):
+        with np.load(tmp_path / f"{name}.npz") as arrays:
+            assert len(arrays["label"]) == len(set(arrays["path"])) == 210
+
+
+def test_jan_spread(pacs, capsys):
+    run_command(
+        "jan_spread",
+        f"--source={pacs}/photo.npz",
+        f"--target={pacs}/cartoon.npz",
+        "--batch=6",
+        "--draws=2",
+    )
+    lines = re.findall(
+        r"source, (\w+), (\w+): -?\d+\.\d+ \+- \d+\.\d+\n", capsys.readouterr().out
+    )
+    assert lines == [
+        ("source", "full"),
+        ("source", "linear"),
+        ("target", "full"),
+        ("target", "linear"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def clue_weights(tmp_path_factory):
+    """A file of random weights with the names and shapes of CLUE's LeNet."""
+    path = tmp_path_factory.mktemp("clue") / "lenet.npz"
+    rng = np.random.default_rng(0)
+    shapes = {
+        "conv_params.0": (20, 1, 5, 5),
+        "conv_params.3": (50, 20, 5, 5),
+        "fc_params": (500, 800),
+        "classifier.2": (10, 500),
+    }
+    tensors = {f"{name}.bias": np.zeros(s[0], np.float32) for name, s in shapes.items()}
+    for name, shape in shapes.items():
+        tensors[f"{name}.weight"] = 0.1 * rng.standard_normal(shape, np.float32)
+    np.savez(path, **tensors)
+    return path
+
+
+def test_clue_lenet(clue_weights, digits, capsys):
+    run_command(
+        "clue_lenet",
+        f"--weights={clue_weights}",
+        f"--mnist={digits}/mnist/mnist.npz",
+    )
+    ((correct, total, percent),) = re.findall(
+        r"(\d+) of (\d+) .*: (\S+) %", capsys.readouterr().out
+    )
+    assert total == "20"
+    assert float(percent) == 100 * int(correct) / 20
+
+
+def test_mnist_features(clue_weights, digits, tmp_path, capsys):
+    output = tmp_path / "features.npy"
+    run_command(
+        "mnist_features",
+        f"--weights={clue_weights}",
+        f"--mnist={digits}/mnist/mnist.npz",
+        f"--output={output}",
+    )
+    features = np.load(output)
+    assert (features.shape, features.dtype) == ((200, 500), np.float32)
+    assert features.min() == 0
+    assert "float32[200, 500]" in capsys.readouterr().out
+
+
+def test_bench_step(capsys):
+    sizes = ["--side=16", "--batch=2", "--chunk=1", "--repeats=1"]
+    run_command("bench_step", *sizes)
+    shown = capsys.readouterr().out
+    times = dict(re.findall(r"(\w+): (\d+\.\d) ms", shown))
+    assert [*times] == ["tiled", "stock"]
+    assert re.search(r"stock / tiled: \d+\.\d\n$", shown)
+
+
+def test_bench_k_means(capsys):
+    sizes = ["--rows=60", "--width=4", "--k=3", "--iterations=1", "--repeats=1"]
+    run_command("bench_k_means", *sizes, "--spread=0.1")
+    (table,) = _tables(capsys.readouterr().out)
+    assert [*table] == ["", "---", "dact_jax", "scikit-learn"]
+    assert len(table[""]) == 4
+    # Both find the three clusters.
+    ours, sklearn = (float(table[name][-1]) for name in ("dact_jax", "scikit-learn"))
+    assert ours == pytest.approx(sklearn, rel=1e-3)
+
+
+def test_bench_selection(tmp_path, capsys):
+    path = tmp_path / "made/selection.json"
+    sizes = ["--rows=80", "--width=4", "--budget=5", "--repeats=1"]
+    sizes += ["--pass_rows=100", "--product=64", "--contestants=numpy"]
+    run_command("bench_selection", *sizes, f"--output={path}")
+    (row,) = _rows(path)
+    assert {key: row[key] for key in ("data", "rows", "width", "budget", "cores")} == {
+        "data": "mixture",
+        "rows": 80,
+        "width": 4,
+        "budget": 5,
+        "cores": 1,
+    }
+    for entry in row["contestants"].values():
+        assert (entry["picks"], entry["equal"], entry["agrees"]) == (5, 5, True)
+        assert entry["seconds"] > 0
+    assert [*row["contestants"]] == ["ours", "numpy"]
+    assert row["bytes_per_s"] > 0
+    assert row["flop_per_s"] > 0
+    (table,) = _tables(capsys.readouterr().out)
+    assert table["points"] == ["N", "F", "picks", "ours", "NumPy"]
+    run_command("bench_selection", *sizes, f"--output={path}")  # nothing is missing
+    assert _rows(path) == [row]
