@@ -85,7 +85,6 @@ class Classifier(NamedTuple):
             Examples(prepared, np.full(len(prepared), UNLABELED, np.int32)),
             self.network.domain,
             batch_size=_round_up(self.network.batch, jax.device_count()),
-            sharding=devices.batched(devices.make_mesh()),
         )
 
 

@@ -1,4 +1,4 @@
-"""What every plug-in keeps, found by walking the package: a new file is tested too."""
+"""What every plug-in must do. Plug-ins are listed from the package, new ones too."""
 
 import functools
 from typing import NamedTuple
@@ -16,9 +16,9 @@ from tests import toy
 METHODS = plugins.names("methods")
 ACQUISITIONS = plugins.names("acquisitions")
 POLICIES = plugins.names("policies")
-# These draw rows by their place in the pool, so its order matters to them. (aada is
-# not one of them: it draws ranks.)
-BLIND = ("random", "clue", "badge", "predicted_loss")
+# These draw rows by their index in the pool, so that its order changes their picks.
+# (aada draws ranks.)
+ORDER_DEPENDENT = ("random", "clue", "badge", "predicted_loss")
 
 
 def _evidence(seed=0, num=40):
@@ -38,7 +38,7 @@ def _taken(num=40):
 
 
 @pytest.mark.parametrize("name", ACQUISITIONS)
-@pytest.mark.parametrize("budget", [0, 1, 7, 30])  # 30 = all that is left
+@pytest.mark.parametrize("budget", [0, 1, 7, 30])  # 30: all free rows
 def test_acquisitions_pick_distinct_free_rows(name, budget, key):
     picked = plugins.load("acquisitions", name)(_evidence(), _taken(), budget, key)
     assert picked.row.dtype == np.int32
@@ -51,11 +51,11 @@ def test_acquisitions_pick_distinct_free_rows(name, budget, key):
 @pytest.mark.parametrize("name", ACQUISITIONS)
 def test_acquisitions_are_functions_of_the_key(name, key):
     acquire = plugins.load("acquisitions", name)
-    once, again = (acquire(_evidence(), _taken(), 9, key) for _ in range(2))
-    np.testing.assert_array_equal(once.row, again.row)
+    first, second = (acquire(_evidence(), _taken(), 9, key) for _ in range(2))
+    np.testing.assert_array_equal(first.row, second.row)
 
 
-@pytest.mark.parametrize("name", sorted(set(ACQUISITIONS) - set(BLIND)))
+@pytest.mark.parametrize("name", sorted(set(ACQUISITIONS) - set(ORDER_DEPENDENT)))
 def test_permuting_the_pool_permutes_the_picks(name, key):
     acquire, evidence = plugins.load("acquisitions", name), _evidence()
     order = np.random.default_rng(1).permutation(40)
@@ -88,11 +88,11 @@ def test_methods_train_every_head_and_compile_once(name, rows, key):
     schedule = schedules.make("inverse", 0.01, 10)
     sgd = optimizer.sgd(schedule, groups=optimizer.Groups(weight_decay=0.0))
     state = before = step.init_state(toy.start(method, variables), sgd)
-    one = jax.jit(step.make_step(network, method, sgd, num_steps=10))
+    advance = jax.jit(step.make_step(network, method, sgd, num_steps=10))
     for i in range(2):
-        state, metrics = one(state, toy.batch(jax.random.key(i), side=4), key)
+        state, metrics = advance(state, toy.batch(jax.random.key(i), side=4), key)
         assert all(np.isfinite(value) for value in metrics.values()), metrics
-    assert one._cache_size() == 1
+    assert advance._cache_size() == 1
     same = jax.tree.map(
         lambda a, b: a.shape == b.shape and a.dtype == b.dtype, before, state
     )
@@ -104,12 +104,12 @@ def test_methods_train_every_head_and_compile_once(name, rows, key):
 
 
 def _check_rows(name, before, after):
-    """Each row of terms and moments has moved; ADDA's source encoder is frozen."""
-    for old, new in zip(before[1:], after[1:], strict=True):
-        for one, other in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True):
-            moved = [not np.array_equal(a, b) for a, b in zip(one, other, strict=True)]
-            still = name == "adda" and len(moved) == 2
-            assert moved == [not still, True][-len(moved) :], name
+    """Every norm row has changed, but ADDA's source row, whose encoder is frozen."""
+    leaves = (jax.tree.leaves((each.norm, each.stats)) for each in (before, after))
+    for old, new in zip(*leaves, strict=True):
+        changed = [not np.array_equal(a, b) for a, b in zip(old, new, strict=True)]
+        frozen = name == "adda" and len(changed) == 2
+        assert changed == [not frozen, True][-len(changed) :], name
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -133,7 +133,7 @@ class Number(NamedTuple):
 
 
 def _lab():
-    """Target row 5 is not for sale; validation finds every network equally good."""
+    """The label of target row 5 cannot be bought; all networks are equally accurate."""
     predictor = LossPredictor(
         initial=Number(np.float32(1)),
         fit=lambda variables, pools, key: Fitted(Number(variables.value + 1), {}),
@@ -148,7 +148,7 @@ def _lab():
 def test_policies_only_grow_the_pools(name, key):
     num_source, num_target = 2000, 60
     options = plugins.options("policies", name)
-    most = {
+    most = {  # picks of one selection
         "target": options.get("per_round", 0),
         "source": num_source // 8 if "source_rounds" in options else 0,
     }
@@ -157,28 +157,31 @@ def test_policies_only_grow_the_pools(name, key):
         source=plugins.load("acquisitions", "predicted_loss"),
     )
     policy = plugins.load("policies", name, acquire, np.arange(60) < 2)
-    now = policy.init(_lab(), num_source, num_target, key)
-    pools = now.pools
+    selection = policy.init(_lab(), num_source, num_target, key)
+    pools = selection.pools
     assert pools.source.shape == (num_source,)
-    assert pools.target[now.picked["target"].row].all()
-    assert pools.target.sum() == now.picked["target"].row.size
+    assert pools.target[selection.picked["target"].row].all()
+    assert pools.target.sum() == selection.picked["target"].row.size
     for number in range(policy.num_selections + 1):
-        first = number > 0
-        while first or now.again:
-            drawn = jax.random.fold_in(key, number)
-            now = policy.select(_lab(), None, pools, now.memory, drawn)
-            _check_growth(pools, now, most)
-            pools, first = now.pools, False
+        begins_turn = number > 0  # init began the first turn
+        while begins_turn or selection.again:
+            turn_key = jax.random.fold_in(key, number)
+            selection = policy.select(_lab(), None, pools, selection.memory, turn_key)
+            _check_growth(pools, selection, most)
+            pools, begins_turn = selection.pools, False
         assert pools.source.any()  # training can begin
 
 
-def _check_growth(pools, now, most):
-    """By what was picked, from what was free, within the budget; else not at all."""
-    for side, old, new in zip(("source", "target"), pools, now.pools, strict=True):
-        row = now.picked[side].row if side in now.picked else np.zeros(0, np.int32)
+def _check_growth(pools, selection, most):
+    """The pools grow by the picks alone: free rows, within the budget."""
+    for side, old, new in zip(
+        ("source", "target"), pools, selection.pools, strict=True
+    ):
+        picked = selection.picked.get(side)
+        row = np.zeros(0, np.int32) if picked is None else picked.row
         assert (new >= old).all()
         assert not old[row].any()
         assert row.size <= most[side]
         assert new.sum() == old.sum() + row.size
         assert new[row].all()
-    assert not now.pools.target[5]  # its label is not for sale
+    assert not selection.pools.target[5]  # its label cannot be bought

@@ -1,5 +1,5 @@
-"""One training method in each file: heads and losses, as its paper states them.
+"""Training methods, one a file: the heads and losses that its paper states.
 
-`make(num_classes, **options)` returns a `Method`. It must not know optimizers, data
-sources, devices or rounds.
+`make(num_classes, **options)` returns a `Method`. A method knows the network and the
+batches of one iteration, but no optimizers, data sources, devices or rounds.
 """

@@ -1,4 +1,7 @@
-"""Forward passes of the streams of a batch, and what methods do with them alike."""
+"""Forward passes over the streams of a batch, and losses that several methods share.
+
+All run in training mode and derive the dropout keys of a pass from the loss's key.
+"""
 
 from typing import Literal, NamedTuple
 
@@ -11,28 +14,24 @@ from dact_jax.types import SOURCE, TARGET, Batch, Features, Key, Model, Variable
 Name = Literal["source", "unlabeled", "target"]
 
 
-class Passes(NamedTuple):
-    """Features of each stream; S = 1 in all."""
+class StreamFeatures(NamedTuple):
+    """The features of each stream, a forward pass with S = 1 each."""
 
     source: Features
     unlabeled: Features
-    target: Features | None  # the labelled target images, if there are any
+    target: Features | None  # of the labelled target images; None without them
 
 
-def stream(
+def encode_stream(
     model: Model, variables: Variables, batch: Batch, name: Name, key: Key
 ) -> tuple[Features, Variables]:
-    """One stream of the batch through the encoder, in training mode.
+    """Encodes one stream of the batch.
 
     Args:
-      model: the network.
-      variables: its variables.
-      batch: of one iteration; holds that stream.
-      name: of the stream.
-      key: of the loss; dropout's key is derived from it.
+      name: a stream that the batch has: "target" only with labelled target images.
 
     Returns:
-      Features with S = 1, and the variables with new running moments.
+      Features with S = 1, and the variables with updated running moments.
     """
     if name == "unlabeled":
         images = batch.unlabeled
@@ -49,20 +48,15 @@ def stream(
     )
 
 
-def labelled(
+def encode_labelled(
     model: Model, variables: Variables, batch: Batch, key: Key
 ) -> tuple[Features, jax.Array, Variables]:
-    """Source and labelled target in one pass, in training mode (MME's reference code).
-
-    Args:
-      model: the network.
-      variables: its variables.
-      batch: of one iteration.
-      key: of the loss; dropout's key is derived from it.
+    """Encodes source and labelled target in one pass, as MME's reference code does.
 
     Returns:
-      Features of S = 1 or, with labelled target images, 2 streams; their labels
-      int32[S, B], UNLABELED in rows of padding; and the variables with new moments.
+      Features with S = 2, or S = 1 without labelled target images; their labels
+      int32[S, B], UNLABELED in padding rows; and the variables with updated running
+      moments.
     """
     parts = [batch.source] + ([batch.target] if batch.target is not None else [])
     features, variables = model.encode(
@@ -75,29 +69,28 @@ def labelled(
     return features, jnp.stack([part.label for part in parts]), variables
 
 
-def streams(
+def encode_streams(
     model: Model, variables: Variables, batch: Batch, key: Key, *, joint: bool = False
-) -> tuple[Passes, Variables]:
-    """Source, unlabelled and labelled target through the encoder, in that order.
+) -> tuple[StreamFeatures, Variables]:
+    """Encodes source, unlabelled target and labelled target, in that order.
 
-    Each stream is a forward pass of its own, so its batch-norm moments are its own too
-    (ALDA's reference code).
+    Each stream is a separate forward pass with its own batch-norm moments, as in
+    ALDA's reference code.
 
     Args:
-      model: the network.
-      variables: its variables.
-      batch: of one iteration.
-      key: of the loss; dropout's keys are derived from it.
-      joint: source and unlabelled target are one pass, which with one norm row share
-        their moments (the Transfer-Learning-Library); their batches must be of one
-        size.
+      joint: encode source and unlabelled target in one pass, as the
+        Transfer-Learning-Library does. With one norm row the two then share their
+        moments. Their batches must have the same size.
+
+    Returns:
+      The features, and the variables with updated running moments.
 
     Raises:
-      InputError: joint, and the sizes differ.
+      InputError: joint, and the two batch sizes differ.
     """
     if joint:
         check_equal_batches(batch)
-        both, variables = model.encode(
+        features, variables = model.encode(
             variables,
             jnp.stack([batch.source.image, batch.unlabeled]),  # [2, B, h, w, C]
             (SOURCE, TARGET),
@@ -105,47 +98,48 @@ def streams(
             key=keys.key(key, "encoder/both"),
         )
         source, unlabeled = (
-            jax.tree.map(lambda x, row=row: x[row : row + 1], both) for row in (0, 1)
+            jax.tree.map(lambda x, row=row: x[row : row + 1], features)
+            for row in (0, 1)
         )
     else:
-        source, variables = stream(model, variables, batch, "source", key)
-        unlabeled, variables = stream(model, variables, batch, "unlabeled", key)
+        source, variables = encode_stream(model, variables, batch, "source", key)
+        unlabeled, variables = encode_stream(model, variables, batch, "unlabeled", key)
     target = None
     if batch.target is not None:
-        target, variables = stream(model, variables, batch, "target", key)
-    return Passes(source, unlabeled, target), variables
+        target, variables = encode_stream(model, variables, batch, "target", key)
+    return StreamFeatures(source, unlabeled, target), variables
 
 
 def check_equal_batches(batch: Batch) -> None:
-    """Refuses source and unlabelled batches of two sizes.
+    """Checks that the source and unlabelled batches have the same size.
 
     Raises:
-      InputError: names both fields.
+      InputError: they differ; the message names both config fields.
     """
-    sizes = len(batch.source.label), len(batch.unlabeled)
-    if sizes[0] != sizes[1]:
+    num_source, num_unlabeled = len(batch.source.label), len(batch.unlabeled)
+    if num_source != num_unlabeled:
         raise errors.InputError(
-            f"train.batch_source={sizes[0]} and train.batch_unlabeled={sizes[1]} must "
-            "be equal: this method compares the two batches as one."
+            f"train.batch_source={num_source} and "
+            f"train.batch_unlabeled={num_unlabeled} must be equal for this method."
         )
 
 
 def classify(
     model: Model, variables: Variables, features: Features, key: Key
 ) -> jax.Array:
-    """Logits of the classifier in training mode, float32[S, B, K]."""
+    """Logits of the classifier, float32[S, B, K]."""
     drop = keys.key(key, "classifier")
     return model.head(variables, "classifier", features, key=drop)
 
 
 def supervised_loss(
-    model: Model, variables: Variables, passes: Passes, batch: Batch, key: Key
+    model: Model, variables: Variables, streams: StreamFeatures, batch: Batch, key: Key
 ) -> jax.Array:
     """Mean cross entropy over the labelled rows of source and target together."""
-    logits = [classify(model, variables, passes.source, key)]
+    logits = [classify(model, variables, streams.source, key)]
     labels = [batch.source.label]
-    if batch.target is not None and passes.target is not None:
-        logits.append(classify(model, variables, passes.target, key))
+    if batch.target is not None and streams.target is not None:
+        logits.append(classify(model, variables, streams.target, key))
         labels.append(batch.target.label)
     return ops.cross_entropy(
         jnp.concatenate([each[0] for each in logits]), jnp.concatenate(labels)
@@ -155,10 +149,14 @@ def supervised_loss(
 def reversed_entropy(
     model: Model, variables: Variables, batch: Batch, key: Key
 ) -> tuple[jax.Array, Variables]:
-    """The entropy of predictions on unlabelled target, of two minds.
+    """Mean entropy H of the predictions on unlabelled target images, float32[].
 
-    Descending minus it, the classifier raises the entropy, and what is before the
-    head's gradient reversal lowers it (MME, equation 4).
+    The classifier reverses the gradient. A step that descends -H therefore raises the
+    entropy in the layers after the reversal and lowers it in those before (MME,
+    equation 4).
+
+    Returns:
+      The entropy, and the variables with updated running moments.
     """
     features, variables = model.encode(
         variables,

@@ -1,4 +1,4 @@
-"""AADA's training (Su et al., WACV 2020), in the form of CLUE's authors' code."""
+"""AADA's training (Su et al., WACV 2020), as implemented in CLUE's code."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from dact_jax import keys, ops
 from dact_jax.methods import _forward
 from dact_jax.models import heads
-from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
+from dact_jax.types import Batch, Features, Key, Method, Metrics, Model, Variables
 
 PROVIDES = ("discriminator",)  # logits of the domain, for acquisitions
 
@@ -22,20 +22,24 @@ def make(
     first_entropy_weight: float = 0.01,
     hidden: int = 500,
 ) -> Method:
-    """One step on: source_weight CE(source) + CE(labelled target)
+    """One gradient step an iteration on
 
-    + domain_weight CE(domain of source and unlabelled target; gradient reversed, times
-    1) + entropy_weight H(unlabelled target). The discriminator sees the logits of the
-    classifier. Labelled target images are no part of the domain loss.
+    source_weight CE(source) + CE(labelled target) + domain_weight L_D
+    + entropy_weight H(unlabelled target),
+
+    where L_D is the cross entropy of a domain discriminator on the classifier's logits
+    of source and unlabelled target. Its gradient into classifier and encoder is
+    multiplied by -1. Labelled target images are no part of L_D.
 
     Args:
-      num_classes: K.
-      source_weight: once there are target labels.
-      domain_weight: then; 1 for digits, 0.1 for DomainNet.
-      entropy_weight: then; 0.1 for digits, 0.01 for DomainNet.
-      first_source_weight: before the first target label (round 0).
-      first_domain_weight: then.
-      first_entropy_weight: then.
+      source_weight: used once there are target labels.
+      domain_weight: used once there are target labels; 1 for digits, 0.1 for
+        DomainNet.
+      entropy_weight: used once there are target labels; 0.1 for digits, 0.01 for
+        DomainNet.
+      first_source_weight: used before the first target label (round 0).
+      first_domain_weight: used before the first target label.
+      first_entropy_weight: used before the first target label.
       hidden: width of both hidden layers of the discriminator.
     """
 
@@ -43,40 +47,38 @@ def make(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
         del progress
-        passes, variables = _forward.streams(model, variables, batch, key)
-        logits = _forward.classify(model, variables, passes.source, key)
-        of_source = ops.cross_entropy(logits[0], batch.source.label)
-        unlabeled = _forward.classify(model, variables, passes.unlabeled, key)
-        entropy = ops.entropy(unlabeled, epsilon=0.0)
+        streams, variables = _forward.encode_streams(model, variables, batch, key)
+        logits = _forward.classify(model, variables, streams.source, key)
+        source_loss = ops.cross_entropy(logits[0], batch.source.label)
+        logits = _forward.classify(model, variables, streams.unlabeled, key)
+        entropy = ops.entropy(logits, epsilon=0.0)
+
+        def discriminate(features: Features) -> jax.Array:
+            drop = keys.key(key, "discriminator")
+            return model.head(
+                variables, "discriminator", features, reverse=1.0, key=drop
+            )[0]
+
         domain = domain_loss(
-            *(
-                model.head(
-                    variables,
-                    "discriminator",
-                    features,
-                    reverse=1.0,
-                    key=keys.key(key, "discriminator"),
-                )[0]
-                for features in (passes.source, passes.unlabeled)
-            )
+            discriminate(streams.source), discriminate(streams.unlabeled)
         )
-        metrics = {"source": of_source, "domain_loss": domain, "entropy": entropy}
-        if passes.target is None or batch.target is None:
+        metrics = {"source": source_loss, "domain_loss": domain, "entropy": entropy}
+        if streams.target is None or batch.target is None:
             loss = (
-                first_source_weight * of_source
+                first_source_weight * source_loss
                 + first_domain_weight * domain
                 + first_entropy_weight * entropy
             )
             return loss, (variables, metrics)
-        logits = _forward.classify(model, variables, passes.target, key)
-        of_target = ops.cross_entropy(logits[0], batch.target.label)
+        logits = _forward.classify(model, variables, streams.target, key)
+        target_loss = ops.cross_entropy(logits[0], batch.target.label)
         loss = (
-            source_weight * of_source
-            + of_target
+            source_weight * source_loss
+            + target_loss
             + domain_weight * domain
             + entropy_weight * entropy
         )
-        return loss, (variables, {"target": of_target, **metrics})
+        return loss, (variables, {"target": target_loss, **metrics})
 
     modules = {
         "classifier": heads.Linear(num_classes),
@@ -88,11 +90,11 @@ def make(
 
 
 def domain_loss(source: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean cross entropy over both domains' samples; source is class 1, target 0.
+    """L_D: mean cross entropy over the samples of both domains, float32[].
 
     Args:
-      source: float32[B_s, 2], logits.
-      target: float32[B_t, 2], logits.
+      source: float32[B_s, 2], logits; their class is 1.
+      target: float32[B_t, 2], logits; their class is 0.
     """
     logits = jnp.concatenate([source, target])
     label = jnp.arange(len(logits)) < len(source)

@@ -23,7 +23,7 @@ PROVIDES = ("discriminator",)  # a logit of the domain, for acquisitions
 
 Form = Literal["inverted", "reversal"]
 
-FROZEN = "source_encoder"  # the entry of params that holds the first stage's encoder
+SOURCE_ENCODER = "source_encoder"  # entry of params: the frozen encoder of stage one
 
 
 def make(
@@ -35,25 +35,24 @@ def make(
     hidden: tuple[int, ...] = (500, 500),
     dropout: float = 0.0,
 ) -> Method:
-    """The second stage: the target's encoder learns to look like the source's.
+    """The second stage: trains a target encoder until it looks like the source's.
 
-    The first stage is pre-training on the source (config.pretrain). Its encoder, with
-    its running batch-norm moments, stays as it is and embeds the source; a copy
-    becomes the target's. The classifier moves only with target labels, if there are.
+    The first stage is pre-training on the source (config.pretrain). Its encoder is
+    frozen with its running batch-norm moments and encodes the source; a copy of it is
+    trained as the target encoder. Only target labels, if any, train the classifier.
 
     Args:
-      num_classes: K.
       form: "inverted": discriminator and encoder take one simultaneous step, the
-        encoder's on the cross entropy with inverted labels (equations 7 and 8 of the
-        paper); "reversal": it gets the discriminator's reversed gradient, times
-        `reversal` x lambda (the Transfer-Learning-Library).
-      reversal: where the strength of "reversal" ends.
-      bottleneck: width of a linear layer behind the encoder; 0: none.
-      hidden: widths of the discriminator.
-      dropout: rate in it.
+        discriminator on equation 7 of the paper and the encoder on equation 8, the
+        cross entropy with inverted labels; "reversal": the encoder gets the gradient
+        of equation 7 times -reversal x lambda (the Transfer-Learning-Library).
+      reversal: final strength of the gradient reversal; only "reversal" uses it.
+      bottleneck: width of a linear layer after the encoder; 0: none.
+      hidden: widths of the discriminator's hidden layers.
+      dropout: rate in the discriminator.
 
     Raises:
-      InputError: an unknown form.
+      InputError: unknown form.
     """
     check(form=form)
 
@@ -61,34 +60,43 @@ def make(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
         source, _ = model.encode(
-            _frozen(variables), batch.source.image[None], (SOURCE,), train=False
+            _source_variables(variables),
+            batch.source.image[None],
+            (SOURCE,),
+            train=False,
         )
-        unlabeled, variables = _forward.stream(
+        unlabeled, variables = _forward.encode_stream(
             model, variables, batch, "unlabeled", key
         )
 
         def discriminate(
-            name: str, features: Features, now: Variables, reverse: jax.Array | None
+            name: str,
+            features: Features,
+            variables: Variables,
+            reverse: jax.Array | None = None,
         ) -> jax.Array:
             drop = keys.key(key, name)
-            return model.head(now, "discriminator", features, reverse=reverse, key=drop)
+            return model.head(
+                variables, "discriminator", features, reverse=reverse, key=drop
+            )
 
-        still = jax.lax.stop_gradient(unlabeled)
-        of_source = discriminate("source", source, variables, None)
+        constant = jax.lax.stop_gradient(unlabeled)
+        source_logits = discriminate("source", source, variables)
         if form == "inverted":
-            of_target = discriminate("unlabeled", still, variables, None)
-            fixed = _fix(variables, "discriminator")
-            mapped = discriminate("unlabeled", unlabeled, fixed, None)
-            mapping = mapping_loss(mapped)
+            target_logits = discriminate("unlabeled", constant, variables)
+            frozen = _freeze(variables, "discriminator")
+            mapping = mapping_loss(discriminate("unlabeled", unlabeled, frozen))
         else:
             strength = reversal * ops.adaptation(progress)
-            of_target = discriminate("unlabeled", unlabeled, variables, strength)
+            target_logits = discriminate("unlabeled", unlabeled, variables, strength)
             mapping = jnp.zeros(())
-        domain = discriminator_loss(of_source, of_target)
+        domain = discriminator_loss(source_logits, target_logits)
         metrics = {"domain_loss": domain, "mapping_loss": mapping}
         loss = domain + mapping
         if batch.target is not None:
-            target, variables = _forward.stream(model, variables, batch, "target", key)
+            target, variables = _forward.encode_stream(
+                model, variables, batch, "target", key
+            )
             logits = _forward.classify(model, variables, target, key)
             supervised = ops.cross_entropy(logits[0], batch.target.label)
             loss, metrics["cross_entropy"] = loss + supervised, supervised
@@ -108,43 +116,45 @@ def check(*, form: str) -> None:
 
 
 def prepare(variables: Variables) -> Variables:
-    """Keeps a copy of the encoder, to be the source's."""
+    """Copies the encoder of the first stage to the entry SOURCE_ENCODER of params."""
     names = [name for name in ("encoder", heads.BOTTLENECK) if name in variables.params]
-    kept = {
+    encoder = {
         "params": {name: variables.params[name] for name in names},
         "norm": variables.norm,
         "stats": variables.stats,
     }
-    copied = jax.tree.map(jnp.copy, kept)  # both are donated to the training step
-    return variables._replace(params=variables.params | {FROZEN: copied})
+    # A copy, because the training step donates its arguments: none may occur twice.
+    encoder = jax.tree.map(jnp.copy, encoder)
+    return variables._replace(params=variables.params | {SOURCE_ENCODER: encoder})
 
 
 def discriminator_loss(source: jax.Array, target: jax.Array) -> jax.Array:
     """(E BCE(D(s), 1) + E BCE(D(t), 0)) / 2, float32[] (equation 7).
 
     Args:
-      source: float32[...], logits.
-      target: float32[...], logits.
+      source: D(s), float32[...], logits.
+      target: D(t), float32[...], logits.
     """
-    of_source = ops.binary_cross_entropy(source, 1.0)
-    return 0.5 * (of_source.mean() + ops.binary_cross_entropy(target, 0.0).mean())
+    source_loss = ops.binary_cross_entropy(source, 1.0)
+    return 0.5 * (source_loss.mean() + ops.binary_cross_entropy(target, 0.0).mean())
 
 
 def mapping_loss(target: jax.Array) -> jax.Array:
-    """E BCE(D(t), 1): the label is inverted; float32[] (equation 8).
+    """E BCE(D(t), 1), with the inverted label; float32[] (equation 8).
 
     Args:
-      target: float32[...], logits.
+      target: D(t), float32[...], logits.
     """
     return ops.binary_cross_entropy(target, 1.0).mean()
 
 
-def _frozen(variables: Variables) -> Variables:
-    kept = jax.lax.stop_gradient(variables.params[FROZEN])
-    return Variables(kept["params"], kept["norm"], kept["stats"])
+def _source_variables(variables: Variables) -> Variables:
+    """The frozen encoder of the first stage, without gradient."""
+    encoder = jax.lax.stop_gradient(variables.params[SOURCE_ENCODER])
+    return Variables(encoder["params"], encoder["norm"], encoder["stats"])
 
 
-def _fix(variables: Variables, name: str) -> Variables:
-    """The variables with one entry of params that gets no gradient."""
-    fixed = jax.lax.stop_gradient(variables.params[name])
-    return variables._replace(params=variables.params | {name: fixed})
+def _freeze(variables: Variables, name: str) -> Variables:
+    """The same variables, where one entry of params gets no gradient."""
+    frozen = jax.lax.stop_gradient(variables.params[name])
+    return variables._replace(params=variables.params | {name: frozen})

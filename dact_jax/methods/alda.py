@@ -15,6 +15,7 @@ from dact_jax.types import (
     UNLABELED,
     Array,
     Batch,
+    Features,
     Key,
     Method,
     Metrics,
@@ -22,18 +23,18 @@ from dact_jax.types import (
     Variables,
 )
 
-# It PROVIDES nothing: its discriminator predicts label noise, not domains.
+# No PROVIDES: the discriminator predicts label noise, not domains.
 Scale = Literal["code", "paper"]
 Mean = Literal["pooled", "sum"]
 
 
 class Losses(NamedTuple):
-    """float32[] each."""
+    """float32[] each. The names are those of the metrics."""
 
     adversarial: jax.Array  # L_adv, equations 10 to 12
     regularization: jax.Array  # L_reg, equation 13
     corrected: jax.Array  # L_T, equation 15
-    kept: jax.Array  # confident target samples
+    kept: jax.Array  # number of confident target samples
 
 
 def make(
@@ -49,56 +50,62 @@ def make(
     dropout: float = 0.5,
     joint: bool = False,
 ) -> Method:
-    """One gradient step an iteration, of three players:
+    """One gradient step an iteration, in which
 
-    the discriminator D minimises L_adv + L_reg, the classifier the cross entropy on
-    labels + lambda L_T, the encoder that of the classifier - lambda L_adv.
+    the discriminator D minimises L_adv + L_reg, the classifier CE(labels) + lambda L_T,
+    and the encoder CE(labels) + lambda L_T - lambda L_adv.
 
     Args:
       num_classes: K, at least 2.
-      threshold: delta; target samples count whose largest probability is above it.
+      threshold: delta; a target sample is confident, and counts, if its largest
+        probability is above it.
       target_loss_scale: "code" divides L_T by K, as the authors' code does; "paper"
         does not (equation 15).
-      adversarial_mean: "pooled" over source and confident target samples (code), or
-        the "sum" of both means (equation 12).
-      reversal_lead: how far, in progress, the reversal's schedule is ahead of L_T's:
-        the authors' code counts the iteration that is going on, of 10 000.
-      schedule_target_loss: whether L_T has the weight lambda, or 1 from the start (the
-        authors' script for digits).
-      bottleneck: width of a linear layer behind the encoder; 0: none.
+      adversarial_mean: L_adv is one mean over source and confident target samples
+        ("pooled", the authors' code) or the "sum" of the two means (equation 12).
+      reversal_lead: added to progress in the lambda of L_adv, because the authors'
+        code counts the current one of 10 000 iterations as done.
+      schedule_target_loss: whether L_T has the weight lambda; if not, the weight is 1
+        (the authors' script for digits).
+      bottleneck: width of a linear layer after the encoder; 0: none.
       hidden: width of both hidden layers of D.
       dropout: rate in D.
-      joint: source and unlabelled target are one forward pass (the authors' digits).
+      joint: encode source and unlabelled target in one forward pass (the authors'
+        script for digits).
 
     Raises:
-      InputError: an unknown option, or fewer than two classes.
+      InputError: unknown option, or fewer than two classes.
     """
     check(target_loss_scale=target_loss_scale, adversarial_mean=adversarial_mean)
     if num_classes < 2:
-        raise errors.InputError(f"method 'alda' needs 2 classes, not {num_classes}.")
+        raise errors.InputError(
+            f"method 'alda' needs 2 classes or more, not {num_classes}."
+        )
 
     def adversarial_learned(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
-        passes, variables = _forward.streams(model, variables, batch, key, joint=joint)
-        supervised = _forward.supervised_loss(model, variables, passes, batch, key)
+        streams, variables = _forward.encode_streams(
+            model, variables, batch, key, joint=joint
+        )
+        supervised = _forward.supervised_loss(model, variables, streams, batch, key)
         strength = ops.adaptation(progress + reversal_lead)
 
-        def discriminate(name: str, reverse: jax.Array | None) -> jax.Array:
-            features = getattr(passes, name)
-            if reverse is None:  # the regularisation reaches D only
-                features = jax.lax.stop_gradient(features)
-            drop = keys.key(key, name)  # the same in both uses
+        def discriminate(
+            name: str, features: Features, reverse: jax.Array | None
+        ) -> jax.Array:
+            drop = keys.key(key, name)  # the same dropout in both passes of the source
             return model.head(
                 variables, "discriminator", features, reverse=reverse, key=drop
             )[0]
 
-        found = losses(
-            discriminate("source", strength),
-            discriminate("unlabeled", strength),
-            discriminate("source", None),
-            _forward.classify(model, variables, passes.source, key)[0],
-            _forward.classify(model, variables, passes.unlabeled, key)[0],
+        terms = losses(
+            discriminate("source", streams.source, strength),
+            discriminate("unlabeled", streams.unlabeled, strength),
+            # L_reg trains D only, not the encoder.
+            discriminate("source", jax.lax.stop_gradient(streams.source), None),
+            _forward.classify(model, variables, streams.source, key)[0],
+            _forward.classify(model, variables, streams.unlabeled, key)[0],
             batch.source.label,
             threshold=threshold,
             target_loss_scale=target_loss_scale,
@@ -107,11 +114,11 @@ def make(
         weight = ops.adaptation(progress) if schedule_target_loss else 1.0
         loss = (
             supervised
-            + found.adversarial
-            + found.regularization
-            + weight * found.corrected
+            + terms.adversarial
+            + terms.regularization
+            + weight * terms.corrected
         )
-        return loss, (variables, {"cross_entropy": supervised, **found._asdict()})
+        return loss, (variables, {"cross_entropy": supervised, **terms._asdict()})
 
     modules = {
         **heads.bottleneck(bottleneck),
@@ -135,7 +142,7 @@ def check(*, target_loss_scale: str, adversarial_mean: str) -> None:
 def losses(
     source_score: jax.Array,
     target_score: jax.Array,
-    source_score_alone: jax.Array,
+    constant_source_score: jax.Array,
     source_logits: jax.Array,
     target_logits: jax.Array,
     label: Array,
@@ -144,80 +151,84 @@ def losses(
     target_loss_scale: Scale = "code",
     adversarial_mean: Mean = "pooled",
 ) -> Losses:
-    """The three terms, each with the gradient that it is meant to have.
+    """The three terms, each with the gradients that it is meant to have.
 
     Args:
       source_score: float32[B_s, K], raw outputs of D.
       target_score: float32[B_t, K].
-      source_score_alone: source_score, without gradient into the features.
+      constant_source_score: float32[B_s, K], source_score without gradient into the
+        features.
       source_logits: float32[B_s, K], of the classifier.
       target_logits: float32[B_t, K].
-      label: int32[B_s]; rows with UNLABELED do not count.
-      threshold: as in `make`, and so the others.
-      target_loss_scale: see there.
-      adversarial_mean: see there.
+      label: int32[B_s]; UNLABELED rows do not count.
+      threshold: as in `make`, like the options after it.
     """
     num_classes = source_score.shape[-1]
     label = jnp.asarray(label)
-    known = (label != UNLABELED).astype(jnp.float32)
+    labelled = (label != UNLABELED).astype(jnp.float32)
     truth = jax.nn.one_hot(label, num_classes)
     p = jax.nn.softmax(target_logits)
-    kept = (p.max(-1) > threshold).astype(jnp.float32)
-    guess = jax.nn.one_hot(target_logits.argmax(-1), num_classes)
-    noise = (1 - guess) / (num_classes - 1)  # u: wrong wherever the guess is right
+    confident = (p.max(-1) > threshold).astype(jnp.float32)
+    target_guess = jax.nn.one_hot(target_logits.argmax(-1), num_classes)
+    noise = (1 - target_guess) / (num_classes - 1)  # u: 0 at the guess
 
-    mine = jax.nn.one_hot(source_logits.argmax(-1), num_classes)
-    source = known * _binary_cross_entropy(source_score, mine, truth)
-    target = kept * _binary_cross_entropy(target_score, guess, noise)
-    counts = [jnp.sum(known), jnp.sum(kept)]
+    # L_adv
+    source_guess = jax.nn.one_hot(source_logits.argmax(-1), num_classes)
+    source = labelled * _binary_cross_entropy(source_score, source_guess, truth)
+    target = confident * _binary_cross_entropy(target_score, target_guess, noise)
+    num_source, num_target = jnp.sum(labelled), jnp.sum(confident)
     if adversarial_mean == "pooled":
-        adversarial = (source.sum() + target.sum()) / jnp.maximum(sum(counts), 1)
+        total = source.sum() + target.sum()
+        adversarial = total / jnp.maximum(num_source + num_target, 1)
     else:
-        adversarial = _mean(source, counts[0]) + _mean(target, counts[1])
+        adversarial = _mean(source, num_source) + _mean(target, num_target)
 
-    corrected = jnp.exp(_log_corrected(target_score, guess)[0])
+    # L_T
+    corrected = jnp.exp(_log_corrected(target_score, target_guess)[0])
     agreement = jnp.sum(p * jax.lax.stop_gradient(corrected), -1)  # [B_t]
     if target_loss_scale == "code":
         unhinged = -agreement / num_classes
     else:
-        unhinged = 1 - agreement  # sum_k c_k (1 - p_k), for sum_k c_k = 1
+        unhinged = 1 - agreement  # sum_k c_k (1 - p_k), because sum_k c_k = 1
     return Losses(
-        adversarial,
-        ops.cross_entropy(source_score_alone, label),
-        _mean(kept * unhinged, counts[1]),
-        counts[1],
+        adversarial=adversarial,
+        regularization=ops.cross_entropy(constant_source_score, label),
+        corrected=_mean(confident * unhinged, num_target),
+        kept=num_target,
     )
 
 
 def _log_corrected(score: jax.Array, guess: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """log c and log(1 - c), float32[B, K]: c is sigmoid(D) at the guess, xi.
+    """log c and log(1 - c) of the corrected label c, float32[B, K] each.
 
-    Elsewhere c is (1 - xi) / (K - 1): only the guess's output of D gets a gradient.
+    c is xi = sigmoid(D) at the guess and (1 - xi) / (K - 1) elsewhere, so that only
+    the guess's output of D gets a gradient.
     """
     num_classes = score.shape[-1]
-    at_guess = jnp.sum(score * guess, -1, keepdims=True)  # [B, 1]
-    log_xi = jax.nn.log_sigmoid(at_guess)
-    log_rest = jax.nn.log_sigmoid(-at_guess)
-    share = jnp.log(float(num_classes - 1))
+    score_at_guess = jnp.sum(score * guess, -1, keepdims=True)  # [B, 1]
+    log_xi = jax.nn.log_sigmoid(score_at_guess)
+    log_not_xi = jax.nn.log_sigmoid(-score_at_guess)
+    log_others = jnp.log(float(num_classes - 1))
     if num_classes == 2:
         log_not_share = log_xi
     else:  # 1 - c = (K - 2 + xi) / (K - 1)
-        log_not_share = jnp.logaddexp(jnp.log(float(num_classes - 2)), log_xi) - share
-    chosen = guess > 0
+        log_sum = jnp.logaddexp(jnp.log(float(num_classes - 2)), log_xi)
+        log_not_share = log_sum - log_others
+    at_guess = guess > 0
     return (
-        jnp.where(chosen, log_xi, log_rest - share),
-        jnp.where(chosen, log_rest, log_not_share),
+        jnp.where(at_guess, log_xi, log_not_xi - log_others),
+        jnp.where(at_guess, log_not_xi, log_not_share),
     )
 
 
 def _binary_cross_entropy(
-    score: jax.Array, guess: jax.Array, wanted: jax.Array
+    score: jax.Array, guess: jax.Array, label: jax.Array
 ) -> jax.Array:
-    """sum_k BCE(c_k, wanted_k), float32[B]; logarithms stop at -100 as in torch."""
+    """sum_k BCE(c_k, label_k), float32[B]; logarithms stop at -100 as in torch."""
     log_c, log_not_c = (jnp.maximum(x, -100.0) for x in _log_corrected(score, guess))
-    return -jnp.sum(wanted * log_c + (1 - wanted) * log_not_c, -1)
+    return -jnp.sum(label * log_c + (1 - label) * log_not_c, -1)
 
 
 def _mean(values: jax.Array, count: jax.Array) -> jax.Array:
-    """Of `count` values; 0, with gradient 0, where there is none."""
+    """sum(values) / count; 0, with gradient 0, if the count is 0."""
     return values.sum() / jnp.maximum(count, 1)

@@ -1,4 +1,4 @@
-"""The training of CLUE (Prabhu et al., ICCV 2021): MME without its cosine head."""
+"""The training of CLUE (Prabhu et al., ICCV 2021): MME with a linear classifier."""
 
 import jax
 
@@ -16,35 +16,41 @@ def make(
     first_source_weight: float = 1.0,
     first_entropy_weight: float = 1.0,
 ) -> Method:
-    """Two gradient steps an iteration, with a linear classifier and no temperature:
+    """Two gradient steps an iteration, without normalisation or temperature:
 
-    1. source_weight CE(source) + CE(labelled target), each a forward pass of its own;
-    2. on unlabelled target the classifier ascends the entropy, the encoder descends it.
+    1. encoder and classifier minimise source_weight CE(source) + CE(labelled target),
+       each a separate forward pass;
+    2. on unlabelled target, the classifier maximises entropy_weight H and the encoder
+       minimises it, by gradient reversal.
 
     Args:
-      num_classes: K.
-      source_weight: once there are target labels.
-      entropy_weight: then; 1 for digits, 0.1 for DomainNet.
-      first_source_weight: before the first target label (round 0).
-      first_entropy_weight: then. The authors' code means 0.1 and assigns it to a
-        variable that is not used, so that the weight stays 1.
+      source_weight: used once there are target labels.
+      entropy_weight: used once there are target labels; 1 for digits, 0.1 for
+        DomainNet.
+      first_source_weight: used before the first target label (round 0).
+      first_entropy_weight: used before the first target label. The authors' code
+        assigns 0.1 to a variable that it never reads, so that the weight stays 1.
     """
 
     def supervised(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
         del progress
-        source, variables = _forward.stream(model, variables, batch, "source", key)
-        logits = _forward.classify(model, variables, source, key)
-        of_source = ops.cross_entropy(logits[0], batch.source.label)
+        features, variables = _forward.encode_stream(
+            model, variables, batch, "source", key
+        )
+        logits = _forward.classify(model, variables, features, key)
+        source_loss = ops.cross_entropy(logits[0], batch.source.label)
         if batch.target is None:
-            loss = first_source_weight * of_source
-            return loss, (variables, {"source": of_source})
-        target, variables = _forward.stream(model, variables, batch, "target", key)
-        logits = _forward.classify(model, variables, target, key)
-        of_target = ops.cross_entropy(logits[0], batch.target.label)
-        loss = source_weight * of_source + of_target
-        return loss, (variables, {"source": of_source, "target": of_target})
+            loss = first_source_weight * source_loss
+            return loss, (variables, {"source": source_loss})
+        features, variables = _forward.encode_stream(
+            model, variables, batch, "target", key
+        )
+        logits = _forward.classify(model, variables, features, key)
+        target_loss = ops.cross_entropy(logits[0], batch.target.label)
+        loss = source_weight * source_loss + target_loss
+        return loss, (variables, {"source": source_loss, "target": target_loss})
 
     def minimax_entropy(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array

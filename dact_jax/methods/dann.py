@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from dact_jax import errors, keys, ops
 from dact_jax.methods import _forward
 from dact_jax.models import heads
-from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
+from dact_jax.types import Batch, Features, Key, Method, Metrics, Model, Variables
 
 PROVIDES = ("discriminator",)  # a logit of the domain, for acquisitions
 
@@ -25,24 +25,25 @@ def make(
     hidden: int = 1024,
     dropout: float = 0.5,
 ) -> Method:
-    """Cross entropy on labels + the domain discriminator's loss, its gradient reversed.
+    """One gradient step an iteration on CE(labels) + weight L_D.
 
-    The encoder gets it times -lambda = -(2 / (1 + exp(-10 progress)) - 1).
+    L_D is the loss of a domain discriminator. Its gradient into the encoder is
+    multiplied by -lambda, lambda = 2 / (1 + exp(-10 progress)) - 1.
 
     Args:
-      num_classes: K.
-      form: "cdan": the mean over all samples of both domains, which pass the network
-        apart (DANN in the repositories of CDAN and ALDA); "tll": the mean of the two
-        domains' means, both in one forward pass (the Transfer-Learning-Library).
-      weight: of the discriminator's loss.
-      reversal_lead: how far, in progress, the reversal's schedule runs ahead: CDAN's
-        code counts the iteration that is going on, of 10 000. Not used by "tll".
-      bottleneck: width of a linear layer behind the encoder; 0: none.
+      form: "cdan": L_D is the mean over the samples of both domains, which are
+        encoded in separate passes (DANN in the repositories of CDAN and ALDA);
+        "tll": L_D is the mean of the two domains' means, and both are encoded in one
+        pass (the Transfer-Learning-Library).
+      weight: of L_D.
+      reversal_lead: added to progress in lambda, because CDAN's code counts the
+        current one of 10 000 iterations as done. "tll" does not use it.
+      bottleneck: width of a linear layer after the encoder; 0: none.
       hidden: width of both hidden layers of the discriminator.
-      dropout: rate in it.
+      dropout: rate in the discriminator.
 
     Raises:
-      InputError: an unknown form.
+      InputError: unknown form.
     """
     check(form=form)
     lead = reversal_lead if form == "cdan" else 0.0
@@ -50,20 +51,22 @@ def make(
     def domain_adversarial(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
-        passes, variables = _forward.streams(
+        streams, variables = _forward.encode_streams(
             model, variables, batch, key, joint=form == "tll"
         )
-        supervised = _forward.supervised_loss(model, variables, passes, batch, key)
-        source, target = (
-            model.head(
+        supervised = _forward.supervised_loss(model, variables, streams, batch, key)
+
+        def discriminate(name: str, features: Features) -> jax.Array:
+            return model.head(
                 variables,
                 "discriminator",
-                getattr(passes, name),
+                features,
                 reverse=ops.adaptation(progress + lead),
                 key=keys.key(key, name),
             )
-            for name in ("source", "unlabeled")
-        )
+
+        source = discriminate("source", streams.source)  # [1, B_s, 1]
+        target = discriminate("unlabeled", streams.unlabeled)  # [1, B_t, 1]
         domain = domain_loss(source, target, form)
         metrics = {
             "cross_entropy": supervised,
@@ -90,15 +93,16 @@ def check(*, form: str) -> None:
 
 
 def domain_loss(source: jax.Array, target: jax.Array, form: Form) -> jax.Array:
-    """Binary cross entropy of the domains, source 1 and target 0; float32[].
+    """L_D: binary cross entropy of the domains, float32[].
 
     Args:
-      source: float32[..., B_s, 1], logits.
-      target: float32[..., B_t, 1], logits.
+      source: float32[..., B_s, 1], logits; their label is 1.
+      target: float32[..., B_t, 1], logits; their label is 0.
       form: which mean, as in `make`.
     """
-    of_source = ops.binary_cross_entropy(source, 1.0)
-    of_target = ops.binary_cross_entropy(target, 0.0)
+    source_loss = ops.binary_cross_entropy(source, 1.0)
+    target_loss = ops.binary_cross_entropy(target, 0.0)
     if form == "tll":
-        return 0.5 * (of_source.mean() + of_target.mean())
-    return (of_source.sum() + of_target.sum()) / (of_source.size + of_target.size)
+        return 0.5 * (source_loss.mean() + target_loss.mean())
+    count = source_loss.size + target_loss.size
+    return (source_loss.sum() + target_loss.sum()) / count

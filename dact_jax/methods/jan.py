@@ -13,9 +13,9 @@ from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
 Estimator = Literal["full", "linear"]
 Pair = tuple[jax.Array, jax.Array]  # embeddings [B, F], probabilities [B, K]
-Kernel = Callable[[jax.Array, jax.Array], jax.Array]  # of their squared distances
+Kernel = Callable[[jax.Array, jax.Array], jax.Array]  # of both squared distances
 
-MULTIPLES = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the mean squared distance of embeddings
+MULTIPLES = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the mean squared embedding distance
 SOFTMAX_SIGMA = 0.92
 
 
@@ -28,19 +28,21 @@ def make(
     dropout: float = 0.0,
     joint: bool = False,
 ) -> Method:
-    """Cross entropy on labels + the joint MMD of (embedding, softmax) across domains.
+    """One gradient step an iteration on CE(labels) + weight JMMD.
+
+    JMMD is the joint maximum mean discrepancy of (embedding, class probabilities)
+    between source and unlabelled target.
 
     Args:
-      num_classes: K.
-      weight: of the joint maximum mean discrepancy.
-      estimator: "full", over all pairs, or "linear", over neighbours in the batch.
-      bottleneck: width of a rectified linear layer behind the encoder; 0: none.
-      dropout: rate behind that layer.
-      joint: source and unlabelled target are one forward pass.
+      weight: of the JMMD.
+      estimator: "full", over all pairs, or "linear", over neighbors in the batch.
+      bottleneck: width of a linear layer with ReLU after the encoder; 0: none.
+      dropout: rate after that layer.
+      joint: encode source and unlabelled target in one forward pass.
 
     Raises:
-      InputError: an unknown estimator; when it is traced, batches of two sizes or of
-        one image.
+      InputError: unknown estimator; or, when the loss is traced, source and unlabelled
+        batches of different sizes or of one image.
     """
     check(estimator=estimator)
 
@@ -51,16 +53,19 @@ def make(
         _forward.check_equal_batches(batch)
         if len(batch.source.label) < 2:
             raise errors.InputError(
-                "train.batch_source=1 is too small for method 'jan': it compares pairs."
+                "train.batch_source=1 must be 2 or more for method 'jan', which "
+                "compares pairs."
             )
-        passes, variables = _forward.streams(model, variables, batch, key, joint=joint)
-        supervised = _forward.supervised_loss(model, variables, passes, batch, key)
+        streams, variables = _forward.encode_streams(
+            model, variables, batch, key, joint=joint
+        )
+        supervised = _forward.supervised_loss(model, variables, streams, batch, key)
         source, target = (
             (
                 features.embedding[0],
                 jax.nn.softmax(_forward.classify(model, variables, features, key)[0]),
             )
-            for features in (passes.source, passes.unlabeled)
+            for features in (streams.source, streams.unlabeled)
         )
         discrepancy = joint_mmd(source, target, estimator)
         metrics = {"cross_entropy": supervised, "joint_mmd": discrepancy}
@@ -79,24 +84,23 @@ def check(*, estimator: str) -> None:
 
 
 def joint_mmd(source: Pair, target: Pair, estimator: Estimator) -> jax.Array:
-    """The unbiased estimate of the squared discrepancy + 2 / (B - 1); float32[].
+    """The unbiased estimate of the squared JMMD, plus 2 / (B - 1); float32[].
 
     The kernel of the joint distribution is the product of a kernel on embeddings (five
-    Gaussians around the mean squared distance, which gets no gradient) and one on
-    class probabilities. Without its diagonal the estimate can be negative; the constant
-    is the Transfer-Learning-Library's.
+    Gaussians whose widths are multiples of the mean squared distance, without
+    gradient) and a Gaussian on class probabilities. The estimate leaves out the
+    diagonal and can be negative; the Transfer-Learning-Library adds the constant.
 
     Args:
-      source: embeddings float32[B, F], probabilities float32[B, K]; B at least 2.
+      source: embeddings float32[B, F], probabilities float32[B, K]; B is at least 2.
       target: of the same shapes.
-      estimator: "full" or "linear".
     """
     count = len(source[0])
     spread = _mean_squared_distance(jnp.concatenate([source[0], target[0]]))
 
-    def kernel(squared: jax.Array, squared_of_probability: jax.Array) -> jax.Array:
-        embedding = sum(_gaussian(squared, multiple * spread) for multiple in MULTIPLES)
-        return embedding * _gaussian(squared_of_probability, SOFTMAX_SIGMA**2)
+    def kernel(embedding: jax.Array, probability: jax.Array) -> jax.Array:
+        gaussians = (_gaussian(embedding, multiple * spread) for multiple in MULTIPLES)
+        return sum(gaussians) * _gaussian(probability, SOFTMAX_SIGMA**2)
 
     if estimator == "linear":
         estimate = _linear(kernel, source, target)
@@ -108,33 +112,33 @@ def joint_mmd(source: Pair, target: Pair, estimator: Estimator) -> jax.Array:
 def _full(kernel: Kernel, source: Pair, target: Pair) -> jax.Array:
     """Mean over pairs i != j within domains - 2 x the mean over all pairs across."""
     count = len(source[0])
-    grams = [
-        _squared_distances(jnp.concatenate(both))
-        for both in zip(source, target, strict=True)
+    distances = [
+        _squared_distances(jnp.concatenate(domains))
+        for domains in zip(source, target, strict=True)
     ]
-    values = kernel(*grams)  # [2B, 2B]
+    values = kernel(*distances)  # [2B, 2B]
     within = values[:count, :count] + values[count:, count:]
     off_diagonal = jnp.sum(within) - jnp.trace(within)
     return off_diagonal / (count * (count - 1)) - 2 * jnp.mean(values[:count, count:])
 
 
 def _linear(kernel: Kernel, source: Pair, target: Pair) -> jax.Array:
-    """Mean over neighbours (i, i + 1) in the batch, cyclic; O(B)."""
+    """Mean over neighbors (i, i + 1) in the batch, cyclic; O(B)."""
 
-    def between(one: Pair, other: Pair) -> jax.Array:
+    def compare(left: Pair, right: Pair) -> jax.Array:
         return kernel(
-            *(jnp.sum(jnp.square(a - b), -1) for a, b in zip(one, other, strict=True))
+            *(jnp.sum(jnp.square(a - b), -1) for a, b in zip(left, right, strict=True))
         )
 
-    after_source, after_target = (
+    next_source, next_target = (
         (jnp.roll(pair[0], -1, 0), jnp.roll(pair[1], -1, 0))
         for pair in (source, target)
     )
     return jnp.mean(
-        between(source, after_source)
-        + between(target, after_target)
-        - between(source, after_target)
-        - between(after_source, target)
+        compare(source, next_source)
+        + compare(target, next_target)
+        - compare(source, next_target)
+        - compare(next_source, target)
     )
 
 
@@ -144,13 +148,13 @@ def _gaussian(squared: jax.Array, variance: jax.Array | float) -> jax.Array:
 
 def _mean_squared_distance(x: jax.Array) -> jax.Array:
     """Over all N^2 pairs of float32[N, F], without gradient; float32[]."""
-    centred = x - x.mean(0, keepdims=True)
-    return jax.lax.stop_gradient(2 * jnp.mean(jnp.sum(jnp.square(centred), -1)))
+    centered = x - x.mean(0, keepdims=True)
+    return jax.lax.stop_gradient(2 * jnp.mean(jnp.sum(jnp.square(centered), -1)))
 
 
 def _squared_distances(x: jax.Array) -> jax.Array:
-    """float32[N, F] -> [N, N], by one matrix product; 0 on the diagonal."""
-    x = x - x.mean(0, keepdims=True)  # less cancellation
+    """float32[N, F] -> float32[N, N], by one matrix product; 0 on the diagonal."""
+    x = x - x.mean(0, keepdims=True)  # less cancellation below
     squared = jnp.sum(jnp.square(x), -1)
     product = jnp.matmul(x, x.T, precision=jax.lax.Precision.HIGHEST)
     distance = jnp.maximum(squared[:, None] + squared[None] - 2 * product, 0.0)

@@ -1,11 +1,13 @@
 """Loss prediction (Yoo & Kweon, CVPR 2019): a classifier that also predicts its loss.
 
-The networks P_t and P_l of D_AcT (equations 4 to 6): a plain classifier and a loss
-predictor on one encoder. The predictor learns the order of the losses, not their size.
+These are the networks P_t and P_l of D_AcT (equations 4 to 6): a plain classifier and
+a head that predicts its loss, on one encoder. The head learns the order of the losses,
+not their size.
 """
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -25,21 +27,24 @@ from dact_jax.types import (
 )
 
 PROVIDES = ("predicted_loss",)  # float32 of each sample, for acquisitions
-TRAINS_TARGET_NORM = False  # unlabelled target images pass no network in training
+TRAINS_TARGET_NORM = False  # training encodes no unlabelled target image
+
+TargetLoss = Literal["brier", "cross_entropy"]
 
 
 def brier(logits: jax.Array, label: Array) -> jax.Array:
     """sum_c (softmax_c - onehot_c)^2 of each row (equation 4 of D_AcT).
 
     The paper sums squared differences of predicted and true labels over the labelled
-    set. Of class numbers these would mean nothing and have no gradient.
+    set. Taken literally, as differences of class numbers, they would have no meaning
+    and no gradient.
 
     Args:
       logits: float32[..., K].
-      label: int32[...]; 0 where UNLABELED.
+      label: int32[...].
 
     Returns:
-      float32[...], in [0, 2].
+      float32[...], in [0, 2]; 0 in UNLABELED rows.
     """
     label = jnp.asarray(label)
     onehot = jax.nn.one_hot(label, logits.shape[-1], dtype=logits.dtype)
@@ -52,18 +57,18 @@ def cross_entropy(logits: jax.Array, label: Array) -> jax.Array:
 
     Args:
       logits: float32[..., K].
-      label: int32[...]; 0 where UNLABELED.
+      label: int32[...].
 
     Returns:
-      float32[...].
+      float32[...]; 0 in UNLABELED rows.
     """
     label = jnp.asarray(label)
-    # A row of zeros where UNLABELED: no class counts.
+    # The one-hot vector of UNLABELED is all zeros.
     onehot = jax.nn.one_hot(label, logits.shape[-1], dtype=logits.dtype)
     return -jnp.sum(onehot * jax.nn.log_softmax(logits), axis=-1)
 
 
-TARGET_LOSSES: Mapping[str, Callable[[jax.Array, Array], jax.Array]] = {
+TARGET_LOSSES: Mapping[TargetLoss, Callable[[jax.Array, Array], jax.Array]] = {
     "brier": brier,
     "cross_entropy": cross_entropy,
 }
@@ -72,7 +77,7 @@ TARGET_LOSSES: Mapping[str, Callable[[jax.Array, Array], jax.Array]] = {
 def make(
     num_classes: int,
     *,
-    target_loss: str = "brier",
+    target_loss: TargetLoss = "brier",
     weight: float = 1.0,
     margin: float = 1.0,
     width: int = 128,
@@ -80,21 +85,21 @@ def make(
 ) -> Method:
     """One gradient step on the mean target loss + weight x ranking loss (equation 5).
 
-    On the labels of source and target together, as `source_only`.
+    Both terms are over the labels of source and target together, as in `source_only`.
 
     Args:
-      num_classes: K.
-      target_loss: what classifier and encoder minimise, and the predictor predicts:
-        "brier" (D_AcT) or "cross_entropy" (Yoo & Kweon).
-      weight: lambda, of the ranking loss.
-      margin: epsilon of equation 6, which the paper does not give (Yoo & Kweon: 1); of
-        training, as that of acquisition "predicted_loss" is of ranking.
-      width: of the predictor's layers.
-      detach_after: the progress after which the predictor's gradient stops at the
-        encoder (Yoo & Kweon: epoch 120 of 200); 1: never.
+      target_loss: the loss that classifier and encoder minimise and that the head
+        predicts: "brier" (D_AcT) or "cross_entropy" (Yoo & Kweon).
+      weight: lambda, the weight of the ranking loss.
+      margin: epsilon of equation 6, for which the paper gives no value (Yoo & Kweon:
+        1). It is used in training only; acquisition "predicted_loss" has its own
+        margin for ranking.
+      width: of the prediction head's layers.
+      detach_after: the progress after which the prediction head's gradient stops at
+        the encoder (Yoo & Kweon: epoch 120 of 200); 1: never.
 
     Raises:
-      InputError: an option is out of its range, or an unknown target loss.
+      InputError: unknown target loss, or an option is out of its range.
     """
     check(
         target_loss=target_loss,
@@ -108,9 +113,11 @@ def make(
     def predict_loss(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
-        features, labels, variables = _forward.labelled(model, variables, batch, key)
+        features, labels, variables = _forward.encode_labelled(
+            model, variables, batch, key
+        )
         logits = _forward.classify(model, variables, features, key)  # [S, B, K]
-        # Reversed by minus the gate: the gradient times 1, then times 0.
+        # Reversal by -gate multiplies the gradient by gate: by 1, later by 0.
         gate = jnp.where(progress > detach_after, 0.0, 1.0)
         predicted = model.head(
             variables,
@@ -119,7 +126,7 @@ def make(
             reverse=None if detach_after == 1 else -gate,
             key=keys.key(key, "predicted_loss"),
         )  # [S, B]
-        actual, labelled = per_sample(logits, labels), labels != UNLABELED
+        actual, labelled = per_sample(logits, labels), labels != UNLABELED  # [S, B]
         count = jnp.sum(labelled).astype(actual.dtype)
         target = jnp.sum(actual) / jnp.maximum(count, 1)
         ranking = ranking_loss(predicted, actual, margin=margin, labelled=labelled)
@@ -140,20 +147,20 @@ def ranking_loss(
     margin: float,
     labelled: Array | None = None,
 ) -> jax.Array:
-    """The mean of `pair_losses` over the pairs of a batch; float32[] (equation 6).
+    """The mean of `pair_losses` over the pairs of a batch (equation 6).
 
-    Of v labelled rows the i-th is paired with the (v - 1 - i)-th, for i < v // 2; the
-    one in the middle of an odd number is left out. So a full even batch is paired with
-    its own reverse, as in the code that follows Yoo & Kweon.
+    Of v labelled rows, row i is paired with row v - 1 - i for i < v // 2; the middle
+    row of an odd number has no partner and does not count. A full even batch is thus
+    paired with its reverse, as in the public code for Yoo & Kweon.
 
     Args:
       predicted: float32[...].
-      actual: float32[...]; no gradient flows into it.
+      actual: float32[...]; gets no gradient.
       margin: epsilon.
       labelled: bool[...], rows that count; None: all.
 
     Returns:
-      0 where there is no pair.
+      float32[]; 0 if there is no pair.
     """
     predicted, actual = predicted.reshape(-1), jax.lax.stop_gradient(actual.reshape(-1))
     if labelled is None:
@@ -161,14 +168,14 @@ def ranking_loss(
     labelled = jnp.asarray(labelled).reshape(-1)
     order = jnp.argsort(~labelled, stable=True)  # labelled rows first
     count = jnp.sum(labelled)
-    place = jnp.arange(predicted.size // 2)
-    one, other = order[place], order[jnp.maximum(count - 1 - place, 0)]
-    each = pair_losses(
-        (predicted[one], predicted[other]), (actual[one], actual[other]), margin=margin
+    index = jnp.arange(predicted.size // 2)
+    i, j = order[index], order[jnp.maximum(count - 1 - index, 0)]
+    losses = pair_losses(
+        (predicted[i], predicted[j]), (actual[i], actual[j]), margin=margin
     )
-    pairs = count // 2
-    total = jnp.sum(jnp.where(place < pairs, each, 0.0))
-    return total / jnp.maximum(pairs, 1).astype(total.dtype)
+    num_pairs = count // 2
+    total = jnp.sum(jnp.where(index < num_pairs, losses, 0.0))
+    return total / jnp.maximum(num_pairs, 1).astype(total.dtype)
 
 
 def pair_losses(
@@ -189,7 +196,7 @@ def pair_losses(
     """
     difference = predicted[0] - predicted[1]
     signed = jnp.where(actual[0] > actual[1], -difference, difference) + margin
-    # Not jnp.maximum, whose gradient at 0 is a half: torch's clamp has all of it.
+    # Not jnp.maximum: its gradient at 0 is 1/2, that of torch's clamp is 1.
     return jnp.where(signed < 0, 0.0, signed)
 
 
@@ -198,11 +205,11 @@ def check(
 ) -> None:
     """Raises InputError if an option is unknown or out of its range."""
     prefix = "methods.loss_prediction"
-    errors.check_choice(f"{prefix}.target_loss", target_loss, tuple(TARGET_LOSSES))
+    errors.check_choice(f"{prefix}.target_loss", target_loss, get_args(TargetLoss))
     for name, value in (("weight", weight), ("margin", margin)):
         if not (value >= 0 and math.isfinite(value)):
             raise errors.InputError(
-                f"{prefix}.{name}={value} must be 0 or more, and finite."
+                f"{prefix}.{name}={value} must be 0 or more and finite."
             )
     if width < 1:
         raise errors.InputError(f"{prefix}.width={width} must be 1 or more.")

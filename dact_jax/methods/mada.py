@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from dact_jax import keys, ops
 from dact_jax.methods import _forward
 from dact_jax.models import heads
-from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
+from dact_jax.types import Batch, Features, Key, Method, Metrics, Model, Variables
 
 
 def make(
@@ -18,37 +18,38 @@ def make(
     dropout: float = 0.5,
     joint: bool = False,
 ) -> Method:
-    """Cross entropy on labels + weight sum_k the k-th discriminator's domain loss.
+    """One gradient step an iteration on CE(labels) + weight sum_k L_k.
 
-    D_k sees p_k f, f weighted by the predicted probability of class k, which gets no
-    gradient (the authors' Caffe layer). The encoder gets the gradient times -lambda,
-    which stops rising at progress 1.
+    L_k is the domain loss of the k-th discriminator, D_k(p_k f): the embedding f times
+    the predicted probability of class k, which gets no gradient (the authors' Caffe
+    layer). The gradient of L_k into the encoder is multiplied by -lambda; lambda
+    depends on progress, which is clipped to 1.
 
     Args:
-      num_classes: K.
       weight: of each discriminator's loss.
-      bottleneck: width of a linear layer behind the encoder; 0: none.
+      bottleneck: width of a linear layer after the encoder; 0: none.
       hidden: width of both hidden layers of each discriminator.
-      dropout: rate in them.
-      joint: source and unlabelled target are one forward pass.
+      dropout: rate in the discriminators.
+      joint: encode source and unlabelled target in one forward pass.
     """
 
     def multi_adversarial(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[jax.Array, tuple[Variables, Metrics]]:
-        passes, variables = _forward.streams(model, variables, batch, key, joint=joint)
-        supervised = _forward.supervised_loss(model, variables, passes, batch, key)
+        streams, variables = _forward.encode_streams(
+            model, variables, batch, key, joint=joint
+        )
+        supervised = _forward.supervised_loss(model, variables, streams, batch, key)
         strength = ops.adaptation(jnp.minimum(progress, 1.0))
-        source, target = (
-            model.head(
-                variables,
-                "discriminators",
-                getattr(passes, name),
-                reverse=strength,
-                key=keys.key(key, name),
+
+        def discriminate(name: str, features: Features) -> jax.Array:
+            drop = keys.key(key, name)
+            return model.head(
+                variables, "discriminators", features, reverse=strength, key=drop
             )[0]
-            for name in ("source", "unlabeled")
-        )  # [B, K]
+
+        source = discriminate("source", streams.source)  # [B_s, K]
+        target = discriminate("unlabeled", streams.unlabeled)  # [B_t, K]
         domain = jnp.sum(per_class_loss(source, target))
         metrics = {"cross_entropy": supervised, "domain_loss": domain}
         return supervised + weight * domain, (variables, metrics)
@@ -64,15 +65,15 @@ def make(
 
 
 def per_class_loss(source: jax.Array, target: jax.Array) -> jax.Array:
-    """Each discriminator's binary cross entropy, a mean over both domains' samples.
+    """L_k of each class: the mean binary cross entropy over both domains' samples.
 
     Args:
-      source: float32[B_s, K], logits; the label is 0.
-      target: float32[B_t, K], logits; the label is 1.
+      source: float32[B_s, K], logits; their label is 0.
+      target: float32[B_t, K], logits; their label is 1.
 
     Returns:
       float32[K].
     """
-    of_source = ops.binary_cross_entropy(source, 0.0)
-    of_target = ops.binary_cross_entropy(target, 1.0)
-    return jnp.concatenate([of_source, of_target]).mean(0)
+    source_loss = ops.binary_cross_entropy(source, 0.0)
+    target_loss = ops.binary_cross_entropy(target, 1.0)
+    return jnp.concatenate([source_loss, target_loss]).mean(0)

@@ -1,5 +1,7 @@
 """Minimax entropy (Saito et al., ICCV 2019): the base learner of S_AcT and D_AcT."""
 
+from typing import Literal, get_args
+
 import flax.linen as nn
 import jax
 
@@ -8,27 +10,29 @@ from dact_jax.methods import _forward, source_only
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
+Head = Literal["two_layer", "cosine"]
+
 
 def make(
     num_classes: int,
     *,
     weight: float = 0.1,
     temperature: float = 0.05,
-    head: str = "two_layer",
+    head: Head = "two_layer",
 ) -> Method:
     """Two gradient steps an iteration, as in the reference code:
 
-    1. min over encoder F and classifier C of the cross entropy on source and
-       labelled target (equation 2 of MME; equation 1 of S_AcT);
-    2. on unlabelled target, C ascends the entropy H of its predictions and F
-       descends it (equation 4 of MME; 2 of S_AcT), by gradient reversal.
+    1. encoder F and classifier C minimise the cross entropy on source and labelled
+       target (equation 2 of MME; equation 1 of S_AcT);
+    2. on unlabelled target, C maximises the entropy H of its predictions and F
+       minimises it, by gradient reversal (equation 4 of MME; equation 2 of S_AcT).
 
     Args:
-      num_classes: K.
       weight: lambda, the weight of the entropy.
       temperature: T, which divides the cosine similarities.
-      head: "two_layer" (reversal after its first layer, for ResNets) or "cosine"
-        (normalised features, reversal before them; AlexNet, VGG, LeNet).
+      head: "two_layer" (for ResNets; the reversal is after its first layer) or
+        "cosine" (for AlexNet, VGG and LeNet; features are normalised and the reversal
+        is before the normalisation).
 
     Raises:
       InputError: unknown head.
@@ -48,10 +52,10 @@ def make(
 
 def check(*, head: str) -> None:
     """Raises InputError if the head is unknown."""
-    errors.check_choice("methods.mme.head", head, ("two_layer", "cosine"))
+    errors.check_choice("methods.mme.head", head, get_args(Head))
 
 
-def _classifier(head: str, num_classes: int, temperature: float) -> nn.Module:
+def _classifier(head: Head, num_classes: int, temperature: float) -> nn.Module:
     if head == "two_layer":
         return heads.TwoLayer(num_classes, temperature=temperature)
     return heads.Cosine(num_classes, temperature=temperature)

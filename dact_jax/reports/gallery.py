@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib import figure
 
-from dact_jax import devices, types
+from dact_jax import types
 from dact_jax.data.readers import files
 from dact_jax.reports import captions, feature_maps, figures, png, projections
 from dact_jax.run_types import Run
@@ -97,7 +97,6 @@ def _embedding(run: Run, experiment: Experiment, domain: int) -> figure.Figure:
         Examples(files.take(side.train.image, rows), label),
         domain,
         batch_size=run.evaluation.batch,
-        sharding=devices.batched(devices.make_mesh()),
     ).embedding
     planes = {"PCA": projections.pca(embedding), "t-SNE": projections.t_sne(embedding)}
     cloud = figures.Cloud(planes, label, picked[rows])

@@ -198,7 +198,6 @@ def _sweep(run: Run, variables: Variables, examples: Examples, domain: int) -> E
         examples,
         domain,
         batch_size=run.evaluation.batch,
-        sharding=devices.batched(devices.make_mesh()),
     )
 
 

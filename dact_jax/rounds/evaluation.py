@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dact_jax import devices
 from dact_jax.run_types import Run
 from dact_jax.training import inference
 from dact_jax.types import (
@@ -168,7 +167,6 @@ def _accuracies(
         examples,
         run.evaluation.domain,
         batch_size=run.evaluation.batch,
-        sharding=devices.batched(devices.make_mesh()),
     )
     logits, label = evidence.outputs["classifier"], examples.label
     return (

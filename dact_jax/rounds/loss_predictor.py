@@ -46,7 +46,6 @@ def bind(run: Run) -> Callable[[np.ndarray], LossPredictor]:
                 examples,
                 SOURCE,
                 batch_size=run.evaluation.batch,
-                sharding=devices.batched(devices.make_mesh()),
             )
 
     def sweep(variables: Variables) -> Evidence:

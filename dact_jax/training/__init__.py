@@ -1,5 +1,5 @@
-"""One network: a step, a loop of steps, an optimizer, and inference over a pool.
+"""Training and applying one network: steps, optimizers, schedules, sweeps over a pool.
 
-A network and batches in, a trained network or evidence out. It must not know which
-method it trains, nor rounds, policies or a run's folder.
+Takes a network, a method and batches; gives a trained network or evidence. It works
+with any method, and knows no rounds, policies or run folders.
 """

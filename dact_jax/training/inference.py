@@ -1,4 +1,4 @@
-"""sweep: every image of a pool through the network, in batches of one fixed size."""
+"""Sweeps (one forward pass over a pool, in batches of one size) and accuracies."""
 
 from collections.abc import Iterator, Sequence
 from concurrent import futures
@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import errors
+from dact_jax import devices, errors
 from dact_jax.types import (
     UNLABELED,
     Array,
     Evidence,
     Examples,
     Forward,
+    Images,
     Model,
     Prepare,
     Variables,
@@ -29,14 +30,14 @@ def make_forward(
     """A jitted forward pass in evaluation mode.
 
     Args:
-      model: the network.
-      heads: names of the heads whose outputs are wanted.
+      heads: names of the heads whose outputs it returns.
       prepare: uint8[B, H, W, C] -> float32[B, h, w, C], without randomness.
-      views: further ones. With any, the classifier's output is the logarithm of its
-        mean softmax over all; embedding and other outputs are those of `prepare`.
+      views: further preparations of the same images. With any, the classifier's
+        output is the logarithm of the mean softmax over `prepare` and all views; the
+        embedding and the other outputs are those of `prepare`.
     """
 
-    def one(
+    def encode(
         variables: Variables, images: jax.Array, domain: int, prepare: Prepare
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         features, _ = model.encode(
@@ -48,12 +49,13 @@ def make_forward(
     def forward(
         variables: Variables, images: jax.Array, domain: int
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        embedding, outputs = one(variables, images, domain, prepare)
+        embedding, outputs = encode(variables, images, domain, prepare)
         if views:
-            seen = [outputs["classifier"]]
+            logits = [outputs["classifier"]]
             for view in views:
-                seen.append(one(variables, images, domain, view)[1]["classifier"])
-            p = jax.nn.softmax(jnp.stack(seen)).mean(0)  # [B, K]
+                _, of_view = encode(variables, images, domain, view)
+                logits.append(of_view["classifier"])
+            p = jax.nn.softmax(jnp.stack(logits)).mean(0)  # [B, K]
             outputs["classifier"] = jnp.log(jnp.maximum(p, 1e-30))
         return embedding, outputs
 
@@ -67,24 +69,26 @@ def sweep(
     domain: int,
     *,
     batch_size: int,
-    sharding: jax.sharding.Sharding,
+    sharding: jax.sharding.Sharding | None = None,
 ) -> Evidence:
-    """Embeddings and head outputs of all examples.
+    """Embeddings and head outputs of all examples, in their order.
 
     Args:
-      forward: of `make_forward`.
-      variables: the network's.
-      examples: N of them; their labels are handed through.
-      domain: SOURCE or TARGET: which norm row normalises.
-      batch_size: images a call; the last batch is padded, so one program serves.
-      sharding: how the devices split a batch.
+      forward: what `make_forward` returns.
+      examples: N images; their labels become those of the evidence.
+      domain: SOURCE or TARGET, the norm row that normalises.
+      batch_size: images per call. The last batch is padded, so that `forward` is
+        compiled once.
+      sharding: how devices share a batch; None: its rows are split over all devices.
 
     Returns:
-      Evidence of numpy arrays on the host, in the examples' order.
+      Evidence of NumPy arrays on the host.
 
     Raises:
       DivergedError: an embedding or output is not finite.
     """
+    if sharding is None:
+        sharding = devices.batched(devices.make_mesh())
     embeddings, outputs = [], []
     for count, images in _padded(examples.image, batch_size):
         images = jax.device_put(images, sharding)
@@ -95,23 +99,23 @@ def sweep(
         name: np.concatenate([output[name] for output in outputs])
         for name in outputs[0]
     }
-    found = Evidence(np.concatenate(embeddings), joined, np.asarray(examples.label))
-    for name, values in {"embedding": found.embedding, **joined}.items():
+    evidence = Evidence(np.concatenate(embeddings), joined, np.asarray(examples.label))
+    for name, values in {"embedding": evidence.embedding, **joined}.items():
         if not np.isfinite(values).all():
             raise errors.DivergedError(
                 f"the network's {name} became NaN or infinite; "
                 "a smaller train.learning_rate usually helps."
             )
-    return found
+    return evidence
 
 
 def accuracy(logits: np.ndarray, label: Array, keep: np.ndarray | None = None) -> float:
-    """Share of labelled rows whose largest logit is their label, in [0, 1].
+    """Share of labelled rows whose largest logit is that of their label, in [0, 1].
 
     Args:
       logits: float32[N, K].
       label: int32[N]; UNLABELED rows do not count.
-      keep: bool[N]; rows that count (all if None).
+      keep: bool[N], rows that count; None: all.
 
     Raises:
       ValueError: no row counts.
@@ -127,12 +131,12 @@ def accuracy(logits: np.ndarray, label: Array, keep: np.ndarray | None = None) -
 def mean_class_accuracy(
     logits: np.ndarray, label: Array, keep: np.ndarray | None = None
 ) -> float:
-    """The mean over classes of each one's accuracy, in [0, 1].
+    """The mean of the classes' accuracies, in [0, 1].
 
     Args:
       logits: float32[N, K].
-      label: int32[N]; UNLABELED rows do not count, nor classes without a row.
-      keep: bool[N]; rows that count (all if None).
+      label: int32[N]; UNLABELED rows and classes without a row do not count.
+      keep: bool[N], rows that count; None: all.
 
     Raises:
       ValueError: no row counts.
@@ -148,10 +152,12 @@ def mean_class_accuracy(
     return float(np.mean(each))
 
 
-def _padded(images: object, size: int) -> Iterator[tuple[int, Array]]:
-    """(rows that count, uint8[size, H, W, C]); the next batch is read meanwhile."""
-    total = len(images)  # type: ignore[arg-type]
-    starts = range(0, total, size)
+def _padded(images: Images | jax.Array, size: int) -> Iterator[tuple[int, Array]]:
+    """(number of rows that count, uint8[size, H, W, C]) of each batch.
+
+    A thread reads the next batch while the current one is used.
+    """
+    total = len(images)
 
     def read(start: int) -> tuple[int, Array]:
         rows = np.arange(start, start + size)
@@ -159,12 +165,12 @@ def _padded(images: object, size: int) -> Iterator[tuple[int, Array]]:
         rows = np.minimum(rows, total - 1)  # padding repeats the last image
         if isinstance(images, jax.Array):
             return count, jnp.take(images, rows, axis=0)
-        return count, images[rows]  # type: ignore[index]
+        return count, images[rows]
 
     with futures.ThreadPoolExecutor(1) as reader:
-        ahead = None
-        for start in starts:
-            now = ahead or reader.submit(read, start)
-            follows = start + size
-            ahead = reader.submit(read, follows) if follows < total else None
-            yield now.result()
+        upcoming = reader.submit(read, 0)
+        for start in range(size, total, size):
+            batch = upcoming.result()
+            upcoming = reader.submit(read, start)
+            yield batch
+        yield upcoming.result()

@@ -1,4 +1,4 @@
-"""Learning rates by iteration, and the weight of adaptation by progress."""
+"""Learning rates by iteration."""
 
 from collections.abc import Callable
 from typing import Literal, get_args
@@ -11,7 +11,7 @@ from dact_jax import errors
 Schedule = Callable[[jax.Array | int], jax.Array]
 Kind = Literal["inverse", "annealed", "step", "constant"]
 
-OPTIONS = {  # what each kind looks at, besides its base
+OPTIONS = {  # the options of `make` that each kind uses, besides base
     "inverse": ("gamma", "power"),
     "annealed": ("alpha", "power"),
     "step": ("decays", "factor"),
@@ -33,21 +33,26 @@ def make(
     """The learning rate at iteration i = 0, 1, ... of a round.
 
     Args:
-      kind: "inverse": base (1 + gamma i)^-power, MME's, ALDA's and Caffe's;
+      kind: "inverse": base (1 + gamma i)^-power, as in MME, ALDA and Caffe;
         "annealed": base (1 + alpha q)^-power with q = i / num_steps (Ganin et al.,
-        2016; equation 18 of ALDA + DSBN), the same where gamma = alpha / num_steps;
-        "step": base factor^j in the j-th of `decays` equal parts of the round, CLUE's
-        StepLR (every 20 of 60 epochs); "constant".
-      base: at iteration 0.
-      num_steps: iterations over which "annealed" and "step" run their course.
+        2016; equation 18 of ALDA + DSBN), equal to "inverse" with
+        gamma = alpha / num_steps;
+        "step": base factor^j in part j = 0, 1, ... of `decays` equal parts of the
+        round, as CLUE's StepLR (20 of 60 epochs each);
+        "constant": base.
+      base: learning rate at iteration 0.
+      num_steps: iterations of the round; "annealed" and "step" use it.
       gamma: of "inverse".
       power: of "inverse" and "annealed".
       alpha: of "annealed".
       decays: of "step".
       factor: of "step".
 
+    Returns:
+      A function of the iteration, an int or int32[] that may be traced; float32[].
+
     Raises:
-      InputError: an unknown kind.
+      InputError: unknown kind.
     """
     errors.check_choice("schedule", kind, get_args(Kind))
 

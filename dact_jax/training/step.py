@@ -1,4 +1,4 @@
-"""One iteration of any method: one optimiser step for each of its losses."""
+"""One iteration of any method: one optimizer step for each of its losses."""
 
 from collections.abc import Callable
 
@@ -38,14 +38,17 @@ def make_step(
 ) -> Step:
     """(state, batch, key) -> (state, metrics), to be jitted or scanned.
 
+    The losses are taken in order, each at the weights that the previous one left.
+
     Args:
-      model: the network.
-      method: its losses are taken in order, each on the weights the last one left.
       optimizer: over the pair (params, norm).
       num_steps: iterations in a round; `progress` is step / num_steps.
+
+    Returns:
+      A function whose metrics are the method's, and "loss", the sum of its losses.
     """
 
-    def one_loss(
+    def descend(
         loss: Loss, state: TrainState, batch: Batch, key: Key, progress: jax.Array
     ) -> tuple[TrainState, Metrics]:
         def objective(trained: PyTree) -> tuple[jax.Array, tuple[PyTree, Metrics]]:
@@ -66,11 +69,10 @@ def make_step(
         metrics: Metrics = {}
         total = jnp.zeros(())
         for number, loss in enumerate(method.losses):
-            state, found = one_loss(
-                loss, state, batch, keys.key(key, "loss", number), progress
-            )
-            total += found.pop("loss")
-            metrics |= found
+            loss_key = keys.key(key, "loss", number)
+            state, loss_metrics = descend(loss, state, batch, loss_key, progress)
+            total += loss_metrics.pop("loss")
+            metrics |= loss_metrics
         return state._replace(step=state.step + 1), {"loss": total, **metrics}
 
     return step
@@ -81,25 +83,24 @@ def scan_steps(
 ) -> Callable[[TrainState, PyTree, Batch, Key], tuple[TrainState, Metrics]]:
     """(state, resident, drawn, key) -> (state, metrics): a chunk of iterations.
 
-    Each iteration loads its images from what was drawn and derives its key from
-    `state.step`, so that a run resumed at any step equals one that never stopped.
+    Each iteration loads its images from the drawn batch and derives its key from
+    `state.step`, so that a run resumed at any step equals an uninterrupted one.
 
     Args:
-      step: of `make_step`.
       load: (resident, drawn, key) -> Batch; gathers and augments on the device.
 
     Returns:
       A function whose `drawn` and metrics have leaves with a leading [chunk] axis.
     """
 
-    def many(
+    def advance(
         state: TrainState, resident: PyTree, drawn: Batch, key: Key
     ) -> tuple[TrainState, Metrics]:
         def body(state: TrainState, drawn: Batch) -> tuple[TrainState, Metrics]:
-            now = keys.key(key, "iteration", state.step)
-            batch = load(resident, drawn, keys.key(now, "load"))
-            return step(state, batch, keys.key(now, "step"))
+            iteration = keys.key(key, "iteration", state.step)
+            batch = load(resident, drawn, keys.key(iteration, "load"))
+            return step(state, batch, keys.key(iteration, "step"))
 
         return jax.lax.scan(body, state, drawn)
 
-    return many
+    return advance

@@ -1,4 +1,4 @@
-"""Loss prediction against its reference code, and what D_AcT selects by it."""
+"""Loss prediction, and D_AcT's selection by it, against their reference codes."""
 
 import jax
 import jax.numpy as jnp
@@ -20,27 +20,27 @@ SCORES = ("pair", "mean_pair", "pred", "actual", "absdiff")
 def test_the_loss_of_pairs(case):
     data = toy.golden("losspred")
     predicted, actual = data[f"{case}_pred_loss"], data[f"{case}_target_loss"]
-    one, other = data[f"{case}_pair_i"], data[f"{case}_pair_j"]
-    each = loss_prediction.pair_losses(
-        (jnp.asarray(predicted[one]), jnp.asarray(predicted[other])),
-        (jnp.asarray(actual[one]), jnp.asarray(actual[other])),
+    i, j = data[f"{case}_pair_i"], data[f"{case}_pair_j"]
+    losses = loss_prediction.pair_losses(
+        (jnp.asarray(predicted[i]), jnp.asarray(predicted[j])),
+        (jnp.asarray(actual[i]), jnp.asarray(actual[j])),
         margin=float(data[f"{case}_margin"]),
     )
-    np.testing.assert_allclose(each, data[f"{case}_per_pair"], **CLOSE)
+    np.testing.assert_allclose(losses, data[f"{case}_per_pair"], **CLOSE)
 
 
 @pytest.mark.parametrize("padding", [0, 3])
 @pytest.mark.parametrize("case", ["c0", "c1"])
 def test_the_ranking_loss_and_its_gradient(case, padding):
-    """A full batch is the reference's; so is one with unlabelled rows in between."""
+    """Also with unlabelled rows inserted into the reference's full batch."""
     data = toy.golden("losspred")
     size = len(data[f"{case}_pred_loss"])
-    place = np.sort(np.random.default_rng(0).permutation(size + padding)[:size])
+    rows = np.sort(np.random.default_rng(0).permutation(size + padding)[:size])
     predicted, actual = np.full((2, size + padding), 7.0, np.float32)
-    predicted[place], actual[place] = (
+    predicted[rows], actual[rows] = (
         data[f"{case}_{name}_loss"] for name in ("pred", "target")
     )
-    labelled = np.isin(np.arange(size + padding), place)
+    labelled = np.isin(np.arange(size + padding), rows)
 
     @jax.jit
     @jax.value_and_grad
@@ -51,12 +51,12 @@ def test_the_ranking_loss_and_its_gradient(case, padding):
 
     value, gradient = loss(jnp.asarray(predicted), jnp.asarray(actual), labelled)
     np.testing.assert_allclose(value, data[f"{case}_loss"], **CLOSE)
-    np.testing.assert_allclose(gradient[place], data[f"{case}_grad_pred"], **CLOSE)
+    np.testing.assert_allclose(gradient[rows], data[f"{case}_grad_pred"], **CLOSE)
     np.testing.assert_array_equal(gradient[~labelled], 0)
 
 
 def test_the_network_that_predicts_losses():
-    """The reference's maps are (B, C, h, w); our encoders take their means."""
+    """The reference's taps are maps (B, C, h, w); ours are their spatial means."""
     data = toy.golden("losspred")
     head = heads.PredictedLoss(width=5)
     taps = tuple(jnp.asarray(data[f"net_feat{i}"]).mean((2, 3)) for i in STAGES)
@@ -74,17 +74,17 @@ def test_the_network_that_predicts_losses():
 
         return jax.grad(total, (0, 1), has_aux=True)(params, taps)
 
-    (of_params, of_taps), out = gradients(params, taps)
+    (params_grad, taps_grad), out = gradients(params, taps)
     assert out.shape == (4,)
     np.testing.assert_allclose(out, data["net_out"][:, 0], **CLOSE)
     for ours, theirs in names.items():
         kernel, bias = (data[f"net_g_{theirs}_{name}"].T for name in ("weight", "bias"))
-        np.testing.assert_allclose(of_params[ours]["kernel"], kernel, **CLOSE)
-        np.testing.assert_allclose(of_params[ours]["bias"], bias, **CLOSE)
-    for stage, of_tap in zip(STAGES, of_taps, strict=True):
+        np.testing.assert_allclose(params_grad[ours]["kernel"], kernel, **CLOSE)
+        np.testing.assert_allclose(params_grad[ours]["bias"], bias, **CLOSE)
+    for stage, tap_grad in zip(STAGES, taps_grad, strict=True):
         theirs = data[f"net_grad_feat{stage}"]
-        ours = np.broadcast_to(of_tap[..., None, None], theirs.shape)
-        pixels = theirs.shape[2] * theirs.shape[3]  # a mean gives each its share
+        ours = np.broadcast_to(tap_grad[..., None, None], theirs.shape)
+        pixels = theirs.shape[2] * theirs.shape[3]  # a mean divides its gradient
         np.testing.assert_allclose(ours / pixels, theirs, **CLOSE)
 
 

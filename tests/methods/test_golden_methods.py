@@ -33,11 +33,11 @@ def test_alda_loss(number):
     size = len(data["labels_source"])
     label = toy.labels(data["labels_source"])
 
-    def losses(score, alone, logits):
+    def losses(score, constant_score, logits):
         return alda.losses(
             score[:size],
             score[size:],
-            alone[:size],
+            constant_score[:size],
             logits[:size],
             logits[size:],
             label,
@@ -45,8 +45,8 @@ def test_alda_loss(number):
         )
 
     score, logits = jnp.asarray(data["disc_score"]), jnp.asarray(data["cls_logits"])
-    found = jax.jit(losses)(score, score, logits)
-    assert int(found.kept) == data["n_kept"] == data["target_mask"].sum()
+    terms = jax.jit(losses)(score, score, logits)
+    assert int(terms.kept) == data["n_kept"] == data["target_mask"].sum()
     grad = jax.jit(jax.jacrev(losses, (0, 1, 2)))(score, score, logits)
     for ours, theirs in {
         "adversarial": "adv",
@@ -54,10 +54,10 @@ def test_alda_loss(number):
         "corrected": "correct",
     }.items():
         expected = np.nan_to_num(data[f"{theirs}_loss"])  # 0 / 0 of an empty mask
-        close(getattr(found, ours), expected)
-        of_score, of_alone, of_logits = getattr(grad, ours)
-        close(of_score + of_alone, data[f"{theirs}_grad_disc_score"])
-        close(of_logits, data[f"{theirs}_grad_cls_logits"])
+        close(getattr(terms, ours), expected)
+        score_grad, constant_grad, logits_grad = getattr(grad, ours)
+        close(score_grad + constant_grad, data[f"{theirs}_grad_disc_score"])
+        close(logits_grad, data[f"{theirs}_grad_cls_logits"])
 
 
 def test_the_empty_mask_is_among_the_cases_of_alda():
@@ -71,9 +71,7 @@ LAYERS = {"fc1": 1, "fc2": 2, "logits": 3}  # our name -> the fixtures' number
 
 
 def adversarial(method, data):
-    """Gradients of a method's loss where no image is labelled, so no cross entropy.
-
-    The embedding is what the encoder is given.
+    """A method's loss without labels, so without cross entropy, on given embeddings.
 
     Returns:
       The metrics, and the gradients of params, source and unlabelled images.
@@ -160,10 +158,8 @@ def test_adda_with_inverted_labels(number):
     close(metrics["domain_loss"], data["adda_disc_loss"])
     close(metrics["mapping_loss"], data["adda_map_loss"])
     close(unlabeled, data["adda_map_grad_f_t"])
-    for (
-        name,
-        layer_number,
-    ) in LAYERS.items():  # of the discriminator's loss, which is DANN's
+    # The discriminator's loss is that of DANN.
+    for name, layer_number in LAYERS.items():
         layer = params["discriminator"][name]
         close(layer["kernel"].T, data[f"tll_grad_W{layer_number}"])
         close(layer["bias"], data[f"tll_grad_b{layer_number}"])
@@ -171,7 +167,7 @@ def test_adda_with_inverted_labels(number):
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_adda_by_reversal(number):
-    """The library's coefficient ends at 2, else the loss is its DANN's."""
+    """The library's loss is that of its DANN, but its final coefficient is 2."""
     data = case("dann_adda", f"c{number}_")
     method = adda.make(2, form="reversal", hidden=(hidden(data),) * 2)
     metrics, params, _, unlabeled = adversarial(method, data)
@@ -200,23 +196,23 @@ def test_mada():
         out = head.apply(
             {"params": params}, Features(features, (), logits), reverse=strength
         )
-        each = mada.per_class_loss(out[:size], out[size:])
-        return data["loss_weight"] * each.sum(), each
+        per_class = mada.per_class_loss(out[:size], out[size:])
+        return data["loss_weight"] * per_class.sum(), per_class
 
     features, logits = jnp.asarray(data["features"]), jnp.asarray(data["logits"])
-    grad = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
-    (value, each), found = grad(params, features, logits)
-    close(each, data["per_class_loss"])
+    value_and_grad = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
+    (value, per_class), grads = value_and_grad(params, features, logits)
+    close(per_class, data["per_class_loss"])
     close(value, data["domain_loss_weighted"])
-    close(found[1], data["grad_features"])
-    np.testing.assert_array_equal(found[2], 0)
+    close(grads[1], data["grad_features"])
+    np.testing.assert_array_equal(grads[2], 0)
     np.testing.assert_array_equal(data["grad_logits"], 0)
     for ours, theirs in LAYERS.items():
-        layer = found[0]["each"][ours]
+        layer = grads[0]["each"][ours]
         close(jnp.swapaxes(layer["kernel"], 1, 2), data[f"D_grad_W{theirs}"])
         close(layer["bias"], data[f"D_grad_b{theirs}"])
-    of_source = ops.cross_entropy(logits[:size], toy.labels(data["labels_s"]))
-    close(of_source, data["cls_loss"])
+    supervised = ops.cross_entropy(logits[:size], toy.labels(data["labels_s"]))
+    close(supervised, data["cls_loss"])
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -1,4 +1,6 @@
-"""The equations of each method, worked by hand, and the directions of its steps."""
+"""The equations of each method, worked by hand, and the direction of its steps."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ IMAGES = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32).reshape(2, 1, 1, 2)
 LABELS = np.array([0, 2], np.int32)
 
 
-def _tiny(name, **options):
+def _identity(name, **options):
     """An identity encoder with prototypes (1, 0), (0, 1), (0, 0) behind it."""
     method = plugins.load("methods", name, 3, **options)
     network = model.make_model(toy.Flat(2), method.heads, 1)
@@ -34,14 +36,15 @@ def _batch():
     return Batch(Examples(jnp.asarray(IMAGES), jnp.asarray(LABELS)), target, IMAGES)
 
 
-def _value(method, number, network, variables):
+def _evaluate(number, method, network, variables):
+    """Value, variables and metrics of the method's loss of that number."""
     loss = method.losses[number]
     return loss(network, variables, _batch(), jax.random.key(0), jnp.float32(0))
 
 
 def test_source_only_by_hand():
     """Logits are (1, 0, 0) and (0, 1, 0); of the target only the first is labelled."""
-    value, (_, metrics) = _value(*_order(_tiny("source_only"), 0))
+    value, (_, metrics) = _evaluate(0, *_identity("source_only"))
     # -log p: source rows 0 (its label has logit 1) and 1 (0), target row 0 (0)
     expected = np.log(np.e + 2) - 1 / 3
     np.testing.assert_allclose(value, expected, rtol=1e-5)
@@ -49,8 +52,8 @@ def test_source_only_by_hand():
 
 
 def test_minimax_entropy_by_hand():
-    made = _tiny("mme", head="cosine", temperature=0.5, weight=0.2)
-    value, (_, metrics) = _value(*_order(made, 1))
+    options = {"head": "cosine", "temperature": 0.5, "weight": 0.2}
+    value, (_, metrics) = _evaluate(1, *_identity("mme", **options))
     p = np.exp([2.0, 0, 0]) / np.exp([2.0, 0, 0]).sum()  # cosine 1 over T = 0.5
     entropy = -(p * np.log(p + 1e-5)).sum()
     np.testing.assert_allclose(metrics["entropy"], entropy, rtol=1e-5)
@@ -58,33 +61,39 @@ def test_minimax_entropy_by_hand():
 
 
 @pytest.mark.parametrize("head", ["cosine", "two_layer"])
-def test_a_step_on_c_raises_the_target_entropy_and_one_on_f_lowers_it(head, key):
+def test_classifier_steps_raise_target_entropy_and_encoder_steps_lower_it(head, key):
     method = plugins.load("methods", "mme", 3, head=head, temperature=0.5)
     network = toy.network(method, toy.Normed())
     variables = toy.drawn(network, (4, 4, 1))
     batch = toy.batch(key, side=4, size=16)
-    grads = jax.grad(
-        lambda params: method.losses[1](
-            network, variables._replace(params=params), batch, key, jnp.float32(0)
-        )[0]
-    )(variables.params)
 
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        changed = variables._replace(params=params)
+        return method.losses[1](network, changed, batch, key, jnp.float32(0))[0]
+
+    @jax.jit
     def entropy(params):
-        now = variables._replace(params=params)
-        # The training mode with the loss's own key: the very function that it saw.
+        changed = variables._replace(params=params)
+        # Training mode with the key of the loss: exactly what the loss computes.
         features, _ = network.encode(
-            now, batch.unlabeled[None], (TARGET,), train=True, key=_encoder_key(key)
+            changed,
+            batch.unlabeled[None],
+            (TARGET,),
+            train=True,
+            key=keys.key(key, "encoder"),
         )
-        return float(ops.entropy(network.head(now, "classifier", features)))
+        return ops.entropy(network.head(changed, "classifier", features))
 
-    before = entropy(variables.params)
+    before, grads = entropy(variables.params), gradient(variables.params)
     for name, sign in _groups(head):
         moved = _descend(variables.params, grads, name)
         assert np.sign(entropy(moved) - before) == sign, name
 
 
 def _groups(head):
-    """Parameter groups and where a step on them sends the entropy."""
+    """Parameter groups, and the sign of the entropy's change after a step on them."""
     yield ("encoder",), -1
     if head == "two_layer":
         yield ("classifier", "fc1"), -1  # reversal is after fc1: it moves with F
@@ -94,18 +103,16 @@ def _groups(head):
 
 
 def _descend(params, grads, name):
+    """Parameters after a small step on those below a name."""
+
     def move(path, w, g):
         inside = tuple(part.key for part in path)[: len(name)] == name
-        return w - 1e-2 * g / (jnp.linalg.norm(g) + 1e-12) if inside else w
+        return w - 1e-2 * g / (np.linalg.norm(g) + 1e-12) if inside else w
 
     return jax.tree_util.tree_map_with_path(move, params, grads)
 
 
-def _encoder_key(key):
-    return keys.key(key, "encoder")
-
-
-def test_source_and_target_go_through_their_own_norm_rows(key):
+def test_source_only_updates_the_moments_of_the_source(key):
     method = plugins.load("methods", "source_only", 3)
     network = toy.network(method, toy.Normed(), num_norms=2)
     variables = toy.drawn(network, (4, 4, 1))
@@ -118,7 +125,7 @@ def test_source_and_target_go_through_their_own_norm_rows(key):
         np.testing.assert_array_equal(old[TARGET], new[TARGET])
 
 
-def test_mme_moves_the_rows_of_the_domains_that_it_sees(key):
+def test_losses_of_mme_update_the_moments_of_their_domains(key):
     method = plugins.load("methods", "mme", 3)
     network = toy.network(method, toy.Normed(), num_norms=2)
     variables = toy.drawn(network, (4, 4, 1))
@@ -133,7 +140,7 @@ def test_mme_moves_the_rows_of_the_domains_that_it_sees(key):
             assert tuple(changed) == moved
 
 
-def test_an_unknown_head_is_refused():
+def test_an_unknown_head_is_rejected():
     with pytest.raises(errors.InputError, match=r"methods\.mme\.head='cosin'"):
         plugins.load("methods", "mme", 3, head="cosin")
 
@@ -149,16 +156,16 @@ def _jan_sample(seed, shift=0.0):
 
 @pytest.mark.parametrize("estimator", ["full", "linear"])
 def test_jans_discrepancy_grows_with_the_shift(estimator):
-    found = [
+    discrepancies = [
         float(jan.joint_mmd(_jan_sample(0), _jan_sample(1, shift), estimator))
         for shift in (0.0, 1.0, 3.0)
     ]
-    assert found == sorted(found)
-    assert found[0] + 0.1 < found[1]
+    assert discrepancies == sorted(discrepancies)
+    assert discrepancies[0] + 0.1 < discrepancies[1]
 
 
 def test_jan_by_hand():
-    """Two samples a domain, where the embeddings of the domains are 0 and 1."""
+    """Two samples a domain; all embeddings are 0 in the source, 1 in the target."""
     embedding = jnp.zeros((2, 1))
     certain = jax.nn.one_hot(jnp.array([0, 1]), 2)
     # Mean of squared distances: 8 of 16 pairs are 1 apart. p: 0 or 2 apart.
@@ -168,13 +175,14 @@ def test_jan_by_hand():
         "full": 2 * 5 * differ - 2 * (1 + differ) / 2 * apart + 2,
         "linear": 2 * (5 - apart) * differ + 2,
     }
+    source, target = (embedding, certain), (embedding + 1, certain)
     for estimator, value in expected.items():
-        found = jan.joint_mmd((embedding, certain), (embedding + 1, certain), estimator)
-        np.testing.assert_allclose(found, value, rtol=1e-5)
+        discrepancy = jan.joint_mmd(source, target, estimator)
+        np.testing.assert_allclose(discrepancy, value, rtol=1e-5)
 
 
 def test_jans_kernel_width_has_no_gradient():
-    """A common scale of all embeddings cancels in value, but not in gradient."""
+    """A common scale of all embeddings cancels in the value, not in the gradient."""
     source, target = _jan_sample(0), _jan_sample(1, 1.0)
 
     def scaled(scale):
@@ -185,16 +193,17 @@ def test_jans_kernel_width_has_no_gradient():
     assert abs(jax.grad(scaled)(1.0)) > 1e-2
 
 
-def _weighted(name, labelled, **options):
+def _values(name, labelled, **options):
     """The value of each loss of a method, and the metrics of all."""
     method, network, variables = _small(name, **options)
     batch = _batch() if labelled else _batch()._replace(target=None)
     values, metrics = [], {}
     for loss in method.losses:
         progress = jnp.float32(0)
-        value, (_, found) = loss(network, variables, batch, jax.random.key(0), progress)
+        key = jax.random.key(0)
+        value, (_, of_loss) = loss(network, variables, batch, key, progress)
         values.append(value)
-        metrics |= found
+        metrics |= of_loss
     assert ("target" in metrics) == labelled
     return values, metrics
 
@@ -206,35 +215,32 @@ def _small(name, **options):
 
 
 def test_weights_of_clues_mme():
-    (supervised, minimax), found = _weighted("clue_mme", True, entropy_weight=0.3)
-    np.testing.assert_allclose(supervised, 0.1 * found["source"] + found["target"])
-    np.testing.assert_allclose(minimax, -0.3 * found["entropy"], rtol=1e-6)
+    (supervised, minimax), metrics = _values("clue_mme", True, entropy_weight=0.3)
+    np.testing.assert_allclose(supervised, 0.1 * metrics["source"] + metrics["target"])
+    np.testing.assert_allclose(minimax, -0.3 * metrics["entropy"], rtol=1e-6)
     options = {"entropy_weight": 0.3, "first_source_weight": 0.7}
-    (supervised, minimax), found = _weighted("clue_mme", False, **options)
-    np.testing.assert_allclose(supervised, 0.7 * found["source"], rtol=1e-6)
-    np.testing.assert_allclose(minimax, -found["entropy"], rtol=1e-6)
+    (supervised, minimax), metrics = _values("clue_mme", False, **options)
+    np.testing.assert_allclose(supervised, 0.7 * metrics["source"], rtol=1e-6)
+    np.testing.assert_allclose(minimax, -metrics["entropy"], rtol=1e-6)
 
 
 def test_weights_of_aada():
-    (value,), found = _weighted("aada", True, entropy_weight=0.3)
-    expected = 0.1 * found["source"] + found["target"]
-    expected += found["domain_loss"] + 0.3 * found["entropy"]
+    (value,), metrics = _values("aada", True, entropy_weight=0.3)
+    expected = 0.1 * metrics["source"] + metrics["target"]
+    expected += metrics["domain_loss"] + 0.3 * metrics["entropy"]
     np.testing.assert_allclose(value, expected, rtol=1e-6)
-    (value,), found = _weighted("aada", False, entropy_weight=0.3)
-    expected = found["source"] + 0.1 * found["domain_loss"] + 0.01 * found["entropy"]
+    (value,), metrics = _values("aada", False, entropy_weight=0.3)
+    expected = (
+        metrics["source"] + 0.1 * metrics["domain_loss"] + 0.01 * metrics["entropy"]
+    )
     np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
 def test_each_domain_of_aada_weighs_by_its_samples():
-    """Source is class 1: one sample that is sure of it, three targets that are not."""
+    """One source sample has p(class 1) = 3/4, three target samples have 1/2."""
     source, target = jnp.array([[0.0, np.log(3)]], jnp.float32), jnp.zeros((3, 2))
     expected = (np.log(4 / 3) + 3 * np.log(2)) / 4
     np.testing.assert_allclose(aada.domain_loss(source, target), expected, rtol=1e-6)
-
-
-def _order(made, number):
-    method, network, variables = made
-    return method, number, network, variables
 
 
 @pytest.mark.parametrize("name", ["dann", "mada", "jan", "alda"])
@@ -244,17 +250,18 @@ def test_labels_of_both_domains_are_one_mean(name, key):
     network = toy.network(method, toy.Flat())
     variables = toy.drawn(network, (4, 4, 1))
     batch = toy.batch(key, side=4)
-    some = jnp.array([1, -1, -1, -1], jnp.int32)
-    batch = batch._replace(target=batch.target._replace(label=some))
+    target_label = jnp.array([1, -1, -1, -1], jnp.int32)
+    batch = batch._replace(target=batch.target._replace(label=target_label))
 
     def logits(images, domain):
         features, _ = network.encode(variables, images[None], (domain,), train=False)
         return network.head(variables, "classifier", features)[0]
 
-    both = jnp.concatenate(
+    labelled = jnp.concatenate(
         [logits(batch.source.image, SOURCE), logits(batch.target.image[:1], TARGET)]
     )
-    label = jnp.concatenate([jnp.asarray(batch.source.label), some[:1]])
-    expected = ops.cross_entropy(both, label)
-    _, (_, metrics) = method.losses[0](network, variables, batch, key, jnp.float32(0))
+    label = jnp.concatenate([jnp.asarray(batch.source.label), target_label[:1]])
+    expected = ops.cross_entropy(labelled, label)
+    loss = jax.jit(functools.partial(method.losses[0], network))
+    _, (_, metrics) = loss(variables, batch, key, jnp.float32(0))
     np.testing.assert_allclose(metrics["cross_entropy"], expected, rtol=1e-5)

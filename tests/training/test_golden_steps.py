@@ -1,4 +1,4 @@
-"""Whole training steps of the methods against those of the reference codes."""
+"""Complete training steps of the methods against those of the reference codes."""
 
 import functools
 
@@ -15,7 +15,7 @@ from dact_jax.types import Batch, Examples, Variables
 from tests import toy
 
 ALDA = toy.golden("alda_step")
-ALDA_LAYERS = {  # where our layer is -> the fixture's name
+ALDA_LAYERS = {  # our group and layer -> the fixture's name
     ("encoder", "fc"): "base_feature_layers",
     ("bottleneck", "fc"): "base_bottleneck",
     ("classifier", "fc"): "base_fc",
@@ -64,7 +64,7 @@ def test_iterations_of_alda_equal_the_reference_code(key):
     sgd = optimizer.sgd(lambda i: schedule(i + start), groups=groups)
     state = step.init_state(Variables(read_alda("init_"), {}, {}), sgd)
     state = state._replace(step=jnp.int32(start))
-    one = jax.jit(step.make_step(network, method, sgd, 10_000))
+    advance = jax.jit(step.make_step(network, method, sgd, 10_000))
 
     @jax.jit
     def gradients(state, batch):
@@ -84,16 +84,16 @@ def test_iterations_of_alda_equal_the_reference_code(key):
         batch = Batch(source, None, toy.vectors(ALDA[f"s{i}_xt"]))
         grads = gradients(state, batch)
         close(grads, read_alda(f"s{i}_grad_"), rtol=1e-4, atol=1e-6)
-        state, metrics = one(state, batch, key)
-        found = {
+        state, metrics = advance(state, batch, key)
+        losses = {
             "cls": metrics["cross_entropy"],
             "adv": metrics["adversarial"],
             "reg": metrics["regularization"],
             "correct": metrics["corrected"],
             "n_kept": metrics["kept"],
         }
-        expected = {name: ALDA[f"s{i}_{name}"] for name in found}
-        close(found, expected, rtol=1e-4, atol=1e-6)
+        expected = {name: ALDA[f"s{i}_{name}"] for name in losses}
+        close(losses, expected, rtol=1e-4, atol=1e-6)
         total = sum(expected[name] for name in ("cls", "adv", "reg"))
         total += ALDA[f"s{i}_trade_off"] * expected["correct"]
         np.testing.assert_allclose(metrics["loss"], total, rtol=1e-5)
@@ -117,11 +117,11 @@ def test_the_coefficients_of_alda_are_one_iteration_apart():
     ],
 )
 def test_an_epoch_of_clues_solvers_equals_the_reference_code(case, method, key):
-    """Adam moves a weight by 2e-4 a step: the tolerance is a hundredth of that."""
+    """Adam changes a weight by 2e-4 a step; the tolerance is 1/100 of that."""
     fixture = toy.golden("clue_solver")
     read_clue = functools.partial(read, fixture, CLUE_LAYERS, separator=".")
     labelled = fixture[f"{case}_da_round"] > 0
-    # An epoch ends with the labelled target's batches, if there are any.
+    # With labelled target images, their batches end the epoch.
     length = int(fixture[f"{case}_{'n_tl_batches' if labelled else 'n_batches'}"])
 
     network = model.make_model(toy.Flat(5, rectify=True), method.heads, 1)
@@ -134,7 +134,7 @@ def test_an_epoch_of_clues_solvers_equals_the_reference_code(case, method, key):
     )
     params = read_clue(f"{case}_init_")
     state = step.init_state(Variables(params, {}, {}), adam)
-    one = jax.jit(step.make_step(network, method, adam, length))
+    advance = jax.jit(step.make_step(network, method, adam, length))
     for i in range(length):
 
         def examples(name, i=i):
@@ -143,7 +143,7 @@ def test_an_epoch_of_clues_solvers_equals_the_reference_code(case, method, key):
 
         target = examples("tl") if labelled else None
         batch = Batch(examples("src"), target, examples("tu").image)
-        state, _ = one(state, batch, key)
+        state, _ = advance(state, batch, key)
     final = read_clue(f"{case}_final_")
     assert set(final) == {"encoder", *method.heads}
     close(state.variables.params, final, rtol=0, atol=2e-6)

@@ -1,3 +1,5 @@
+"""Sweeps over a pool on all devices, and accuracies."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,28 +24,29 @@ class Read:
         return self.images[rows]
 
 
+def prepare(images):
+    return images.astype(jnp.float32) / 255
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network with two norm rows, its variables and its compiled forward pass."""
+    method = plugins.load("methods", "source_only", 3)
+    network = toy.network(method, toy.Normed(), num_norms=2)
+    forward = inference.make_forward(network, ("classifier",), prepare)
+    return network, toy.drawn(network, (4, 4, 1)), forward
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("batch_size", [2, 4, 16])  # 7 images: always a padded batch
-def test_sweep_equals_one_forward_of_all(lazy, batch_size, key):
-    method = plugins.load("methods", "source_only", 3)
-    network = toy.network(method, num_norms=2)
-    variables = network.init(key, (16, 16, 1))
+def test_sweep_equals_one_forward_of_all(lazy, batch_size, network):
+    network, variables, forward = network
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 255, (7, 16, 16, 1)).astype(np.uint8)
+    images = rng.integers(0, 255, (7, 4, 4, 1)).astype(np.uint8)
     label = np.arange(7, dtype=np.int32)
-
-    def prepare(images):
-        return images.astype(jnp.float32) / 255
-
-    forward = inference.make_forward(network, ("classifier",), prepare)
     stored = Read(images) if lazy else jnp.asarray(images)
     evidence = inference.sweep(
-        forward,
-        variables,
-        Examples(stored, label),
-        TARGET,
-        batch_size=batch_size,
-        sharding=devices.batched(devices.make_mesh()),
+        forward, variables, Examples(stored, label), TARGET, batch_size=batch_size
     )
     features, _ = network.encode(
         variables, prepare(jnp.asarray(images))[None], (TARGET,), train=False
@@ -61,11 +64,12 @@ def test_accuracy_counts_labelled_and_kept_rows():
     assert inference.accuracy(logits, label) == pytest.approx(2 / 3)
     keep = np.array([False, True, True, True])
     assert inference.accuracy(logits, label, keep) == 0.5
-    with pytest.raises(ValueError, match="at least one labelled row"):
-        inference.accuracy(logits, label, np.array([False, False, False, True]))
+    for accuracy in (inference.accuracy, inference.mean_class_accuracy):
+        with pytest.raises(ValueError, match="labelled"):
+            accuracy(logits, label, np.array([False, False, False, True]))
 
 
-def test_the_sweep_is_split_over_devices():
+def test_a_sweep_is_split_over_all_devices_unless_told_otherwise():
     assert jax.device_count() == 2
     shapes = []
 
@@ -73,11 +77,15 @@ def test_the_sweep_is_split_over_devices():
         shapes.append([shard.data.shape for shard in images.addressable_shards])
         return jnp.zeros((4, 1)), {"classifier": jnp.zeros((4, 3))}
 
-    _sweep(forward, np.zeros((7, 2, 2, 1), np.uint8))
+    images = np.zeros((7, 2, 2, 1), np.uint8)
+    _sweep(forward, images)
     assert shapes == [[(2, 2, 2, 1)] * 2] * 2
+    shapes.clear()
+    _sweep(forward, images, sharding=devices.replicated(devices.make_mesh()))
+    assert shapes == [[(4, 2, 2, 1)] * 2] * 2
 
 
-def test_a_network_that_diverged_is_refused():
+def test_a_network_that_diverged_is_rejected():
     def forward(variables, images, domain):
         return jnp.zeros((4, 1)), {"classifier": jnp.full((4, 3), jnp.nan)}
 
@@ -85,12 +93,12 @@ def test_a_network_that_diverged_is_refused():
         _sweep(forward, np.zeros((3, 2, 2, 1), np.uint8))
 
 
-def _sweep(forward, images):
+def _sweep(forward, images, **options):
     return inference.sweep(
         forward,
         None,
         Examples(images, np.zeros(len(images), np.int32)),
         TARGET,
         batch_size=4,
-        sharding=devices.batched(devices.make_mesh()),
+        **options,
     )

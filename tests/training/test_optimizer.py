@@ -1,4 +1,4 @@
-"""The optimisers' arithmetic by hand, group by group."""
+"""The arithmetic of the optimizers by hand, group by group."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from dact_jax.training import optimizer
 NO_DECAY = optimizer.Groups(weight_decay=0.0)
 
 
-def always(rate):
+def constant(rate):
     return lambda i: jnp.float32(rate)
 
 
@@ -40,7 +40,7 @@ def _run(transform, trained, all_grads):
 
 def test_two_steps_of_nesterov_by_hand():
     groups = optimizer.Groups({"encoder": 0.1}, weight_decay=0.5)
-    sgd = optimizer.sgd(always(0.1), groups=groups)
+    sgd = optimizer.sgd(constant(0.1), groups=groups)
     trained, _ = _run(sgd, _trained(), [_grads()] * 2)
     w, b = np.array([1.0, -2.0]), 0.0
     for _ in range(2):
@@ -51,7 +51,7 @@ def test_two_steps_of_nesterov_by_hand():
 
 
 def test_plain_momentum_by_hand():
-    sgd = optimizer.sgd(always(0.1), nesterov=False, groups=NO_DECAY)
+    sgd = optimizer.sgd(constant(0.1), nesterov=False, groups=NO_DECAY)
     trained = _trained()
     state = sgd.init(trained)
     for _ in range(2):
@@ -60,20 +60,21 @@ def test_plain_momentum_by_hand():
 
 
 @pytest.mark.parametrize("make", [optimizer.sgd, optimizer.adam])
-def test_what_a_loss_does_not_reach_keeps_its_value_and_moments(make):
-    transform = make(always(0.1))
+def test_parameters_without_gradient_keep_value_and_moments(make):
+    transform = make(constant(0.1))
     trained = _trained()
     _, state = transform.update(_grads(), transform.init(trained), trained)
-    once, _ = transform.update(_grads(), state, trained)
-    nothing = _grads(head=0.0, rows=(0.0, 1.0))
-    idle, state = transform.update(nothing, state, trained)
-    np.testing.assert_array_equal(idle[0]["head"]["w"], 0)
-    np.testing.assert_array_equal(idle[1]["bn"]["scale"][0], 0)
-    assert (idle[1]["bn"]["scale"][1] != 0).all()
-    assert (idle[0]["encoder"]["w"] != 0).all()
-    after, _ = transform.update(_grads(), state, trained)
-    np.testing.assert_allclose(after[0]["head"]["w"], once[0]["head"]["w"])
-    np.testing.assert_allclose(after[1]["bn"]["scale"][0], once[1]["bn"]["scale"][0])
+    (expected, expected_norm), _ = transform.update(_grads(), state, trained)
+    unreached = _grads(head=0.0, rows=(0.0, 1.0))
+    (params, norm), state = transform.update(unreached, state, trained)
+    np.testing.assert_array_equal(params["head"]["w"], 0)
+    np.testing.assert_array_equal(norm["bn"]["scale"][0], 0)
+    assert (norm["bn"]["scale"][1] != 0).all()
+    assert (params["encoder"]["w"] != 0).all()
+    (params, norm), _ = transform.update(_grads(), state, trained)
+    np.testing.assert_allclose(params["head"]["w"], expected["head"]["w"])
+    scale, expected_scale = (n["bn"]["scale"][0] for n in (norm, expected_norm))
+    np.testing.assert_allclose(scale, expected_scale)
 
 
 @pytest.mark.parametrize("make", [optimizer.sgd, optimizer.adam])
@@ -87,9 +88,9 @@ def test_losses_of_one_iteration_share_its_learning_rate(make):
     )
     trained = _trained()
     state = transform.init(trained)
-    sizes = []
+    update, sizes = jax.jit(transform.update), []
     for _ in range(4):
-        updates, state = jax.jit(transform.update)(_grads(), state, trained)
+        updates, state = update(_grads(), state, trained)
         sizes.append(-float(updates[0]["head"]["w"][0]))
     np.testing.assert_allclose(sizes, [1.0, 1.0, 0.5, 0.5], rtol=1e-5)
 
@@ -98,21 +99,21 @@ NAMES = ("encoder", "bottleneck", "classifier", "discriminator")
 
 
 def _by_group(value):
-    """A network with a kernel and a bias in every group, all of one value."""
+    """A kernel and a bias in every group, all with the same value."""
     leaf = jnp.full(2, value)
     params = {name: {"fc": {"kernel": leaf, "bias": leaf}} for name in NAMES}
     return params, {"bn": {"scale": jnp.full((2, 2), value), "bias": leaf[None]}}
 
 
 def _moved(groups, *, gradient, make=optimizer.sgd, **options):
-    """How far each leaf goes in one step of plain SGD at rate 1, from 1."""
-    transform = make(always(1.0), groups=groups, **options)
+    """How far one step at learning rate 1 moves each leaf from 1."""
+    transform = make(constant(1.0), groups=groups, **options)
     trained, _ = _run(transform, _by_group(1.0), [_by_group(gradient)])
     return jax.tree.map(lambda w: round(1.0 - float(w.ravel()[0]), 6), trained)
 
 
 def test_multipliers_by_group():
-    """Norm moves with the encoder; "others" is what has no entry of its own."""
+    """Norm has the encoder's multiplier; discriminators have that of "others"."""
     groups = optimizer.Groups(
         {"encoder": 0.5, "classifier": 2.0, "others": 3.0},
         bias_multiplier=2.0,
@@ -123,19 +124,19 @@ def test_multipliers_by_group():
         layer = params[name]["fc"]
         assert layer["kernel"] == 0.25 * expected, name
         assert layer["bias"] == 0.25 * 2 * expected, name
-    assert norm["bn"] == {"scale": 0.125, "bias": 0.125}  # no bias of Caffe's
+    assert norm["bn"] == {"scale": 0.125, "bias": 0.125}  # not the bias multiplier
 
 
-def test_without_entries_every_group_moves_alike():
+def test_without_multipliers_every_group_has_one_rate():
     params, norm = _moved(NO_DECAY, gradient=0.25, momentum=0.0)
     assert set(jax.tree.leaves((params, norm))) == {0.25}
 
 
 @pytest.mark.parametrize("make", [optimizer.sgd, optimizer.adam])
 def test_a_frozen_group_does_not_move(make):
-    """Not by gradient, decay or momentum."""
+    """Neither gradient, decay nor momentum move it."""
     groups = optimizer.Groups({"encoder": 0.0}, weight_decay=0.1)
-    transform = make(always(0.1), groups=groups)
+    transform = make(constant(0.1), groups=groups)
     (params, norm), _ = _run(transform, _by_group(1.0), [_by_group(0.5)] * 3)
     for leaf in jax.tree.leaves((params["encoder"], norm)):
         np.testing.assert_array_equal(leaf, 1)
@@ -143,7 +144,7 @@ def test_a_frozen_group_does_not_move(make):
         assert (params[name]["fc"]["kernel"] != 1).all()
 
 
-def test_decay_leaves_out_the_undecayed_groups():
+def test_undecayed_groups_do_not_decay():
     groups = optimizer.Groups(weight_decay=0.5, undecayed=("others", "bottleneck"))
     params, norm = _moved(groups, gradient=0.25, momentum=0.0)
     for name in NAMES:
@@ -154,7 +155,7 @@ def test_decay_leaves_out_the_undecayed_groups():
 
 
 def test_adam_also_decays_by_group():
-    """Decay is part of the gradient: it turns the step of a weight that it outdoes."""
+    """Decay is part of the gradient: if larger, it changes the sign of the step."""
     groups = optimizer.Groups(weight_decay=0.5, undecayed=("others",))
     params, _ = _moved(groups, gradient=-0.25, make=optimizer.adam)
     signs = {name: np.sign(params[name]["fc"]["kernel"]) for name in NAMES}
@@ -162,7 +163,7 @@ def test_adam_also_decays_by_group():
 
 
 def torch_adam(w, grads, *, rate, decay, b1=0.9, b2=0.999, epsilon=1e-8):
-    """torch.optim.Adam in float64; None: the weight has no gradient in that step."""
+    """torch.optim.Adam in float64; None stands for a step without gradient."""
     w, m, v, n = np.array(w, np.float64), 0.0, 0.0, 0
     for grad in grads:
         if grad is None:
@@ -177,7 +178,7 @@ def torch_adam(w, grads, *, rate, decay, b1=0.9, b2=0.999, epsilon=1e-8):
 
 
 def _draws(count):
-    """Gradients of several sizes and signs, at times tiny, and none at times."""
+    """Gradients of several magnitudes and signs, some of them tiny."""
     random = np.random.default_rng(0)
     scales = [1.0, 1e-3, 10.0, 1e-6, 0.1, 1.0, 1e-2, 3.0][:count]
     return [scale * random.standard_normal(2) for scale in scales]
@@ -185,9 +186,9 @@ def _draws(count):
 
 def test_adam_is_torchs():
     groups = optimizer.Groups({"encoder": 0.5}, weight_decay=0.1)
-    adam = optimizer.adam(always(0.01), groups=groups)
+    adam = optimizer.adam(constant(0.01), groups=groups)
     draws = _draws(8)
-    # "head" is reached late, and once not; a row of norm only in even steps.
+    # "head" has no gradient in steps 0, 1, 2 and 6; row 1 of norm, in odd steps.
     head = [None, None, None, *draws[3:6], None, draws[7]]
     rows = [draws, [g if i % 2 == 0 else None for i, g in enumerate(draws)]]
 
@@ -213,16 +214,16 @@ def test_adam_is_torchs():
     expect(params["head"]["w"], head, 0.01)
     expect(norm["bn"]["scale"][0], rows[0], 0.005)
     expect(norm["bn"]["scale"][1], rows[1], 0.005)
-    (of_params, of_norm) = state[0].count
-    assert (of_params["encoder"]["w"], of_params["head"]["w"]) == (8, 4)
-    np.testing.assert_array_equal(of_norm["bn"]["scale"], [[8], [4]])
+    params_count, norm_count = state[0].count
+    assert (params_count["encoder"]["w"], params_count["head"]["w"]) == (8, 4)
+    np.testing.assert_array_equal(norm_count["bn"]["scale"], [[8], [4]])
 
 
 def test_the_state_of_adam_keeps_its_types():
-    adam = optimizer.adam(always(0.01))
+    adam = optimizer.adam(constant(0.01))
     state = adam.init(_trained())
     _, later = adam.update(_grads(), state, _trained())
-    kept = jax.tree.map(
+    same = jax.tree.map(
         lambda a, b: a.shape == b.shape and a.dtype == b.dtype, state, later
     )
-    assert all(jax.tree.leaves(kept))
+    assert all(jax.tree.leaves(same))

@@ -1,4 +1,4 @@
-"""Learning rates and weights of adaptation: those of the reference codes."""
+"""Learning rates and weights of adaptation against the reference codes."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def test_inverse_decay_is_that_of_the_references(column, base, gamma):
 
 
 def moves(groups, schedule, step, gradient=0.0):
-    """How far weights of 1 in encoder and classifier go at a step of plain SGD."""
+    """Change of weights 1 in encoder and classifier, at one step of plain SGD."""
     ones = ({name: {"w": jnp.ones(1)} for name in ("encoder", "classifier")}, {})
     sgd = optimizer.sgd(lambda i: schedule(i + step), momentum=0.0, groups=groups)
     grads = jax.tree.map(lambda w: jnp.full_like(w, gradient), ones)
@@ -57,21 +57,21 @@ def test_groups_have_the_references_rates(column, base, gamma, multipliers):
 
 
 def test_groups_have_aldas_weight_decay():
-    """What a step moves beyond the gradient's part is rate x decay x weight."""
+    """A step adds rate x decay x weight to the gradient's part."""
     groups = optimizer.Groups({"classifier": 10.0}, weight_decay=1e-3)
     plain = groups._replace(weight_decay=0.0)
     constant = schedules.make("constant", 1.0, 1)
     for step, expected in zip(STEPS, GOLDEN["alda_wd"], strict=True):
-        decayed, bare = (
-            np.array(moves(each, constant, step, gradient=1e-3))
-            for each in (groups, plain)
+        decayed, undecayed = (
+            np.array(moves(variant, constant, step, gradient=1e-3))
+            for variant in (groups, plain)
         )
-        np.testing.assert_allclose((decayed - bare) / [1, 10], expected, rtol=1e-5)
+        np.testing.assert_allclose((decayed - undecayed) / [1, 10], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("column", ["alda_calc_coeff", "tll_grl_coeff", "mada_coeff"])
 def test_adaptation_rises_as_in_the_references(column):
-    """All count 10 000 iterations; MADA's alone stops there."""
+    """All count 10 000 iterations; only MADA's stops there."""
     progress = np.float32(STEPS) / np.float32(10_000)
     if column == "mada_coeff":
         progress = np.minimum(progress, 1)
@@ -89,13 +89,13 @@ def test_annealed_decay_after_dsbns_warm_up():
     np.testing.assert_allclose(ours, GOLDEN["dsbn_adapt"], atol=1e-7)
 
 
-def test_steps_are_clues():
-    """Every 20 of 60 epochs; also where an epoch has several iterations."""
+def test_step_decay_is_clues():
+    """Every 20 of 60 epochs, also if an epoch has several iterations."""
     epochs = GOLDEN["clue_steplr_epoch"].tolist()
     for per_epoch in (1, 7):
         schedule = schedules.make("step", 2e-4, 60 * per_epoch)
-        for place in (0, per_epoch - 1):
-            iterations = [epoch * per_epoch + place for epoch in epochs]
+        for offset in (0, per_epoch - 1):
+            iterations = [epoch * per_epoch + offset for epoch in epochs]
             ours = rates(schedule, iterations)
             np.testing.assert_allclose(ours, GOLDEN["clue_steplr_lr"], **CLOSE)
 
@@ -120,9 +120,9 @@ def test_schedules_take_a_traced_iteration(kind):
     schedule = schedules.make(kind, 0.01, 300)
     traced = jax.jit(schedule)
     for iteration in (0, 100, 299):
-        now = traced(jnp.int32(iteration))
-        assert (now.shape, now.dtype) == ((), jnp.float32)
-        np.testing.assert_allclose(now, schedule(iteration), rtol=1e-6)
+        rate = traced(jnp.int32(iteration))
+        assert (rate.shape, rate.dtype) == ((), jnp.float32)
+        np.testing.assert_allclose(rate, schedule(iteration), rtol=1e-6)
 
 
 def test_adaptation_starts_at_zero_and_saturates_at_one():
@@ -130,6 +130,6 @@ def test_adaptation_starts_at_zero_and_saturates_at_one():
     np.testing.assert_array_equal(ends, [0, 1])
 
 
-def test_an_unknown_kind_is_refused():
-    with pytest.raises(errors.InputError, match=r"'cosine' is unknown.*'step'"):
+def test_an_unknown_kind_is_rejected():
+    with pytest.raises(errors.InputError, match=r"schedule='cosine'.*'step'"):
         schedules.make("cosine", 0.01, 1)

@@ -1,74 +1,101 @@
+"""Steps of a method: in a scan, on several devices, and as MME's reference code."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dact_jax import devices, keys, plugins
-from dact_jax.models import model
+from dact_jax.models import lenet, model
 from dact_jax.training import optimizer, schedules, step
-from dact_jax.types import Batch, Examples, Variables
+from dact_jax.types import Batch, Examples, TrainState, Variables
 from tests import toy
 
 GOLDEN = toy.golden("mme_step")
 
 
-def _made(name="mme", **options):
-    method = plugins.load("methods", name, 3, **options)
-    network = toy.network(method, num_norms=2)
+class Dropped(nn.Module):
+    """A layer with batch norm and dropout: keys and norm rows matter."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x, taps = toy.Normed(name="normed")(images, train=train)
+        return nn.Dropout(0.5, deterministic=not train)(x), taps
+
+
+class Compiled(NamedTuple):
+    state: TrainState  # the first
+    advance: Callable  # (state, batch, key) -> state, metrics
+    scan: Callable  # (state, resident, drawn, key) -> state, metrics
+    drawn: Batch  # a chunk of three batches
+
+
+def compile_steps(name, encoder, side):
+    """The jitted steps of a method; a compilation serves all of its tests."""
+    method = plugins.load("methods", name, 3)
+    network = toy.network(method, encoder, num_norms=2)
     schedule = schedules.make("inverse", 0.01, 10)
     sgd = optimizer.sgd(schedule, updates_per_iteration=len(method.losses))
-    variables = network.init(jax.random.key(1), (16, 16, 1))
-    state = step.init_state(variables, sgd)
-    return state, step.make_step(network, method, sgd, num_steps=10)
+    state = step.init_state(toy.drawn(network, (side, side, 1)), sgd)
+    advance = step.make_step(network, method, sgd, num_steps=10)
+    scan = step.scan_steps(advance, lambda resident, drawn, key: drawn)
+    batches = [toy.batch(jax.random.key(i), side=side) for i in range(3)]
+    drawn = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
+    return Compiled(state, jax.jit(advance), jax.jit(scan), drawn)
 
 
-def _identity(resident, drawn, key):
-    del resident, key
-    return drawn
+@pytest.fixture(scope="module")
+def mme():
+    return compile_steps("mme", Dropped(), 4)
 
 
-def _batches(count):
-    drawn = [toy.batch(jax.random.key(i)) for i in range(count)]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
+@pytest.fixture(scope="module")
+def convolutions():
+    """Without dropout, which would take longest to compile and which `mme` has."""
+    encoder = lenet.LeNet(
+        width=16, batch_norm=True, implementation="tiled", dropout=0.0
+    )
+    return compile_steps("source_only", encoder, 16)
 
 
-def test_scan_equals_a_loop_of_steps(key):
-    state, one = _made()
-    many = jax.jit(step.scan_steps(one, _identity))
-    drawn = _batches(3)
-    scanned, metrics = many(state, (), drawn, key)
-    looped, losses = state, []
+def test_scan_equals_a_loop_of_steps(mme, key):
+    scanned, metrics = mme.scan(mme.state, (), mme.drawn, key)
+    looped, losses = mme.state, []
     for i in range(3):
-        now = keys.key(key, "iteration", i)
-        part = jax.tree.map(lambda leaf, i=i: leaf[i], drawn)
-        looped, found = jax.jit(one)(looped, part, keys.key(now, "step"))
-        losses.append(found["loss"])
+        batch = jax.tree.map(lambda leaf, i=i: leaf[i], mme.drawn)
+        step_key = keys.key(keys.key(key, "iteration", i), "step")
+        looped, step_metrics = mme.advance(looped, batch, step_key)
+        losses.append(step_metrics["loss"])
     assert scanned.step == 3
     assert toy.same(scanned, looped, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-4)
 
 
-def test_two_devices_equal_one(key):
+@pytest.mark.parametrize("name", ["mme", "convolutions"])
+def test_two_devices_equal_one(name, request, key):
     assert jax.device_count() == 2
-    state, one = _made()
-    many = jax.jit(step.scan_steps(one, _identity))
-    drawn = _batches(2)
-    alone, _ = many(state, (), drawn, key)
-    split = jax.device_put(drawn, devices.batched(devices.make_mesh(), axis=1))
-    everywhere = jax.device_put(state, devices.replicated(devices.make_mesh()))
-    shared, _ = many(everywhere, (), split, key)
-    assert toy.same(alone, jax.device_get(shared), rtol=1e-4, atol=1e-5)
+    compiled = request.getfixturevalue(name)
+    one_device, _ = compiled.scan(compiled.state, (), compiled.drawn, key)
+    mesh = devices.make_mesh()
+    drawn = jax.device_put(compiled.drawn, devices.batched(mesh, axis=1))
+    state = jax.device_put(compiled.state, devices.replicated(mesh))
+    two_devices, _ = compiled.scan(state, (), drawn, key)
+    assert toy.same(one_device, jax.device_get(two_devices), rtol=1e-4, atol=1e-5)
 
 
-def test_the_second_step_does_not_compile_again(key):
-    state, one = _made()
-    compiled = jax.jit(one)
+def test_the_second_step_does_not_compile_again(mme, key):
+    advance, state = jax.jit(mme.advance.__wrapped__), mme.state
     for i in range(3):
-        state, _ = compiled(state, toy.batch(jax.random.key(i)), key)
-    assert compiled._cache_size() == 1
+        state, _ = advance(state, toy.batch(jax.random.key(i), side=4), key)
+    assert advance._cache_size() == 1
 
 
 def test_iterations_of_mme_equal_the_reference_code():
-    """golden mme_step: main.py with a linear encoder; our target batch is padded."""
+    """Golden mme_step: main.py with a linear encoder; our target batch is padded."""
     method = plugins.load("methods", "mme", GOLDEN["init_fc2_weight"].shape[0])
     width = GOLDEN["init_G_weight"].shape[0]
     network = model.make_model(toy.Flat(width), method.heads, 1)
@@ -80,44 +107,46 @@ def test_iterations_of_mme_equal_the_reference_code():
         updates_per_iteration=2,
     )
     params = {
-        "encoder": {"fc": {"kernel": _w("init_G_weight"), "bias": _b("init_G_bias")}},
+        "encoder": {
+            "fc": {"kernel": kernel("init_G_weight"), "bias": bias("init_G_bias")}
+        },
         "classifier": {
-            "fc1": {"kernel": _w("init_fc1_weight"), "bias": _b("init_fc1_bias")},
-            "fc2": {"kernel": _w("init_fc2_weight")},
+            "fc1": {"kernel": kernel("init_fc1_weight"), "bias": bias("init_fc1_bias")},
+            "fc2": {"kernel": kernel("init_fc2_weight")},
         },
     }
     state = step.init_state(Variables(params, {}, {}), sgd)
-    one = jax.jit(step.make_step(network, method, sgd, 100))
+    advance = jax.jit(step.make_step(network, method, sgd, 100))
     for i in range(int(GOLDEN["n_steps"])):
-        state, metrics = one(state, _golden_batch(i), jax.random.key(0))
+        state, metrics = advance(state, golden_batch(i), jax.random.key(0))
         loss = {"rtol": 1e-3, "atol": 1e-5}
         np.testing.assert_allclose(
             metrics["cross_entropy"], GOLDEN[f"s{i}_loss"], **loss
         )
         entropy = -0.1 * metrics["entropy"]
         np.testing.assert_allclose(entropy, GOLDEN[f"s{i}_loss_t"], **loss)
-        now = state.variables.params
+        trained = state.variables.params
         for name, leaf in {
-            "G_weight": now["encoder"]["fc"]["kernel"].T,
-            "G_bias": now["encoder"]["fc"]["bias"],
-            "fc1_weight": now["classifier"]["fc1"]["kernel"].T,
-            "fc1_bias": now["classifier"]["fc1"]["bias"],
-            "fc2_weight": now["classifier"]["fc2"]["kernel"].T,
+            "G_weight": trained["encoder"]["fc"]["kernel"].T,
+            "G_bias": trained["encoder"]["fc"]["bias"],
+            "fc1_weight": trained["classifier"]["fc1"]["kernel"].T,
+            "fc1_bias": trained["classifier"]["fc1"]["bias"],
+            "fc2_weight": trained["classifier"]["fc2"]["kernel"].T,
         }.items():
             np.testing.assert_allclose(
                 leaf, GOLDEN[f"s{i}_{name}"], rtol=1e-3, atol=1e-5
             )
 
 
-def _w(name):
+def kernel(name):
     return jnp.asarray(GOLDEN[name].T)
 
 
-def _b(name):
+def bias(name):
     return jnp.asarray(GOLDEN[name])
 
 
-def _golden_batch(i):
+def golden_batch(i):
     def images(name):
         return jnp.asarray(GOLDEN[f"s{i}_{name}"])[:, None, None, :]
 
