@@ -114,18 +114,18 @@ def main(flags: FlagValues) -> None:
 
 
 def _about(domains: Mapping[str, str], seeds: int) -> str:
-    made = (
+    origin = (
         f"Made by `python -m experiments.digits_table --seeds={seeds}`; "
         "seconds are the median of the training time on 2 CPU cores."
     )
     shown = "Test accuracy in %, mean ± standard deviation over the seeds"
     if domains != FIELDS:
-        return f"# {' -> '.join(domains.values())}\n\n{shown}. {made}"
+        return f"# {' -> '.join(domains.values())}\n\n{shown}. {origin}"
     return (
         "# Printed -> handwritten digits (UCI)\n\n"
         f"{shown}, on the held-out third of the target (599 images); besides the "
         "labels named, 30 target images (3 a class) are labelled for validation and "
-        f"not used to choose anything. {made}"
+        f"not used to choose anything. {origin}"
     )
 
 

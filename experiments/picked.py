@@ -1,19 +1,18 @@
 """How picks differ from their pool: class frequencies, and distance to the others."""
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn import neighbors
 
 from dact_jax.types import Domain
 
 
-def variation(count: Sequence[int], other: Sequence[int]) -> float:
+def variation(count: ArrayLike, other: ArrayLike) -> float:
     """Total variation of two class distributions; 0: equal, 1: no class in common.
 
     Args:
-      count: samples of each class.
-      other: samples of each class in another set.
+      count: int[K], samples of each class.
+      other: int[K], samples of each class in another set.
     """
     p, q = (np.asarray(counts, np.float64) for counts in (count, other))
     return float(np.abs(p / p.sum() - q / q.sum()).sum() / 2)
