@@ -1,5 +1,6 @@
 """`dact_jax.load`: the trained classifier of a run, for images or vectors."""
 
+import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from dact_jax.configuration.build_inference import Inference
 from dact_jax.data import inputs
 from dact_jax.rounds import checkpoint, claim
 from dact_jax.training import inference
-from dact_jax.types import UNLABELED, Array, Evidence, Examples, Variables
+from dact_jax.types import UNLABELED, Array, Evidence, Examples, Images, Variables
 
 
 class Classifier(NamedTuple):
@@ -32,13 +33,21 @@ class Classifier(NamedTuple):
     network: Inference
     image_shape: tuple[int, ...]  # (H, W, C) of the stored images
 
+    def __repr__(self) -> str:
+        names = ", ".join(self.class_names[:5])
+        more = ", ..." if len(self.class_names) > 5 else ""
+        return (
+            f"Classifier({self.config.model.encoder}, {len(self.class_names)} classes: "
+            f"{names}{more})"
+        )
+
     def predict(self, images: Any) -> np.ndarray:
         """Probabilities of the classes, float32[N, K].
 
         Raises:
           InputError: an image cannot be read, or the vectors have another width.
         """
-        logits = self._sweep(images).outputs["classifier"]
+        logits = self._sweep(self._prepare(images)).outputs["classifier"]
         return np.asarray(jax.nn.softmax(logits))
 
     def embed(self, images: Any) -> np.ndarray:
@@ -47,7 +56,7 @@ class Classifier(NamedTuple):
         Raises:
           InputError: as `predict`.
         """
-        return self._sweep(images).embedding
+        return self._sweep(self._prepare(images)).embedding
 
     def evaluate(self, images: Any, labels: Sequence[str] | Array) -> float:
         """Accuracy in [0, 1].
@@ -60,32 +69,38 @@ class Classifier(NamedTuple):
           InputError: as `predict`; or a label is no class, their number differs from
             that of the images, or none is known.
         """
-        label = _numbers(labels, self.class_names)
-        evidence = self._sweep(images)
-        if len(label) != len(evidence.embedding):
+        label, prepared = _numbers(labels, self.class_names), self._prepare(images)
+        if len(label) != len(prepared):
             raise errors.InputError(
-                f"there are {len(label)} labels for {len(evidence.embedding)} images."
+                f"there are {len(label)} labels for {len(prepared)} images."
             )
         if not (label != UNLABELED).any():
             raise errors.InputError("none of the images has a label.")
-        return inference.accuracy(evidence.outputs["classifier"], label)
+        return inference.accuracy(self._sweep(prepared).outputs["classifier"], label)
 
-    def _sweep(self, images: Any) -> Evidence:
+    def _prepare(self, images: Any) -> Images:
         height, _, channels = self.image_shape
         if self.network.on_vectors:
-            scale = self.config.data.scale
-            prepared: Any = inputs.as_vectors(images, channels, scale)
-        else:
-            prepared = inputs.as_images(images, height, channels)
-        if not len(prepared):
-            return _empty(self.network, self.variables, prepared)
-        return inference.sweep(
-            self.network.forward,
-            self.variables,
-            Examples(prepared, np.full(len(prepared), UNLABELED, np.int32)),
-            self.network.domain,
-            batch_size=_round_up(self.network.batch, jax.device_count()),
-        )
+            return inputs.as_vectors(images, channels, self.config.data.scale)
+        return inputs.as_images(images, height, channels)
+
+    def _sweep(self, images: Images) -> Evidence:
+        count = len(images)
+        if not count:
+            return _empty(self.network, self.variables, images)
+        try:
+            return inference.sweep(
+                self.network.forward,
+                self.variables,
+                Examples(images, np.full(count, UNLABELED, np.int32)),
+                self.network.domain,
+                batch_size=_batch_size(count, self.network.batch),
+            )
+        except errors.DivergedError:
+            raise errors.InputError(
+                "the network's output is not finite: the images or vectors are too "
+                "different from those that it was trained on."
+            ) from None
 
 
 def load(workdir: str | os.PathLike[str]) -> Classifier:
@@ -93,9 +108,6 @@ def load(workdir: str | os.PathLike[str]) -> Classifier:
 
     The data of the run are not needed. During a run this is the network of its last
     checkpoint.
-
-    Args:
-      workdir: the folder of the run.
 
     Raises:
       InputError: the folder is not a run's, has no readable checkpoint, or a new round
@@ -108,7 +120,12 @@ def load(workdir: str | os.PathLike[str]) -> Classifier:
             f"{folder}/config.yaml lacks classes or image_shape: it was written by an "
             "older version; run it again in a new folder."
         )
-    config = _config(record.config)
+    try:
+        config = _config(record.config)
+    except errors.InputError as error:
+        raise errors.InputError(
+            f"{folder}/config.yaml is not that of a run of this version: {error}"
+        ) from None
     network = build_inference.make_inference(
         config, len(record.classes), record.image_shape
     )
@@ -141,12 +158,15 @@ def _config(recorded: Mapping[str, Any]) -> ml_collections.ConfigDict:
     """The complete config of a run, from what config.yaml records of it."""
     config = defaults.get_config()
     for field, value in claim.flat(recorded).items():
-        files.override(config, field, value)
+        if value != {}:  # a plug-in without options
+            files.override(config, field, value)
     return config
 
 
-def _round_up(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
+def _batch_size(count: int, most: int) -> int:
+    """Images in a forward pass: few sizes, so few compilations; split over devices."""
+    size = min(most, 2 ** math.ceil(math.log2(count)))
+    return -(-size // jax.device_count()) * jax.device_count()
 
 
 def _empty(network: Inference, variables: Variables, images: Any) -> Evidence:
@@ -167,6 +187,8 @@ def _empty(network: Inference, variables: Variables, images: Any) -> Evidence:
 def _numbers(labels: Sequence[str] | Array, class_names: Sequence[str]) -> np.ndarray:
     """int32[N] positions in class_names, UNLABELED for none."""
     array = np.asarray(labels)
+    if not array.size:
+        return np.zeros(0, np.int32)
     if array.ndim != 1 or array.dtype.kind not in "iuUO":
         raise errors.InputError(
             "labels must be N names of classes or int[N], not "

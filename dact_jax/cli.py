@@ -3,6 +3,9 @@
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
+
+from absl import flags
 
 from dact_jax import errors
 
@@ -24,13 +27,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments or arguments[0] in _HELP:
         print(listing())
         return
-    name, *flags = arguments
+    name, *options = arguments
     if name not in COMMANDS:
         near = errors.suggestion(name, COMMANDS)
-        print(f"dact_jax: there is no command {name!r}; {near}", file=sys.stderr)
-        sys.exit(2)
+        exit_with(errors.InputError(f"there is no command {name!r}; {near}"))
     module = importlib.import_module(f"dact_jax.{name}")
-    module.main([f"{program} {name}", *flags])
+    module.main([f"{program} {name}", *options])
+
+
+def exit_with(error: Exception) -> NoReturn:
+    """Ends the program with one sentence and exit code 2.
+
+    Raises:
+      Exception: the error itself, if a user cannot correct it.
+    """
+    mistake = isinstance(error, flags.Error)
+    sentence = str(error) if mistake else errors.sentence(error)
+    if sentence is None:
+        raise error
+    print(f"dact_jax: {sentence}", file=sys.stderr)
+    sys.exit(2)
 
 
 def listing() -> str:

@@ -6,12 +6,11 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dact_jax import errors, runner
+from dact_jax import cli, errors, runner
 from dact_jax.configuration import defaults, files
 from dact_jax.reports import terminal
 
@@ -31,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
     Args:
       argv: the program's name and the flags.
     """
-    if {arg.lstrip("-") for arg in argv[1:]} & _HELP:
+    if {arg.lstrip("-") for arg in argv[1:] if arg.startswith("-")} & _HELP:
         print(_help())
         return
     command = " ".join(["python -m dact_jax.main", *map(shlex.quote, argv[1:])])
@@ -47,7 +46,7 @@ def _execute(command: str) -> None:
     try:
         result = runner.run(config, folder, progress=True, command=command)
     except (errors.InputError, errors.DivergedError, OSError) as error:
-        _exit_with(error)
+        cli.exit_with(error)
     except KeyboardInterrupt:
         print("\nStopped; the same command resumes from the last checkpoint.")
         sys.exit(130)
@@ -77,10 +76,17 @@ def _help() -> str:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     """absl's parsing; a mistake is answered with one sentence."""
+    before = sys.argv
     try:
-        return flags.FLAGS(_checked(argv))
+        sys.argv = _checked(flags.FLAGS.read_flags_from_files(list(argv)))
+        program, *rest = flags.FLAGS(sys.argv)
+        if rest:
+            raise errors.InputError(f"{rest[0]!r} is no flag: write --name=value.")
+        return [program]
     except (flags.Error, errors.InputError) as error:
-        _exit_with(error)
+        cli.exit_with(error)
+    finally:
+        sys.argv = before  # config_flags reads it
 
 
 def _checked(argv: Sequence[str]) -> list[str]:
@@ -93,6 +99,8 @@ def _checked(argv: Sequence[str]) -> list[str]:
     for place, (arg, after) in enumerate(
         itertools.zip_longest(argv[1:], argv[2:], fillvalue=""), start=1
     ):
+        if not arg.startswith("-"):
+            continue
         name, equals, value = arg.lstrip("-").partition("=")
         if name == "config":
             spec = value if equals else after
@@ -102,20 +110,13 @@ def _checked(argv: Sequence[str]) -> list[str]:
             checked[place] = f"--config={path}" if equals else arg
             if not equals and place + 1 < len(checked):
                 checked[place + 1] = path
-        elif (field := _OVERRIDE.fullmatch(name)) and config is not None:
+        elif field := _OVERRIDE.fullmatch(name):
+            if config is None:
+                raise errors.InputError(f"write --config= before --{name}.")
             defaults.check_field(field[1], config)
     if config is None and "helpfull" not in {arg.lstrip("-") for arg in argv}:
         raise errors.InputError("give --config=, such as --config=configs/digits.py")
     return checked
-
-
-def _exit_with(error: Exception) -> NoReturn:
-    mistake = isinstance(error, flags.Error)
-    sentence = str(error) if mistake else errors.sentence(error)
-    if sentence is None:
-        raise error
-    print(f"dact_jax: {sentence}", file=sys.stderr)
-    sys.exit(2)
 
 
 if __name__ == "__main__":

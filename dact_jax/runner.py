@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
+from dact_jax import errors
 from dact_jax.configuration import build, defaults
 from dact_jax.reports import gallery, report, tensorboard, terminal
 from dact_jax.rounds import claim, session, workdir
@@ -28,6 +29,13 @@ class Result(NamedTuple):
     report: pathlib.Path  # report.md
     pictures: list[str]  # names of the pictures that were drawn now
     finished_before: bool  # nothing was left to do
+
+    def __repr__(self) -> str:
+        test = ["-" if a is None else f"{a:.3f}" for a in self.accuracies]
+        return (
+            f"Result(accuracies=[{', '.join(test)}], {len(self.rows)} rows, "
+            f"{len(self.picks)} picks, workdir={str(self.workdir)!r})"
+        )
 
 
 def run(
@@ -55,10 +63,15 @@ def run(
       InputError: the config, the data or the folder is wrong, in one sentence.
       DivergedError: a loss became NaN; the last checkpoint stays.
     """
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise errors.InputError(
+            f"config must be a ConfigDict, not {type(config).__name__}: "
+            'use dact_jax.config("digits").'
+        )
+    defaults.check(config)
     folder = pathlib.Path(workdir)
     if config.tensorboard:
         tensorboard.require()
-    defaults.check(config)
     identity = defaults.identity(config)
     claim.check(folder, identity)  # reading the data can take long
     built, data = build.build(config)

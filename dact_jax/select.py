@@ -10,13 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import numpy as np
 from absl import flags
 
-from dact_jax import errors, plugins
+from dact_jax import cli, errors, plugins
 from dact_jax.data import selections
 from dact_jax.data.selections import Pool
 from dact_jax.geometry import k_center
@@ -251,13 +251,9 @@ def main(argv: Sequence[str]) -> None:
             overwrite=values.overwrite,
         )
     except flags.IllegalFlagValueError as error:
-        _fail(_illegal_value(error, values))
-    except (flags.Error, errors.InputError) as error:
-        _fail(str(error))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}.")
+        cli.exit_with(errors.InputError(_illegal_value(error, values)))
+    except (flags.Error, errors.InputError, OSError) as error:
+        cli.exit_with(error)
     except KeyboardInterrupt:
         print("\nStopped; nothing is written.", file=sys.stderr, flush=True)
         os._exit(130)  # a normal exit would free what still computes, and crash
@@ -269,11 +265,6 @@ def _illegal_value(error: flags.IllegalFlagValueError, values: flags.FlagValues)
     name = assignment.removeprefix("--").partition("=")[0]
     valid = values[name].parser.syntactic_help
     return f"{assignment} must be {valid}." if valid else f"{error}."
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"dact_jax: {message}", file=sys.stderr)
-    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ LAYERS = {
     "reports": f"{GROUND} data training rounds",
     "configuration": f"{GROUND} {ROOMS}",
     "runner classifier": f"{GROUND} data training rounds reports configuration",
-    "main select": f"{GROUND} {ROOMS} runner reports configuration",
-    "cli __main__": "errors cli",
+    "cli": "errors",
+    "main select": f"{GROUND} {ROOMS} runner reports configuration cli",
+    "__main__": "cli",
 }
 # Library -> the only modules that may import it.
 OUTSIDE = {

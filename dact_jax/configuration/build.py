@@ -45,15 +45,10 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     weights = _weights(config)
 
     task, data = build_data.read(config)
-    method = _load(config, "methods", len(task.class_names))
+    method = make_method(config, len(task.class_names))
     checks.check_method(config, method)
     checks.check_validation(config, task)
-    network = model.make_model(
-        encoder,
-        method.heads,
-        config.model.num_norms,
-        shared_affine=config.model.shared_affine,
-    )
+    network = make_network(config, encoder, method)
     variables = _variables(config, task, method, network, weights)
     run = _run(config, task, method, network, variables, prepare)
     if config.pretrain.steps:
@@ -63,6 +58,26 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
         loss_predictor = build_stages.loss_predictor_stage(config, run, encoder)
         run = run._replace(loss_predictor=loss_predictor)
     return run, data
+
+
+def make_method(config: Config, num_classes: int) -> Method:
+    """The method that `method` names, with its options."""
+    return _load(config, "methods", num_classes)
+
+
+def make_network(config: Config, encoder: nn.Module, method: Method) -> Model:
+    """The encoder with the heads of the method and the norm rows of `model.*`."""
+    return model.make_model(
+        encoder,
+        method.heads,
+        config.model.num_norms,
+        shared_affine=config.model.shared_affine,
+    )
+
+
+def target_domain(config: Config) -> int:
+    """The batch-norm row that target images pass in evaluation (`eval.branch`)."""
+    return {"source": SOURCE, "target": TARGET}[config.eval.branch]
 
 
 def _variables(
@@ -156,7 +171,7 @@ def _evaluation(
         batch=config.train.eval_batch,
         every=config.eval.every,
         keep=config.eval.keep,
-        domain={"source": SOURCE, "target": TARGET}[config.eval.branch],
+        domain=target_domain(config),
         score=build_stages.make_score(config, network, prepare, forward),
     )
 

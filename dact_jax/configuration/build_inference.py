@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import jax
 
-from dact_jax import plugins, types
+from dact_jax import types
 from dact_jax.configuration import build, build_data
 from dact_jax.configuration.defaults import Config
-from dact_jax.models import encoders, heads, model
+from dact_jax.models import encoders, heads
 from dact_jax.training import inference
-from dact_jax.types import SOURCE, TARGET, Variables
+from dact_jax.types import Variables
 
 
 class Inference(NamedTuple):
@@ -32,14 +32,8 @@ def make_inference(
     Raises:
       InputError: a field is wrong.
     """
-    options = dict(config.methods.get(config.method, {}))
-    method = plugins.load("methods", config.method, num_classes, **options)
-    network = model.make_model(
-        build.make_encoder(config),
-        method.heads,
-        config.model.num_norms,
-        shared_affine=config.model.shared_affine,
-    )
+    method = build.make_method(config, num_classes)
+    network = build.make_network(config, build.make_encoder(config), method)
     on_vectors = config.model.encoder in encoders.ON_VECTORS
     height, width, channels = image_shape
     if not on_vectors:
@@ -57,7 +51,7 @@ def make_inference(
     )
     return Inference(
         forward=forward,
-        domain={"source": SOURCE, "target": TARGET}[config.eval.branch],
+        domain=build.target_domain(config),
         batch=config.train.eval_batch,
         template=jax.eval_shape(initial),
         on_vectors=on_vectors,

@@ -222,6 +222,12 @@ def check(config: Config) -> None:
     default = get_config()
     known = fields(default)
     given = fields(config)
+    for field in known:
+        if field not in given:
+            raise errors.InputError(
+                f"config lacks the field {field!r}: start from defaults.get_config() "
+                "or a packaged config."
+            )
     for field, value in given.items():
         check_field(field, default)
         check_type(field, value, known[field])

@@ -44,13 +44,18 @@ class MixedImages:
         def convert(row: int) -> np.ndarray:
             return _pixels(self.items[row], row, self.size, self.channels)
 
+        # An opened PIL image is decoded when it is used, which is not thread-safe.
+        if any(isinstance(self.items[row], Image.Image) for row in rows):
+            return np.stack([convert(row) for row in rows])
         return np.stack(files.map_in_threads(convert, rows))
 
 
 def as_images(images: Sequence[Item] | np.ndarray, size: int, channels: int) -> Images:
     """Prepares images of any size as uint8[N, size, size, channels].
 
-    Files are opened only when their rows are indexed.
+    Files are opened only when their rows are indexed. A path gives exactly the pixels
+    of the run's own files; an opened JPEG may differ by a few grey levels, since large
+    JPEG files are decoded at a reduced size.
 
     Args:
       images: N paths, PIL images or arrays uint8[H, W], [H, W, 1] or [H, W, 3], or one
@@ -65,11 +70,13 @@ def as_images(images: Sequence[Item] | np.ndarray, size: int, channels: int) -> 
         raise errors.InputError(
             f"images must be a list, not one {type(images).__name__}: use [image]."
         )
-    if isinstance(images, np.ndarray) and images.ndim not in (3, 4) and len(images):
-        raise errors.InputError(
-            "an array of images must be uint8[N, H, W, C] or uint8[N, H, W], not "
-            f"{images.dtype}{list(images.shape)}."
-        )
+    if isinstance(images, np.ndarray) and images.size:
+        one_image = images.ndim == 3 and images.shape[-1] in (1, 3)
+        if images.ndim not in (3, 4) or one_image:
+            raise errors.InputError(
+                "an array of images must be uint8[N, H, W, C] or uint8[N, H, W], not "
+                f"{images.dtype}{list(images.shape)}; give a single image as [image]."
+            )
     items = list(images)
     for row, item in enumerate(items):
         if isinstance(item, np.ndarray):
@@ -93,6 +100,8 @@ def as_vectors(vectors: Any, width: int, scale: embeddings.Scale) -> np.ndarray:
       InputError: vectors has another shape or dtype, or is not finite.
     """
     array = np.asarray(vectors)
+    if not array.size:
+        return np.zeros((0, 1, 1, width), np.float32)
     if array.ndim != 2 or array.shape[1] != width or array.dtype.kind != "f":
         raise errors.InputError(
             f"vectors must be float[N, {width}], as the run was trained on, not "

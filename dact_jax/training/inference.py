@@ -160,12 +160,13 @@ def _padded(images: Images | jax.Array, size: int) -> Iterator[tuple[int, Array]
     total = len(images)
 
     def read(start: int) -> tuple[int, Array]:
-        rows = np.arange(start, start + size)
         count = min(size, total - start)
-        rows = np.minimum(rows, total - 1)  # padding repeats the last image
         if isinstance(images, jax.Array):
+            rows = np.minimum(np.arange(start, start + size), total - 1)
             return count, jnp.take(images, rows, axis=0)
-        return count, images[rows]
+        batch = np.asarray(images[np.arange(start, start + count)])
+        padding = np.repeat(batch[-1:], size - count, axis=0)
+        return count, np.concatenate([batch, padding])
 
     with futures.ThreadPoolExecutor(1) as reader:
         upcoming = reader.submit(read, 0)

@@ -167,6 +167,8 @@ def is_image(path: pathlib.Path) -> bool:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """The image in a mode that Pillow's `convert` turns into RGB or L correctly."""
+    if image.mode == "F":
+        raise ValueError("it has floating-point pixels; save it with 8 bits a channel")
     if image.mode.startswith("I"):  # 16 bits, which `convert` would clip, not scale
         high = np.clip(np.asarray(image, np.int64) >> 8, 0, 255)
         return Image.fromarray(high.astype(np.uint8))
