@@ -121,7 +121,7 @@ def load(workdir: str | os.PathLike[str]) -> Classifier:
             "older version; run it again in a new folder."
         )
     try:
-        config = _config(record.config)
+        config = read_config(record.config)
     except errors.InputError as error:
         raise errors.InputError(
             f"{folder}/config.yaml is not that of a run of this version: {error}"
@@ -154,7 +154,7 @@ def load(workdir: str | os.PathLike[str]) -> Classifier:
     )
 
 
-def _config(recorded: Mapping[str, Any]) -> ml_collections.ConfigDict:
+def read_config(recorded: Mapping[str, Any]) -> ml_collections.ConfigDict:
     """The complete config of a run, from what config.yaml records of it."""
     config = defaults.get_config()
     for field, value in claim.flat(recorded).items():

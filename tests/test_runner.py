@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 import dact_jax
-from dact_jax import errors
+from dact_jax import classifier, errors
+from dact_jax.configuration import defaults
 from dact_jax.rounds import workdir
 from tests import toy
 
@@ -72,22 +74,22 @@ def test_another_config_is_rejected_before_anything_is_read(images, tmp_path):
 
 def test_the_classifier_measures_what_the_run_measured(images):
     folder, result, arrays = images
-    classifier = dact_jax.load(folder / "run")
-    assert classifier.class_names == tuple("0123456789")
-    accuracy = classifier.evaluate(arrays["x_test"], arrays["y_test"])
+    network = dact_jax.load(folder / "run")
+    assert network.class_names == tuple("0123456789")
+    accuracy = network.evaluate(arrays["x_test"], arrays["y_test"])
     assert accuracy == result.accuracies[-1]
     names = arrays["y_test"].astype(str)
-    assert classifier.evaluate(arrays["x_test"], names) == accuracy
+    assert network.evaluate(arrays["x_test"], names) == accuracy
     half = [*names[:10], *[""] * 30]  # images without a label do not count
-    expected = classifier.evaluate(arrays["x_test"][:10], names[:10])
-    assert classifier.evaluate(arrays["x_test"], half) == expected
+    expected = network.evaluate(arrays["x_test"][:10], names[:10])
+    assert network.evaluate(arrays["x_test"], half) == expected
 
 
 def test_every_form_of_an_image_gives_the_same_prediction(images, tmp_path):
     folder, _, arrays = images
-    classifier = dact_jax.load(folder / "run")
+    network = dact_jax.load(folder / "run")
     batch = arrays["x_test"][:5]
-    expected = classifier.predict(batch)
+    expected = network.predict(batch)
     assert expected.shape == (5, 10)
     assert expected.dtype == np.float32
     np.testing.assert_allclose(expected.sum(-1), 1, rtol=1e-5)
@@ -97,7 +99,7 @@ def test_every_form_of_an_image_gives_the_same_prediction(images, tmp_path):
         picture.save(path)
     colors = np.repeat(batch[..., None], 3, -1)
     for form in (pictures, paths, list(map(str, paths)), list(batch), colors):
-        np.testing.assert_array_equal(classifier.predict(form), expected)
+        np.testing.assert_array_equal(network.predict(form), expected)
     mixed = [
         paths[0],
         pictures[1],
@@ -105,11 +107,11 @@ def test_every_form_of_an_image_gives_the_same_prediction(images, tmp_path):
         colors[3],
         batch[4][..., None],
     ]
-    np.testing.assert_array_equal(classifier.predict(mixed), expected)
+    np.testing.assert_array_equal(network.predict(mixed), expected)
     larger = [picture.resize((40, 60)) for picture in pictures]
-    assert classifier.predict(larger).shape == (5, 10)
-    assert classifier.embed(batch).shape == (5, classifier.embed([]).shape[1])
-    assert classifier.predict([]).shape == (0, 10)
+    assert network.predict(larger).shape == (5, 10)
+    assert network.embed(batch).shape == (5, network.embed([]).shape[1])
+    assert network.predict([]).shape == (0, 10)
 
 
 @pytest.mark.parametrize(
@@ -123,9 +125,9 @@ def test_every_form_of_an_image_gives_the_same_prediction(images, tmp_path):
     ],
 )
 def test_what_is_no_image_is_named(images, images_given, part):
-    classifier = dact_jax.load(images[0] / "run")
+    network = dact_jax.load(images[0] / "run")
     with pytest.raises(errors.InputError, match=part):
-        classifier.predict(images_given)
+        network.predict(images_given)
 
 
 @pytest.mark.parametrize(
@@ -134,22 +136,22 @@ def test_what_is_no_image_is_named(images, images_given, part):
 )
 def test_wrong_labels_are_named(images, labels, part):
     folder, _, arrays = images
-    classifier = dact_jax.load(folder / "run")
+    network = dact_jax.load(folder / "run")
     with pytest.raises(errors.InputError, match=part):
-        classifier.evaluate(arrays["x_test"][:5], labels)
+        network.evaluate(arrays["x_test"][:5], labels)
 
 
 def test_a_classifier_of_vectors_and_of_a_stopped_run(tmp_path):
     config = toy.vector_config(tmp_path, figures=False)
     result = dact_jax.run(config, tmp_path / "run")
-    classifier = dact_jax.load(tmp_path / "run")
+    network = dact_jax.load(tmp_path / "run")
     with np.load(config.data.target) as arrays:
         features = arrays["features"]
-    probabilities = classifier.predict(features)
-    assert probabilities.shape == (len(features), len(classifier.class_names))
+    probabilities = network.predict(features)
+    assert probabilities.shape == (len(features), len(network.class_names))
     assert result.accuracies
     with pytest.raises(errors.InputError, match=rf"\[N, {features.shape[1]}\]"):
-        classifier.predict(features[:, :-1])
+        network.predict(features[:, :-1])
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):
@@ -168,3 +170,42 @@ def test_a_network_that_is_not_trained_yet_is_not_loaded(images, tmp_path, monke
         dact_jax.run(_config(folder), tmp_path / "run")
     with pytest.raises(errors.InputError, match="not trained"):
         dact_jax.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("spec", ["s_rt", "source_only", "alda_dsbn", "d_act", "adda"])
+def test_a_recorded_config_is_read_back_whole(spec):
+    """Also where a plug-in has no options."""
+    config = dact_jax.config(f"tiny:preset={spec}")
+    recorded = yaml.safe_load(yaml.safe_dump(_lists(defaults.identity(config))))
+    again = classifier.read_config(recorded)
+    assert _lists(defaults.identity(again)) == _lists(defaults.identity(config))
+
+
+def _lists(tree):
+    """The tree with a list for each tuple, as YAML gives it back."""
+    if isinstance(tree, dict):
+        return {name: _lists(value) for name, value in tree.items()}
+    return list(tree) if isinstance(tree, (tuple, list)) else tree
+
+
+def test_opened_files_and_a_single_image(images, tmp_path):
+    folder, _, arrays = images
+    network = dact_jax.load(folder / "run")
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(arrays["x_test"][0]).resize((64, 64)).save(path)
+    expected = network.predict([path])
+    assert expected.shape == (1, 10)
+    opened = network.predict([Image.open(path)])
+    np.testing.assert_allclose(opened, expected, atol=0.1)
+    repeated = Image.open(path)
+    five = network.predict([repeated] * 5)
+    np.testing.assert_allclose(five, [opened[0]] * 5, rtol=1e-4)
+    with pytest.raises(errors.InputError, match=r"\[image\]"):
+        network.predict(np.zeros((28, 28, 3), np.uint8))
+    with pytest.raises(errors.InputError, match="image 0"):
+        network.predict([Image.new("F", (20, 20))])
+
+
+def test_what_is_no_config_is_named(tmp_path):
+    with pytest.raises(errors.InputError, match=r"dact_jax\.config"):
+        dact_jax.run("digits", tmp_path)

@@ -224,10 +224,7 @@ def check(config: Config) -> None:
     given = fields(config)
     for field in known:
         if field not in given:
-            raise errors.InputError(
-                f"config lacks the field {field!r}: start from defaults.get_config() "
-                "or a packaged config."
-            )
+            raise errors.InputError(f"config lacks the field {field!r}.")
     for field, value in given.items():
         check_field(field, default)
         check_type(field, value, known[field])

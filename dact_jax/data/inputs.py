@@ -54,8 +54,8 @@ def as_images(images: Sequence[Item] | np.ndarray, size: int, channels: int) -> 
     """Prepares images of any size as uint8[N, size, size, channels].
 
     Files are opened only when their rows are indexed. A path gives exactly the pixels
-    of the run's own files; an opened JPEG may differ by a few grey levels, since large
-    JPEG files are decoded at a reduced size.
+    of the run's own files; an opened JPEG may differ slightly, since large JPEG files
+    are decoded at a reduced size.
 
     Args:
       images: N paths, PIL images or arrays uint8[H, W], [H, W, 1] or [H, W, 3], or one
