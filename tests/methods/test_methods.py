@@ -18,7 +18,7 @@ LABELS = np.array([0, 2], np.int32)
 
 
 def _identity(name, **options):
-    """An identity encoder with prototypes (1, 0), (0, 1), (0, 0) behind it."""
+    """An identity encoder with prototypes (1, 0), (0, 1), (0, 0) as its classifier."""
     method = plugins.load("methods", name, 3, **options)
     network = model.make_model(toy.Flat(2), method.heads, 1)
     prototypes = jnp.array([[1.0, 0, 0], [0, 1.0, 0]])

@@ -69,7 +69,7 @@ def test_accuracy_counts_labelled_and_kept_rows():
             accuracy(logits, label, np.array([False, False, False, True]))
 
 
-def test_a_sweep_is_split_over_all_devices_unless_told_otherwise():
+def test_a_sweep_is_split_over_all_devices_by_default():
     assert jax.device_count() == 2
     shapes = []
 
