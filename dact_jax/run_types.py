@@ -36,7 +36,7 @@ class Schedule(NamedTuple):
 class Evaluation(NamedTuple):
     batch: int  # images in one forward pass
     every: int  # iterations; 0: at the end of a round only
-    keep: Keep  # whose weights selection and the next round start from
+    keep: Keep  # the network of a round that is used afterwards
     domain: int  # the batch-norm row that target images are normalized with
     score: types.Forward  # for test and validation images
 

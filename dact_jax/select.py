@@ -52,7 +52,7 @@ def run(
       labelled: files of rows that are labelled already, for
         `selections.read_labelled`; by default the labels in the pool's file count.
       logits: a .npy file [N, K], a classifier's logits of each row.
-      seed: of methods that draw.
+      seed: random seed, for random, clue and badge.
       output: the file to write, .csv or .npy.
       overwrite: whether to replace an existing output.
 
@@ -108,7 +108,7 @@ def select(
       method: one of `methods`.
       options: keyword arguments of its `make`.
       logits: [N, K], or None.
-      seed: of methods that draw.
+      seed: random seed, for random, clue and badge.
 
     Raises:
       InputError: the method rejects its input, or a row is not finite.

@@ -191,12 +191,12 @@ def test_the_table_rises_from_the_ground():
     report(faults())
 
 
-def test_only_main_and_progress_print():
+def test_only_commands_print():
     others = (name for name in TREES if not inside(name, PRINTS))
     report(fault for name in others for fault in print_faults(name, TREES[name]))
 
 
-def test_public_functions_tell_their_reader():
+def test_public_functions_have_docstrings_and_types():
     report(fault for name in TREES for fault in reader_faults(name, TREES[name]))
 
 

@@ -18,7 +18,6 @@ def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Pic
     Args:
       evidence: its output "classifier" holds logits, float32[N, K] with K >= 2.
       taken: bool[N], rows that must not be picked.
-      key: not used.
 
     Raises:
       InputError: fewer than `budget` rows are free, or the logits are missing, have

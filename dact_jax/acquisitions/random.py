@@ -16,7 +16,6 @@ def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Pic
     """Rows drawn uniformly without replacement; every score is 0.
 
     Args:
-      evidence: not used.
       taken: bool[N], rows that must not be picked.
 
     Raises:

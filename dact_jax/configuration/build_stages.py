@@ -57,7 +57,7 @@ def loss_predictor_stage(
     num_classes = len(run.task.class_names)
     method = plugins.load("methods", name, num_classes, **dict(config.methods[name]))
     network = model.make_model(encoder, method.heads, 1)
-    key = keys.key(run.key, "predictor")
+    key = keys.key(run.key, "predictor")  # renamed, it would change all numbers
     fresh = network.init(
         keys.key(key, "init"), build_data.input_shape(config, run.task)
     )

@@ -8,7 +8,7 @@ from dact_jax.geometry import candidates, distances
 from dact_jax.geometry.candidates import NearestCenter, Outside
 from dact_jax.geometry.nearest import Survey, TwoNearest
 
-_STRIDE = 16  # every so many bounds are a sample of all
+_STRIDE = 16  # every 16th bound is in the sample
 
 
 class Bounds(NamedTuple):
@@ -22,10 +22,8 @@ class Bounds(NamedTuple):
     bound: np.ndarray  # float64[N], as in NearestCenter; -1: never to be picked
     center: np.ndarray  # int32[N], number of the center that gave the bound; -1: none
     others: np.ndarray  # float64[N], lower bound for the other centers compared
-    compared: (
-        np.ndarray
-    )  # int32[N], the row was compared with the first so many centers
-    cell_compared: np.ndarray  # int32[N], and with so many of those in its cell
+    compared: np.ndarray  # int32[N], leading centers that the row was compared with
+    cell_compared: np.ndarray  # int32[N], the same among the centers of its cell
     cell: np.ndarray  # int32[N]
     squared_norm: np.ndarray  # float64[N], |x|^2 in the frame
 
@@ -74,7 +72,7 @@ def record_comparison(
     mode: str,
     error: float,
 ) -> None:
-    """Records what rows found among centers that they were not compared with before.
+    """Updates the bounds of rows after a comparison with centers that are new to them.
 
     Args:
       bounds: of the pool.
@@ -126,7 +124,7 @@ def record_candidates(
 
 
 def any_stale(bounds: Bounds, compared: np.ndarray, least: float, count: int) -> bool:
-    """Whether a point not compared with all centers may be at least so far.
+    """Whether a point not compared with all centers may lie at `least` or farther.
 
     Args:
       bounds: of the pool.

@@ -20,7 +20,7 @@ class Table(NamedTuple):
 
 
 def count_cells(num_centers: int, max_cells: int, min_centers: int) -> int:
-    """How many cells save work for so many centers, at least one.
+    """How many cells save work for a number of centers, at least one.
 
     Args:
       num_centers: labelled rows and picks together.

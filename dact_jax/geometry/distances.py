@@ -19,7 +19,7 @@ from dact_jax.types import Array
 MAX_SQUARED_NORM = 2.0**120  # of a point; float32 products of longer ones may overflow
 # How distances are computed, in increasing order of precision and cost.
 MODES = ("float32", "float64", "differences")
-_MEDIAN_ROWS = 128  # at least so many rows give the median
+_MEDIAN_ROWS = 128  # least number of rows of which the median is taken
 _NARROW = 64  # features; XLA's sums over shorter rows are slow on CPUs
 
 

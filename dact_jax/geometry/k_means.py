@@ -107,7 +107,7 @@ def lloyd(
     Args:
       view: the points.
       centroid: float32[k, F], the initial ones, centered as the points are.
-      max_iterations: at most so many are done.
+      max_iterations: upper limit of Lloyd iterations.
       enough: squared movement of all centroids together at which iteration ends.
 
     Returns:

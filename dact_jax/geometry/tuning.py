@@ -23,14 +23,14 @@ class Tuning(NamedTuple):
     block: int = 4096
     # The same for comparisons with all centers, after those in the points' cells.
     all_centers_block: int = 512
-    # Above so many rows blocks grow with the pool, up to this many times: each look at
-    # the bounds costs the host a time proportional to the rows.
+    # In pools of more than `large_pool` rows, blocks grow with the pool, `max_growth`
+    # times at most: each look at the bounds costs time proportional to the rows.
     large_pool: int = 2**18
     max_growth: int = 8
-    # Up to so many centers, blocks are not reduced to `all_centers_block`: comparing
-    # with few centers is cheap.
+    # Up to this number of centers, blocks are not reduced to `all_centers_block`:
+    # comparing with few centers is cheap.
     few_centers: int = 128
-    # Cells pay off from so many pairs of points and centers on (CPUs only).
+    # From this number of pairs of points and centers on, cells pay off (CPUs only).
     cell_pairs: int = 2**22
     # Most cells; with more, fewer products, but more points near the edge of a cell.
     max_cells: int = 16

@@ -21,7 +21,6 @@ def make(acquire: Acquisitions, labelled: np.ndarray) -> Policy:
     """One round of training on the whole source and a given labelled target set.
 
     Args:
-      acquire: not used; every policy takes it.
       labelled: bool[N_t], T_l.
     """
     del acquire

@@ -17,7 +17,7 @@ from dact_jax.training import inference
 from dact_jax.types import SOURCE, TARGET, Domain, Examples, Experiment
 
 _MAX_SAMPLES = 1500  # of an embedding: more would be slow in t-SNE and unreadable
-_MAX_PICKED = 1000  # of those, at most so many picked ones
+_MAX_PICKED = 1000  # largest number of picked samples among them
 _MAX_IMAGES = {TARGET: 3, SOURCE: 2}  # of the feature maps
 _SEED = 0
 _SIDES = {TARGET: "target", SOURCE: "source"}

@@ -83,9 +83,9 @@ def decisions(rows: Sequence[Row]) -> str:
     ]
     return (
         f"## Decisions of Algorithm 2\n\n{markdown.table(head, body)}\n\n"
-        "The scoring network was trained on U; N are the source samples chosen so far, "
+        "The loss predictor was trained on U; N are the source samples chosen so far, "
         "T_l the target labels bought before the decision. acc_s and acc_t are the "
-        "validation accuracies of two copies of the scoring network, one trained "
+        "validation accuracies of two copies of the loss predictor, one trained "
         "further on N and one on T_l. Only acc_s > acc_t favors the source."
     )
 

@@ -140,7 +140,7 @@ def _source_curve(
         paragraphs = [f"![Accuracy against source samples]({path.name})"]
         if decisions:
             paragraphs.append(
-                "Trials are the two copies of the scoring network that Algorithm 2 "
+                "Trials are the two copies of the loss predictor that Algorithm 2 "
                 "compares in each decision: one is trained further on the source "
                 "samples chosen so far, N, the other on the target labels bought so "
                 "far, T_l. Round markers show the adapted classifier."

@@ -1,4 +1,4 @@
-"""What a run takes over from pre-training, the stage on the source alone."""
+"""Initializes a run from the weights of pre-training, the stage on the source."""
 
 import pathlib
 from typing import Any

@@ -48,7 +48,7 @@ def run(
       folder: of the run; it is claimed first.
       identity: the config without what has no influence (`defaults.identity`).
       shows: opened only if something is left to do.
-      stage: "", or the name of the stage that this run is.
+      stage: "", or the name of the stage, such as PRETRAINING.
       flag: the command-line flag that names the folder, for error messages.
 
     Raises:

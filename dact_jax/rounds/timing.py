@@ -1,4 +1,7 @@
-"""How long a policy's turn takes: training, scoring (sweeps, accuracies), selecting."""
+"""How long a policy's turn takes: training, scoring (sweeps and accuracies), selecting.
+
+"scoring" is the name of the column in metrics.jsonl.
+"""
 
 import time
 from collections.abc import Callable

@@ -14,7 +14,7 @@ from tests import toy
 @pytest.fixture(scope="module", autouse=True)
 def vectors(tmp_path_factory):
     """A folder of data of which a run is compiled in no time."""
-    place = tmp_path_factory.mktemp("engine")
+    place = tmp_path_factory.mktemp("actions")
     with toy.compiled_once(place / "compiled"):
         yield place
 
