@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import dact_jax
 from dact_jax.data.readers import digits, printed
 from dact_jax.rounds import workdir
 
@@ -277,8 +278,8 @@ def test_own_photos_with_a_norm_a_domain_from_disk_as_from_the_device(tmp_path):
             "data.channels": 3,
             "data.size": 20,
             "data.flip": True,
-            "data.mean": "(0.5, 0.5, 0.5)",
-            "data.std": "(0.5, 0.5, 0.5)",
+            "data.mean": (0.5, 0.5, 0.5),
+            "data.std": (0.5, 0.5, 0.5),
             "data.device_bytes": device_bytes,
             "model.batch_norm": True,
             "model.num_norms": 2,
@@ -289,8 +290,9 @@ def test_own_photos_with_a_norm_a_domain_from_disk_as_from_the_device(tmp_path):
             "train.batch_target": 8,
             "train.batch_unlabeled": 8,
         }
-        given = [f"--config.{name}={value}" for name, value in options.items()]
-        _run(tmp_path / place, "preset=s_act", *SHORT[:3], *given)
+        short = {"train.steps": 40, "train.chunk": 10, "train.save_every": 20}
+        config = dact_jax.config("tiny", figures=False, **short, **options)
+        dact_jax.run(config, tmp_path / place)
         rows[place] = _rows(tmp_path / place)
         ids = {pick.id for pick in workdir.read_picks(tmp_path / place)}
         assert len(ids) == 8

@@ -200,7 +200,8 @@ def test_only_a_tfds_source_imports_tfds_and_none_imports_tensorflow(tmp_path):
     prepare("mnist", images, tmp_path)
     program = f"""
 import sys
-from dact_jax.data import sources, streams
+from dact_jax.data import streams
+from dact_jax.data.readers import sources
 assert not {{"tensorflow_datasets", "grain"}} & set(sys.modules)
 data = sources.load("tfds:mnist", size=28, channels=1, tfds_dir={str(tmp_path)!r})
 assert data.image.shape == (4, 28, 28, 1)
