@@ -223,7 +223,7 @@ def check(config: Config) -> None:
     known = fields(default)
     given = fields(config)
     for field in known:
-        if field not in given:
+        if field not in given and field not in _ALIASES:
             raise errors.InputError(f"config lacks the field {field!r}.")
     for field, value in given.items():
         check_field(field, default)
