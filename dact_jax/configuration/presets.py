@@ -119,7 +119,6 @@ def budget(
     Args:
       initial: target labels bought at random at the start.
       per_round: B_t, target labels in a purchase.
-      purchases: number of purchases.
       source_per_round: B_s, source samples that D_AcT chooses in an iteration; 0: so
         many that it chooses half of the source in total.
       source_rounds: number of iterations that choose source samples.

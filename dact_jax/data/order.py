@@ -17,7 +17,6 @@ def order(
 
     Args:
       rows: int[n], n > 0, the rows of the pool.
-      batch: size of a batch.
       seed: integers that determine the shuffles.
 
     Returns:

@@ -146,7 +146,6 @@ def write(path: pathlib.Path, picked: Picked, names: np.ndarray | None) -> None:
     Args:
       path: ends in .csv for a table of order (from 0), row, score and, where rows have
         names, path; in .npy for int32[budget], the rows in pick order.
-      picked: the picks.
       names: str[N], of the pool's rows, or None.
     """
     if path.suffix == ".npy":

@@ -50,7 +50,6 @@ def make_task(
     Args:
       source: every train image must be labelled.
       target: may have unlabelled images.
-      seed: seed of the random parts.
       val_per_class: images of each class in T_v; 0: no T_v.
       transductive: whether the unlabelled stream holds the test images.
       transductive_set: which test images: "all" of the target, or its "test" part.

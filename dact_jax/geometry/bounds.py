@@ -130,7 +130,6 @@ def any_stale(bounds: Bounds, compared: np.ndarray, least: float, count: int) ->
       bounds: of the pool.
       compared: `bounds.compared` or `bounds.cell_compared`.
       least: a squared distance.
-      count: number of centers.
     """
     return bool(np.any((bounds.bound >= least) & (compared < count)))
 
@@ -170,7 +169,6 @@ def choose_candidates(
     Args:
       bounds: of the pool.
       size: most candidates.
-      count: number of centers.
 
     Returns:
       The candidates, and a summary of all other points.

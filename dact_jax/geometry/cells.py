@@ -38,7 +38,6 @@ def pivots(sample: np.ndarray, num: int, min_explained: float) -> np.ndarray:
 
     Args:
       sample: float32[n, F].
-      num: number of pivots.
       min_explained: 0 .. 1.
     """
     mean = sample.mean(0)

@@ -109,7 +109,6 @@ def select(
 
     Args:
       features: as in `k_center`, as are the others.
-      budget: number of picks.
       labelled: rows that are chosen already.
       mesh: the devices.
       resident: whether the features are copied to the devices.

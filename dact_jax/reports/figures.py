@@ -39,8 +39,6 @@ def embedding(
 
     Args:
       cloud: without picked samples there is no right column.
-      class_names: K names.
-      title: title of the figure.
       picked: title of the right column.
     """
     columns = 1 + bool(cloud.picked.any())
@@ -76,7 +74,6 @@ def class_shares(
 
     Args:
       panels: drawn one below the other.
-      class_names: K names.
     """
     count = len(class_names)
     named = count <= _MAX_NAMES

@@ -38,7 +38,6 @@ def write(
     Args:
       run: data and network of the experiment.
       experiment: state after the last round.
-      folder: folder of the run.
       redraw: if False, existing files are kept.
 
     Returns:

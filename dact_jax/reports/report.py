@@ -38,7 +38,6 @@ def write(
     the folder.
 
     Args:
-      folder: folder of the run.
       title: one line.
       reference: published accuracies, shown beside those of the run.
       command: shell command that resumes or repeats the run.

@@ -29,7 +29,6 @@ def event_writer(
     """Writes events to folder/tensorboard, with steps counted over the whole run.
 
     Args:
-      folder: folder of the run.
       lengths: iterations of each round.
       start: (round, iterations done in it) of the checkpoint that a resumed run
         starts from; events of later steps are purged.

@@ -49,7 +49,6 @@ def begin(
     Args:
       train: the state that round 0 begins with.
       sizes: (N_s, N_t), rows of the source and of the target pool.
-      key: of the run.
     """
     unlabeled = np.full(sizes[1], UNLABELED, np.int32)
     selection = policy.init(

@@ -31,7 +31,6 @@ def load(path: str | pathlib.Path, *, name: str, scale: Scale = "unit") -> Datas
 
     Args:
       path: the file; nothing in it is unpickled.
-      name: name of the domain.
       scale: "unit" divides each vector by its root mean square, so that values are
         about 1 whichever model computed them (a vector of zeros is kept); "raw"
         changes nothing.

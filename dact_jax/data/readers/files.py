@@ -109,7 +109,6 @@ def dataset(
     """Makes a domain of image files, after reading every file to its end.
 
     Args:
-      name: name of the domain.
       root: folder that ids are relative to.
       id: N paths below root.
       label: N class numbers, UNLABELED where there is no label.
