@@ -105,14 +105,9 @@ def select(
     report_progress: ReportProgress | None = None,
     tuning: Tuning = tuning.DEFAULT,
 ) -> Picked:
-    """The picks of `k_center` with their distances.
+    """The picks of `k_center`, whose arguments it takes, with their distances.
 
     Args:
-      features: as in `k_center`, as are the others.
-      labelled: rows that are chosen already.
-      mesh: the devices.
-      resident: whether the features are copied to the devices.
-      report_progress: called with (picks so far, budget).
       tuning: speed and memory; the picks do not depend on it.
 
     Returns:
