@@ -5,6 +5,7 @@ processes that tests start share.
 """
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
@@ -22,11 +23,25 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 import jax
 import pytest
 
+from tests import toy
+
 atexit.register(
     shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True
 )
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+# Most tests take longer to compile than to compute, so XLA optimizes little in them.
+# These compile as users do: numerics, speed of k-center, and what equals a reference.
+_OPTIMIZED = ("golden", "geometry", "acquisitions", "tests.training", "conv", "select")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_quickly(request):
+    optimized = any(word in request.module.__name__ for word in _OPTIMIZED)
+    with contextlib.nullcontext() if optimized else toy.compiled_quickly():
+        yield
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import json
 import pathlib
 import re
 
-import jax
 import numpy as np
 import pytest
 
@@ -376,14 +375,6 @@ def test_a_process_compares_its_picks_with_those_of_the_reference(tmp_path):
     assert other["gap"] == pytest.approx(0.5)
 
 
-@pytest.fixture
-def compiled_quickly():
-    """XLA optimizes less: these tests compile for longer than they compute."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def run_command(name, *arguments):
     importlib.import_module(f"experiments.{name}").main([name, *map(str, arguments)])
 
@@ -483,7 +474,6 @@ def _rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_embeddings_table(pacs, tmp_path):
     arguments = (
         f"--data_dir={pacs}",
@@ -509,7 +499,6 @@ def test_embeddings_table(pacs, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_mnist_table(digits, tmp_path):
     run_command(
         "mnist_table",
@@ -529,7 +518,6 @@ def test_mnist_table(digits, tmp_path):
     assert table["`source_only`"][0] == runs.cell([row["test_accuracy"]])
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_digits_table(digits, tmp_path):
     run_command(
         "digits_table",
@@ -550,7 +538,6 @@ def test_digits_table(digits, tmp_path):
     assert table["`source_only`"][:2] == ["1", runs.cell(row["test_accuracy"])]
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_choices_table(pacs, tmp_path, monkeypatch):
     # A fortieth of each source is chosen at once, four times: two vectors.
     monkeypatch.setattr("experiments.choices_table.SIZES", dict.fromkeys(PACS, 80))
@@ -575,7 +562,6 @@ def test_choices_table(pacs, tmp_path, monkeypatch):
     assert [*last] == ["method", "---", "`d_act, pair, brier, tenth`"]
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_digits_choices(digits, tmp_path):
     run_command(
         "digits_choices",
@@ -597,7 +583,6 @@ def test_digits_choices(digits, tmp_path):
     assert "`s_rt`" in _tables((tmp_path / "table.md").read_text())[0]
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_label_shift(pacs, tmp_path, capsys):
     run_command(
         "label_shift",
@@ -620,7 +605,6 @@ def test_label_shift(pacs, tmp_path, capsys):
             assert len(arrays["label"]) == len(set(arrays["path"])) == 210
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_jan_spread(pacs, capsys):
     run_command(
         "jan_spread",
@@ -658,7 +642,6 @@ def clue_weights(tmp_path_factory):
     return path
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_clue_lenet(clue_weights, digits, capsys):
     run_command(
         "clue_lenet",
@@ -672,7 +655,6 @@ def test_clue_lenet(clue_weights, digits, capsys):
     assert float(percent) == 100 * int(correct) / 20
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_mnist_features(clue_weights, digits, tmp_path, capsys):
     output = tmp_path / "features.npy"
     run_command(
@@ -687,7 +669,6 @@ def test_mnist_features(clue_weights, digits, tmp_path, capsys):
     assert "float32[200, 500]" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_bench_step(capsys):
     sizes = ["--side=16", "--batch=2", "--chunk=1", "--repeats=1"]
     run_command("bench_step", *sizes)
@@ -697,7 +678,6 @@ def test_bench_step(capsys):
     assert re.search(r"stock / tiled: \d+\.\d\n$", shown)
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_bench_k_means(capsys):
     sizes = ["--rows=60", "--width=4", "--k=3", "--iterations=1", "--repeats=1"]
     run_command("bench_k_means", *sizes, "--spread=0.1")

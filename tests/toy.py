@@ -194,3 +194,13 @@ def compiled_once(folder):
         for name, value in before.items():
             jax.config.update(name, value)
         compilation_cache.reset_cache()
+
+
+@contextlib.contextmanager
+def compiled_quickly():
+    """XLA optimizes little, for tests whose time is compilation."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
