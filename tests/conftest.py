@@ -34,7 +34,15 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Most tests take longer to compile than to compute, so XLA optimizes little in them.
 # These compile as users do: numerics, speed of k-center, and what equals a reference.
-_OPTIMIZED = ("golden", "geometry", "acquisitions", "tests.training", "conv", "select")
+_OPTIMIZED = (
+    "golden",
+    "geometry",
+    "acquisitions",
+    "tests.training",
+    "conv",
+    "augment",
+    "select",
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
