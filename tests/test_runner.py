@@ -150,8 +150,10 @@ def test_a_classifier_of_vectors_and_of_a_stopped_run(tmp_path):
     probabilities = network.predict(features)
     assert probabilities.shape == (len(features), len(network.class_names))
     assert result.accuracies
-    with pytest.raises(errors.InputError, match=rf"\[N, {features.shape[1]}\]"):
-        network.predict(features[:, :-1])
+    for wrong in (features[:, :-1], features[:, :0]):
+        with pytest.raises(errors.InputError, match=rf"\[N, {features.shape[1]}\]"):
+            network.predict(wrong)
+    assert network.predict(features[:0]).shape == (0, len(network.class_names))
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):

@@ -100,7 +100,7 @@ def as_vectors(vectors: Any, width: int, scale: embeddings.Scale) -> np.ndarray:
       InputError: vectors has another shape or dtype, or is not finite.
     """
     array = np.asarray(vectors)
-    if not array.size:
+    if array.shape[:1] == (0,):
         return np.zeros((0, 1, 1, width), np.float32)
     if array.ndim != 2 or array.shape[1] != width or array.dtype.kind != "f":
         raise errors.InputError(

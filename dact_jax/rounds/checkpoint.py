@@ -102,7 +102,9 @@ def read(folder: pathlib.Path, template: Mapping[str, Any]) -> dict[str, Any]:
             try:
                 path = root / str(number) / ocp.checkpoint_manager.DEFAULT_ITEM_NAME
                 tree = checkpointer.restore(path, args=arguments)
-            except _DAMAGED:
+            except _DAMAGED as error:
+                reason = str(error).split("\n")[0]
+                logging.warning("%s cannot be read: %s", path.parent, reason)
                 continue
         shapes = [jax.tree.map(np.shape, leaves) for leaves in (tree, template)]
         if shapes[0] == shapes[1]:
