@@ -8,11 +8,11 @@ can be imported into one process.
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from absl import flags
 
-from dact_jax import errors
+from dact_jax import cli, errors
 
 _HELP = {"help", "helpshort", "helpfull", "h", "?"}
 
@@ -75,14 +75,15 @@ def command(
         @functools.wraps(work)
         def main(argv: Sequence[str]) -> None:
             values = _define(flags_)
-            if {argument.lstrip("-") for argument in argv[1:]} & _HELP:
+            given = [a.lstrip("-") for a in argv[1:] if a.startswith("-")]
+            if _HELP & {*given}:
                 print(f"{doc}\n{values.get_help()}")
                 sys.exit(0)
             try:
                 _parse(values, argv)
                 work(values)
             except (flags.Error, errors.InputError, OSError) as error:
-                _exit_with(error)
+                cli.exit_with(error)
 
         return main
 
@@ -125,12 +126,3 @@ def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:
     _, *arguments = values(argv)
     if arguments:
         raise errors.InputError(f"{arguments[0]!r} is not a flag: write --name=value.")
-
-
-def _exit_with(error: Exception) -> NoReturn:
-    mistake = isinstance(error, flags.Error)
-    sentence = str(error) if mistake else errors.sentence(error)
-    if sentence is None:
-        raise error
-    print(f"experiments: {sentence}", file=sys.stderr)
-    sys.exit(2)
