@@ -6,6 +6,7 @@ processes that tests start share.
 
 import atexit
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
@@ -17,12 +18,13 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("MPLBACKEND", "agg")
 # One cache a worker: JAX does not write entries atomically.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="dact_jax_compiled_")
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import pytest
 
+from dact_jax.data.readers import printed
 from tests import toy
 
 atexit.register(
@@ -33,13 +35,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 # Most tests take longer to compile than to compute, so XLA optimizes little in them.
-# These compile as users do: numerics, speed of k-center, and what equals a reference.
+# These compile as users do: numerics, k-center, and what equals a reference.
 _OPTIMIZED = (
     "golden",
     "geometry",
     "acquisitions",
     "tests.training",
-    "conv",
     "augment",
     "select",
 )
@@ -47,9 +48,26 @@ _OPTIMIZED = (
 
 @pytest.fixture(autouse=True, scope="module")
 def compiled_quickly(request):
-    optimized = any(word in request.module.__name__ for word in _OPTIMIZED)
+    name = request.module.__name__
+    optimized = any(word in name for word in _OPTIMIZED) and "k_means" not in name
     with contextlib.nullcontext() if optimized else toy.compiled_quickly():
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def drawn_once():
+    """Printed digits take seconds to draw: each size is drawn once and read-only."""
+
+    @functools.cache
+    def load(**options):
+        dataset = draw(**options)
+        for array in (dataset.image, dataset.label, dataset.id):
+            array.setflags(write=False)
+        return dataset
+
+    draw, printed.load = printed.load, load
+    yield
+    printed.load = draw
 
 
 @pytest.fixture

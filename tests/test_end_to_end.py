@@ -26,7 +26,9 @@ SHORT = [
 
 
 def _command(folder, preset, *options):
-    command = [sys.executable, "-m", "dact_jax.main", f"--config={CONFIG}:{preset}"]
+    """The command; `preset` may name another config too, as "embeddings:preset=..."."""
+    spec = f"{CONFIG}:{preset}" if preset.startswith("preset=") else preset
+    command = [sys.executable, "-m", "dact_jax.main", f"--config={spec}"]
     return [*command, f"--workdir={folder}", *options]
 
 
@@ -71,6 +73,19 @@ def drawn(tmp_path_factory):
     return [f"--config.{name}={folder / name}.npz" for name in ("source", "target")]
 
 
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory):
+    """Vectors of ten classes: networks on them compile in no time."""
+    folder = tmp_path_factory.mktemp("vectors")
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(10, 32))
+    for shift, name in enumerate(("source", "target")):
+        label = np.arange(600) % 10
+        features = centers[label] + 0.5 * shift + rng.normal(size=(600, 32))
+        np.savez(folder / f"{name}.npz", features=features, label=label)
+    return [f"--config.{name}={folder / name}.npz" for name in ("source", "target")]
+
+
 def _rows(folder):
     """All rows without the seconds, which no two runs share."""
     rows = workdir.read(folder)
@@ -84,9 +99,9 @@ def _accuracies(folder):
 
 
 def test_active_adaptation_beats_source_only_and_leaves_its_files(tmp_path):
-    plain = "--config.figures=False"
-    _run(tmp_path / "source", "preset=source_only", plain)
-    out = _run(tmp_path / "active", "preset=s_act", plain)
+    config = dact_jax.config("tiny:preset=source_only", figures=False)
+    dact_jax.run(config, tmp_path / "source")
+    out = _run(tmp_path / "active", "preset=s_act", "--config.figures=False")
     (alone,) = _accuracies(tmp_path / "source")
     adapted = _accuracies(tmp_path / "active")
     assert adapted[-1] > alone + 0.15
@@ -153,15 +168,18 @@ def test_killed_in_any_stage_and_started_again_it_is_the_same_run(tmp_path, draw
     assert _contents(killed) == before
 
 
-def test_killed_while_it_chooses_source_samples_it_is_the_same_run(tmp_path, drawn):
+def test_killed_while_it_chooses_source_samples_it_is_the_same_run(tmp_path, vectors):
+    d_act = "embeddings:preset=d_act"
     short = [
         *SHORT,
-        *drawn,
+        *vectors,
+        "--config.policies.dual.purchases=2",
+        "--config.policies.dual.source_rounds=2",
         "--config.loss_predictor.steps=20",
         "--config.loss_predictor.batch=16",
     ]
     short += ["--config.policies.dual.source_per_round=200"]
-    out = _run(tmp_path / "whole", "preset=d_act", *short)
+    out = _run(tmp_path / "whole", d_act, *short)
     last = workdir.read(tmp_path / "whole")[-1]
     assert (last["labels_target"], last["labels_val"]) == (30, 30)
     assert last["source_samples"] == 400
@@ -169,14 +187,14 @@ def test_killed_while_it_chooses_source_samples_it_is_the_same_run(tmp_path, dra
     killed = tmp_path / "killed"
     for lines in (1, 3, 6):  # of Algorithm 2 that are done
         process = subprocess.Popen(
-            _command(killed, "preset=d_act", *short),
+            _command(killed, d_act, *short),
             stdout=subprocess.DEVNULL,
             env=_env(),
         )
         _wait(killed, lambda rows, n=lines: _lines(rows) >= n, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    _run(killed, "preset=d_act", *short)
+    _run(killed, d_act, *short)
     assert _rows(killed) == _rows(tmp_path / "whole")
     assert (killed / "picks.csv").read_bytes() == (
         tmp_path / "whole" / "picks.csv"
@@ -290,7 +308,7 @@ def test_own_photos_with_a_norm_a_domain_from_disk_as_from_the_device(tmp_path):
             "train.batch_target": 8,
             "train.batch_unlabeled": 8,
         }
-        short = {"train.steps": 40, "train.chunk": 10, "train.save_every": 20}
+        short = {"train.steps": 20, "train.chunk": 10, "train.save_every": 10}
         config = dact_jax.config("tiny", figures=False, **short, **options)
         dact_jax.run(config, tmp_path / place)
         rows[place] = _rows(tmp_path / place)

@@ -1,5 +1,6 @@
 """What the package gives a Python user, and what it loads for that."""
 
+import ast
 import subprocess
 import sys
 
@@ -9,7 +10,15 @@ import dact_jax
 from dact_jax import cli
 from dact_jax.configuration import files
 
-HEAVY = ("flax", "optax", "orbax", "tensorflow_datasets", "grain", "matplotlib")
+HEAVY = (
+    "flax",
+    "optax",
+    "orbax",
+    "tensorflow_datasets",
+    "grain",
+    "matplotlib",
+    "sklearn",
+)
 
 
 def _loaded(code):
@@ -27,9 +36,9 @@ def test_k_center_alone_loads_no_training_library():
     assert _loaded(f"import numpy as np, dact_jax; {picks}") == "[]"
 
 
-def test_tensorflow_datasets_is_loaded_for_its_own_data_only():
-    loaded = _loaded("import dact_jax.runner, dact_jax.data.readers.sources")
-    assert "tensorflow_datasets" not in loaded
+def test_a_run_loads_no_library_that_it_may_not_need():
+    loaded = _loaded("import dact_jax.main, dact_jax.data.readers.sources")
+    assert not {"tensorflow_datasets", "grain", "sklearn"} & {*ast.literal_eval(loaded)}
     assert "flax" in loaded  # or this test sees nothing
 
 

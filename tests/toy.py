@@ -7,7 +7,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.compilation_cache import compilation_cache
 
 from dact_jax import plugins
 from dact_jax.configuration import files
@@ -174,26 +173,6 @@ def vector_config(folder, preset="s_act", **changes):
         }
     )
     return config
-
-
-@contextlib.contextmanager
-def compiled_once(folder):
-    """What one run compiles serves the next, as in two processes with a cache."""
-    changes = {
-        "jax_compilation_cache_dir": str(folder),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in changes}
-    try:
-        for name, value in changes.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-        yield
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
 
 
 @contextlib.contextmanager

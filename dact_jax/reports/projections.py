@@ -1,9 +1,10 @@
-"""High-dimensional points projected to a plane, for pictures."""
+"""High-dimensional points projected to a plane, for pictures.
+
+scikit-learn is slow to import, so it is imported where it is used.
+"""
 
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]  # of scikit-learn
-from sklearn import manifold
-from sklearn.utils import extmath
 
 _COMPONENTS = 50  # principal components that t-SNE receives
 _PERPLEXITY = 30.0
@@ -20,6 +21,8 @@ def pca(points: np.ndarray, dimensions: int = 2) -> np.ndarray:
     Returns:
       float32[n, D].
     """
+    from sklearn.utils import extmath
+
     centered = points.astype(np.float64) - points.mean(0, dtype=np.float64)
     components = min(dimensions, *points.shape)
     left, size, _ = extmath.randomized_svd(centered, components, random_state=0)
@@ -43,6 +46,8 @@ def t_sne(points: np.ndarray) -> np.ndarray:
     plane = pca(points)
     if len(points) <= 3 or not plane.any():
         return plane
+    from sklearn import manifold
+
     perplexity = min(_PERPLEXITY, (len(points) - 1) / 3)
     layout = manifold.TSNE(
         perplexity=perplexity, init="pca", max_iter=_ITERATIONS, random_state=0

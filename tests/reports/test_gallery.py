@@ -219,24 +219,23 @@ def test_a_run_draws_at_the_end_and_later_what_is_missing(tmp_path, monkeypatch)
     monkeypatch.setattr(projections, "_ITERATIONS", 250)
     config = toy.vector_config(tmp_path, figures=True)
     folder = tmp_path / "run"
-    with toy.compiled_once(tmp_path / "compiled"):
-        assert runner.run(config, folder).pictures == PICTURES
-        existing = [name for name in captions.CAPTIONS if (folder / name).exists()]
-        assert existing == PICTURES  # vectors have no feature maps
-        text = (folder / "report.md").read_text()
-        for name, (heading, caption) in captions.CAPTIONS.items():
-            shown = f"## {heading}\n\n![{heading}]({name})\n\n{caption}" in text
-            assert shown == (name in PICTURES)
+    assert runner.run(config, folder).pictures == PICTURES
+    existing = [name for name in captions.CAPTIONS if (folder / name).exists()]
+    assert existing == PICTURES  # vectors have no feature maps
+    text = (folder / "report.md").read_text()
+    for name, (heading, caption) in captions.CAPTIONS.items():
+        shown = f"## {heading}\n\n![{heading}]({name})\n\n{caption}" in text
+        assert shown == (name in PICTURES)
 
-        before = (folder / PICTURES[0]).read_bytes()
-        (folder / PICTURES[0]).unlink()
-        config.figures = False
-        assert runner.run(config, folder).pictures == []
-        assert not (folder / PICTURES[0]).exists()
+    before = (folder / PICTURES[0]).read_bytes()
+    (folder / PICTURES[0]).unlink()
+    config.figures = False
+    assert runner.run(config, folder).pictures == []
+    assert not (folder / PICTURES[0]).exists()
 
-        config.figures = True
-        assert runner.run(config, folder).pictures == PICTURES[:1]
-        assert (folder / PICTURES[0]).read_bytes() == before
+    config.figures = True
+    assert runner.run(config, folder).pictures == PICTURES[:1]
+    assert (folder / PICTURES[0]).read_bytes() == before
 
 
 ENCODERS = {  # and the channels of their maps
@@ -287,10 +286,9 @@ def test_sowing_maps_changes_neither_init_nor_training(name, monkeypatch, tmp_pa
         program = train.lower(variables, key)
         return variables, program.compile(unoptimized)(variables, key), program
 
-    with toy.compiled_once(tmp_path):  # equal programs are compiled once
-        *sowing, program = results()
-        monkeypatch.setattr(nn.Module, "sow", lambda *args, **options: False)
-        *silent, silent_program = results()
+    *sowing, program = results()
+    monkeypatch.setattr(nn.Module, "sow", lambda *args, **options: False)
+    *silent, silent_program = results()
     assert jax.tree.structure(sowing) == jax.tree.structure(silent)
     jax.tree.map(np.testing.assert_array_equal, sowing, silent)
     work = program.cost_analysis()

@@ -59,9 +59,7 @@ def test_without_validation_or_test_labels_nothing_is_known():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    place = tmp_path_factory.mktemp("evaluation")
-    with toy.compiled_once(place / "compiled"):
-        yield place
+    return tmp_path_factory.mktemp("evaluation")
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,7 @@ from tests import toy
 
 @pytest.fixture(scope="module", autouse=True)
 def vectors(tmp_path_factory):
-    place = tmp_path_factory.mktemp("loss_predictor")
-    with toy.compiled_once(place / "compiled"):
-        yield place
+    return tmp_path_factory.mktemp("loss_predictor")
 
 
 def _made(vectors, **changes):

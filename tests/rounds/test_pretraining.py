@@ -29,9 +29,7 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Of the data, and of the runs that several tests read."""
-    place = tmp_path_factory.mktemp("pretraining")
-    with toy.compiled_once(place / "compiled"):
-        yield place
+    return tmp_path_factory.mktemp("pretraining")
 
 
 def _config(folder, preset="s_act", **changes):

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
-from sklearn import datasets
 
 from dact_jax import errors
 from dact_jax.data.readers import pixels
@@ -29,6 +28,8 @@ def uci(*, size: int = 28, channels: int = 1) -> Dataset:
       InputError: size or channels is out of range.
     """
     pixels.check_size(size, channels)
+    from sklearn import datasets  # slow to import
+
     raw = datasets.load_digits()
     images = np.round(raw.images * (255 / 16)).astype(np.uint8)[..., None]
     inner = max(1, round(size * 20 / 28))
