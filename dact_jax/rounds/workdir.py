@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from dact_jax import errors, storage
+from dact_jax import cells, errors, storage
 from dact_jax.types import Row
 
 METRICS, PICKS, CONFIG = "metrics.jsonl", "picks.csv", "config.yaml"
@@ -123,13 +123,16 @@ def _table(picks: Iterable[Pick], *, header: bool) -> str:
     if header:
         out.write(",".join(Pick._fields) + "\n")
     # Quote all strings: the csv module leaves an id with a bare \r unquoted.
-    csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerows(picks)
+    table = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    table.writerows(map(cells.neutralize_row, picks))
     return out.getvalue()
 
 
 def _pick(path: pathlib.Path, number: int, fields: list[str]) -> Pick:
     try:
-        round_, order, side, id_, score, acquisition, checkpoint = fields
+        round_, order, side, id_, score, acquisition, checkpoint = map(
+            cells.restore, fields
+        )
         return Pick(
             int(round_), int(order), side, id_, float(score), acquisition, checkpoint
         )

@@ -19,6 +19,10 @@ IDS = [
     "line\nend",
     "bare\rcr",
     " blank ",
+    "=cmd|' /C calc'!A0",
+    "'=quoted",
+    "@a;-b\n+c",
+    "\t=tab",
 ]
 
 
