@@ -11,15 +11,15 @@ PACKAGE = "dact_jax"
 # Module or package -> what it may import of dact_jax, from the ground up. A package
 # stands for all modules in it, which may import one another. `dact_jax/<folder>/
 # __init__.py` says what each takes and gives.
-GROUND = "types errors storage cells run_types keys devices ops plugins"
+GROUND = "types errors storage cells run_types keys devices ops plugins array_files"
 ROOMS = "geometry models data training methods acquisitions policies"
 LAYERS = {
     "types errors storage cells": "",
     "run_types keys devices ops": "types",
-    "plugins": "errors",
+    "plugins array_files": "errors",
     "geometry": "types errors keys devices",
-    "models": "types errors keys ops",
-    "data": "types errors storage cells keys",
+    "models": "types errors keys ops array_files",
+    "data": "types errors storage cells keys array_files",
     "training": "types errors run_types keys devices data",
     "methods": "types errors keys ops models",
     "acquisitions": "types errors keys ops geometry",

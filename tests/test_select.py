@@ -253,7 +253,7 @@ def _error(capsys, *args):
         ("--features=", ("--features=", "--budget=")),
         ("--features=no.npy", ("no.npy", "--features")),
         ("--features=no.npz", ("no.npz",)),
-        ("--features=.", (".: Is a directory",)),
+        ("--features=.", ("--features=. is not a file",)),
         ("--features=line.npy", ("--features=line.npy", "[N, F]", "float32[40]")),
         ("--features=words.npy", ("--features=words.npy", "[N, F]", "<U1[2, 2]")),
         ("--features=objects.npy", ("--features=objects.npy", "numpy.save")),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dact_jax import errors, storage
+from dact_jax import array_files, errors, storage
 from dact_jax.data.readers import embeddings
 from dact_jax.types import UNLABELED, Picked
 
@@ -36,7 +36,7 @@ def read_pool(path: pathlib.Path) -> Pool:
     """
     if path.suffix == ".npz":
         data = embeddings.load(path, name="pool", scale="raw")
-        has_names = "path" in embeddings.array_names(path)
+        has_names = "path" in array_files.names(path)
         labelled = data.label != UNLABELED
         return Pool(data.image[:, 0, 0], labelled, data.id if has_names else None)
     features = _matrix(path, "--features", "[N, F]")
@@ -72,7 +72,7 @@ def read_labelled(path: pathlib.Path, num: int) -> np.ndarray:
       InputError: the file does not exist, or an entry is not a row of the pool.
     """
     if path.suffix == ".npy":
-        rows = np.asarray(_mapped(path, "--labelled"))
+        rows = np.asarray(array_files.mapped(path, f"--labelled={path}"))
         if rows.dtype == bool and rows.shape == (num,):
             return rows
         if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
@@ -184,25 +184,12 @@ def _table(picked: Picked, names: np.ndarray | None) -> str:
 
 
 def _matrix(path: pathlib.Path, flag: str, shape: str) -> np.ndarray:
-    values = _mapped(path, flag)
+    values = array_files.mapped(path, f"{flag}={path}")
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "fiu":
         raise errors.InputError(
             f"{flag}={path} must be {shape} real numbers, not {_describe(values)}."
         )
     return values
-
-
-def _mapped(path: pathlib.Path, flag: str) -> np.ndarray:
-    """An array that stays on disk; nothing is unpickled."""
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        raise errors.InputError(f"there is no file {path} ({flag}).") from None
-    except ValueError as error:
-        raise errors.InputError(
-            f"{flag}={path} is not a complete .npy file of numbers, as numpy.save "
-            f"writes it ({str(error).rstrip('.')})."
-        ) from None
 
 
 def _read_lines(path: pathlib.Path) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from dact_jax import errors
+from dact_jax import array_files, errors
 from dact_jax.models import torch_files
 from dact_jax.types import Variables
 
@@ -63,7 +63,7 @@ def load_weights(path: str | pathlib.Path) -> Weights:
         raise errors.InputError(f"weights file {path} does not exist.")
     readers: dict[str, Callable[..., dict[str, np.ndarray]]] = {
         ".safetensors": safetensors.numpy.load_file,
-        ".npz": _read_npz,
+        ".npz": array_files.read,
     }
     try:
         tensors = readers.get(path.suffix, torch_files.load)(path)
@@ -75,11 +75,6 @@ def load_weights(path: str | pathlib.Path) -> Weights:
         ) from error
     tensors = {name.removeprefix("module."): t for name, t in tensors.items()}
     return Weights(str(path), tensors)
-
-
-def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
-    with path.open("rb") as file:
-        return dict(np.load(file))
 
 
 def apply_weights(

@@ -110,6 +110,10 @@ def without(key):
             r"x_test .*\[N, H, W\].*\[N, H, W, 3\].*\(10, 784\)",
         ),
         (
+            arrays() | {"x_test": np.zeros((10, 0, 8), np.uint8)},
+            r"x_test .*without pixels.*\(10, 0, 8, 1\)",
+        ),
+        (
             arrays() | {"x_test": np.zeros((9, 8, 8, 4), np.uint8)},
             r"x_test .*\(9, 8, 8, 4\)",
         ),

@@ -1,13 +1,12 @@
 """Handwritten digits: UCI's from scikit-learn, or any from an .npz file."""
 
 import pathlib
-import zipfile
 from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
 
-from dact_jax import errors
+from dact_jax import array_files, errors
 from dact_jax.data.readers import pixels
 from dact_jax.types import Dataset
 
@@ -89,17 +88,12 @@ def npz(
 
 def _arrays(path: str | pathlib.Path) -> Mapping[str, np.ndarray]:
     """The file's arrays, including all of ARRAYS."""
-    try:
-        with open(path, "rb") as file:
-            arrays = dict(np.load(file, allow_pickle=False))
-    except FileNotFoundError:
-        raise errors.InputError(f"there is no file {path}.") from None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
-        raise errors.InputError(f"{path} is not a readable .npz file.") from None
+    arrays = array_files.read(path, ARRAYS)
     missing = [key for key in ARRAYS if key not in arrays]
     if missing:
         raise errors.InputError(
-            f"{path} lacks the array {missing[0]}; it has {sorted(arrays)}."
+            f"{path} lacks the array {missing[0]}; it has "
+            f"{sorted(array_files.names(path))}."
         )
     return arrays
 
@@ -114,6 +108,8 @@ def _images(images: np.ndarray, where: str) -> np.ndarray:
         raise errors.InputError(
             f"{where} must be [N, H, W] or [N, H, W, 3], not {images.shape}."
         )
+    if 0 in images.shape[1:]:
+        raise errors.InputError(f"{where} has images without pixels: {images.shape}.")
     return images
 
 

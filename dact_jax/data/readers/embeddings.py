@@ -1,14 +1,11 @@
 """Embeddings from an .npz file, such as a foundation model's, as a domain."""
 
-import contextlib
 import pathlib
-import zipfile
-from collections.abc import Iterator
 from typing import Literal, get_args
 
 import numpy as np
 
-from dact_jax import errors
+from dact_jax import array_files, errors
 from dact_jax.types import UNLABELED, Array, Dataset, Images
 
 FEATURES = "features"
@@ -16,7 +13,6 @@ Scale = Literal["unit", "raw"]
 MAX_CLASSES = 100_000  # a larger label is not the number of a class
 
 _ARRAYS = (FEATURES, "label", "path", "classes")
-_READ_ERRORS = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 def load(path: str | pathlib.Path, *, name: str, scale: Scale = "unit") -> Dataset:
@@ -81,54 +77,19 @@ def stored(features: np.ndarray, where: str, scale: Scale) -> np.ndarray:
     return (_unit(vectors) if scale == "unit" else vectors)[:, None, None]
 
 
-def array_names(path: str | pathlib.Path) -> tuple[str, ...]:
-    """Names of the arrays of an .npz file.
-
-    Raises:
-      InputError: there is no such file, or it is not an .npz file.
-    """
-    with _open(path) as file:
-        return tuple(file.files)
-
-
 def are_vectors(images: Images | Array) -> bool:
     """Whether images are embeddings, float32[N, 1, 1, F], and not uint8 pixels."""
     return bool(images.dtype == np.float32)
 
 
-@contextlib.contextmanager
-def _open(path: str | pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
-    with contextlib.ExitStack() as stack:
-        try:
-            raw = stack.enter_context(open(path, "rb"))  # np.load may not close it
-            file = np.load(raw, allow_pickle=False)
-        except FileNotFoundError:
-            raise errors.InputError(f"there is no file {path}.") from None
-        except _READ_ERRORS:
-            file = None
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise errors.InputError(f"{path} is not a readable .npz file.")
-        yield stack.enter_context(file)
-
-
 def _arrays(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """The arrays of the file that `load` documents, including `features`."""
-    arrays = {}
-    with _open(path) as file:
-        for key in _ARRAYS:
-            try:
-                if key in file.files:
-                    arrays[key] = file[key]
-            except _READ_ERRORS:
-                raise errors.InputError(
-                    f"{key} of {path} cannot be read: save it as an array of numbers "
-                    "or strings, not of objects."
-                ) from None
-        if FEATURES not in arrays:
-            raise errors.InputError(
-                f"{path} lacks the array features, float[N, F]; it has "
-                f"{sorted(file.files)}."
-            )
+    arrays = array_files.read(path, _ARRAYS)
+    if FEATURES not in arrays:
+        raise errors.InputError(
+            f"{path} lacks the array features, float[N, F]; it has "
+            f"{sorted(array_files.names(path))}."
+        )
     return arrays
 
 

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from dact_jax import errors
+from dact_jax import array_files, errors
 from dact_jax.data.readers import digits, embeddings, folder, manifest, printed
 from dact_jax.data.readers.embeddings import Scale
 from dact_jax.data.readers.files import OnError
@@ -73,7 +73,7 @@ def load(
 
 def _npz(path: pathlib.Path, *, scale: Scale, size: int, channels: int) -> Dataset:
     """Embeddings or digits, depending on the names of the arrays in the file."""
-    names = embeddings.array_names(path)
+    names = array_files.names(path)
     if embeddings.FEATURES in names:
         return embeddings.load(path, name=path.stem, scale=scale)
     if digits.ARRAYS[0] in names:
