@@ -4,7 +4,7 @@ import contextlib
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ import ml_collections
 from dact_jax import errors
 from dact_jax.configuration import build, defaults
 from dact_jax.reports import gallery, report, tensorboard, terminal
-from dact_jax.rounds import claim, session, workdir
+from dact_jax.rounds import claim, lock, session, workdir
 from dact_jax.rounds.workdir import Pick
 from dact_jax.run_types import Run, Show
 from dact_jax.types import Row
@@ -60,7 +60,8 @@ def run(
       What the folder records: rows, accuracies, picks and paths.
 
     Raises:
-      InputError: the config, the data or the folder is wrong, in one sentence.
+      InputError: the config, the data or the folder is wrong, in one sentence; or
+        another process is running in the folder.
       DivergedError: a loss became NaN; the last checkpoint stays.
     """
     if not isinstance(config, ml_collections.ConfigDict):
@@ -73,7 +74,32 @@ def run(
     if config.tensorboard:
         tensorboard.require()
     identity = defaults.identity(config)
+    _check_stage_folder(config, folder)
     claim.check(folder, identity)  # reading the data can take long
+    with lock.hold(folder):
+        return _run(config, folder, identity, progress=progress, command=command)
+
+
+def _check_stage_folder(
+    config: ml_collections.ConfigDict, folder: pathlib.Path
+) -> None:
+    """Rejects a run whose pre-training would wait for the run's own lock for ever."""
+    stage = config.pretrain.folder
+    if stage and pathlib.Path(stage).resolve() == folder.resolve():
+        raise errors.InputError(
+            f"pretrain.folder={stage} is the folder of the run itself: give another."
+        )
+
+
+def _run(
+    config: ml_collections.ConfigDict,
+    folder: pathlib.Path,
+    identity: Mapping[str, Any],
+    *,
+    progress: bool,
+    command: str,
+) -> Result:
+    """A run in its folder, which this process holds."""
     built, data = build.build(config)
     write_report = _make_reporter(config, built, folder, command)
     done = session.run(

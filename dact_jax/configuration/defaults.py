@@ -147,7 +147,7 @@ def _train() -> Config:
 def _pretrain() -> Config:
     """Training before round 0, on the source alone."""
     pretrain = _stage(steps=0, batch=64)  # 0 steps: no pre-training
-    # Folder of its checkpoint, which later runs reuse; empty: the run's own folder.
+    # Folder of its checkpoint, which other runs reuse; empty: the run's own folder.
     pretrain.folder = ""
     return pretrain
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dact_jax import errors, storage
-from dact_jax.rounds import workdir
+from dact_jax.rounds import lock, workdir
 
 _PACKAGES = ("dact_jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
 _UNSET = "(not set)"
@@ -188,6 +188,6 @@ def _load(path: pathlib.Path, flag: str) -> dict[str, Any]:
 
 
 def _has_other_files(folder: pathlib.Path) -> bool:
-    # A process killed while it claims the folder leaves the draft and nothing else.
+    # A process killed while it claims the folder leaves its lock and the draft.
     draft = storage.temporary(folder / workdir.CONFIG)
-    return any(path.name != draft.name for path in folder.iterdir())
+    return any(path.name not in (lock.FILE, draft.name) for path in folder.iterdir())

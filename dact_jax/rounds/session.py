@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from dact_jax import errors
-from dact_jax.rounds import actions, checkpoint, loop, pretraining, workdir
+from dact_jax.rounds import actions, checkpoint, lock, loop, pretraining, workdir
 from dact_jax.run_types import Run, Show, lengths
 from dact_jax.types import Experiment
 
@@ -87,7 +87,8 @@ def pretrain(
 ) -> tuple[Run, Mapping[str, Any]]:
     """The run with the weights that pre-training gives, and its row of metrics.
 
-    The stage is run, resumed or, if it is finished, read.
+    The stage is run, resumed or, if it is finished, read. Runs that share its folder
+    take turns: one trains, the others wait and read.
 
     Args:
       outer: with `pretraining`.
@@ -102,11 +103,19 @@ def pretrain(
     place = pathlib.Path(stage.folder) if stage.folder else folder / "pretrained"
     flag = "--config.pretrain.folder" if stage.folder else "--workdir"
     try:
-        done = run(
-            stage.run, place, stage.identity, claim, shows, stage=PRETRAINING, flag=flag
-        )
+        with lock.hold(place, flag=flag, wait=True):
+            done = run(
+                stage.run,
+                place,
+                stage.identity,
+                claim,
+                shows,
+                stage=PRETRAINING,
+                flag=flag,
+            )
+            row = pretraining.row(place)
     except errors.DivergedError as error:
         message = str(error).replace("train.learning_rate", "pretrain.learning_rate")
         raise errors.DivergedError(f"in pre-training, {message}") from None
     trained = done.experiment.train.variables
-    return pretraining.apply(outer, trained), pretraining.row(place)
+    return pretraining.apply(outer, trained), row

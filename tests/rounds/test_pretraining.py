@@ -1,5 +1,6 @@
 """The stage on the source alone: what a run gets of it, its cache, its resumes."""
 
+import concurrent.futures
 import contextlib
 import functools
 import pathlib
@@ -259,6 +260,18 @@ def test_two_methods_with_one_classifier_share_a_folder(folder, tmp_path):
     with pytest.raises(errors.InputError, match=r"heads\.classifier=Linear.*Cosine"):
         _prepare(_config(folder, **shared), tmp_path / "c")
     assert _contents(tmp_path / "shared") == before
+
+
+def test_two_runs_that_start_at_once_share_one_pretraining(folder, whole, tmp_path):
+    """The second waits for the first; both end as if they had run alone."""
+    config = _config(folder, **{"pretrain.folder": str(tmp_path / "shared")})
+    places = [tmp_path / name for name in "ab"]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(functools.partial(_run, config), places):
+            pass
+    for place in places:
+        assert _rows(place) == _rows(whole)
+    assert _rows(tmp_path / "shared") == _rows(whole / "pretrained")
 
 
 @pytest.mark.parametrize(
