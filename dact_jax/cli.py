@@ -1,6 +1,8 @@
 """`dact-jax <command> ...`: the same as `python -m dact_jax.<command> ...`."""
 
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -35,8 +37,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     module.main([f"{program} {name}", *options])
 
 
-def exit_with(error: Exception) -> NoReturn:
+def exit_with(error: Exception, *, then: str = "") -> NoReturn:
     """Ends the program with one sentence and exit code 2.
+
+    Args:
+      then: what to do next, a clause for the end of the sentence.
 
     Raises:
       Exception: the error itself, if a user cannot correct it.
@@ -45,8 +50,22 @@ def exit_with(error: Exception) -> NoReturn:
     sentence = str(error) if mistake else errors.sentence(error)
     if sentence is None:
         raise error
-    print(f"dact_jax: {sentence}", file=sys.stderr)
+    if then:
+        sentence = f"{sentence.rstrip('.')}; {then}."
+    with contextlib.suppress(OSError):  # nobody reads it, or its file is full
+        print(f"dact_jax: {sentence}", file=sys.stderr, flush=True)
+    _discard_output()
     sys.exit(2)
+
+
+def _discard_output() -> None:
+    """Lets the program end without a word if what it printed cannot be written."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def listing() -> str:

@@ -1,6 +1,7 @@
 """Errors that a user can correct: one sentence each, shown without a traceback."""
 
 import difflib
+import os
 from collections.abc import Collection, Sequence
 
 _LISTED = 12  # valid names that a suggestion spells out
@@ -39,10 +40,33 @@ def suggestion(word: str, known: Collection[str]) -> str:
     return f"valid: {listed}{tail}." if known else "it takes none."
 
 
+class StoppedError(Exception):
+    """The run was asked to stop and has saved where it is; the message says where."""
+
+
 def sentence(error: Exception) -> str | None:
     """What to tell a user about an error that they can correct; None for others."""
     if isinstance(error, (InputError, DivergedError)):
         return str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, OSError) and error.errno is not None:
+        reason = error.strerror or f"error {error.errno}"
+        if error.filename is None:
+            return f"output could not be written, or a file not read: {reason}."
+        return f"{printable(error.filename)}: {reason}."
+    if is_out_of_memory(error):
+        detail = str(error).strip().partition("\n")[0].rstrip(".")
+        return f"there is not enough memory{detail and f' ({detail})'}."
     return None
+
+
+def printable(name: object) -> str:
+    """A file's name for a message; bytes that are not UTF-8 become escapes."""
+    known = name if isinstance(name, str | bytes) else str(name)
+    return os.fsencode(known).decode("utf-8", "backslashreplace")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, NumPy or XLA could not get memory."""
+    # XLA's error is a RuntimeError that begins with a status.
+    exhausted = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    return exhausted or isinstance(error, MemoryError)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dact_jax import cli, errors, runner
+from dact_jax import cli, errors, runner, signals
 from dact_jax.configuration import defaults, files
 from dact_jax.reports import terminal
 
@@ -21,6 +21,10 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", "", "Folder of the run; by default runs/<config.name>_seed<config.seed>."
 )
 _OVERRIDE = re.compile(r"(?:no)?config\.(.+)")
+_LESS_MEMORY = (
+    "lower train.batch_source, train.batch_target, train.batch_unlabeled, "
+    "train.eval_batch or data.size, or give less data"
+)
 _HELP = {"help", "helpshort", "h", "?"}
 
 
@@ -43,18 +47,29 @@ def _execute(command: str) -> None:
     config = _CONFIG.value
     name = f"{config.name}_seed{config.seed}"
     folder = pathlib.Path(_WORKDIR.value or pathlib.Path("runs", name))
-    try:
-        result = runner.run(config, folder, progress=True, command=command)
-    except (errors.InputError, errors.DivergedError, OSError) as error:
-        cli.exit_with(error)
-    except KeyboardInterrupt:
-        print("\nStopped; the same command resumes from the last checkpoint.")
-        sys.exit(130)
+
+    def next_time() -> str:
+        if runner.has_checkpoint(config, folder):
+            return "the same command goes on from the last checkpoint"
+        return "there is no checkpoint yet, so the same command starts anew"
+
+    with signals.handled(lambda: f"stopped; {next_time()}."):
+        try:
+            result = runner.run(config, folder, progress=True, command=command)
+            _conclude(result, folder)
+        except OSError as error:
+            cli.exit_with(error, then=next_time())
+        except Exception as error:
+            memory = errors.is_out_of_memory(error)
+            cli.exit_with(error, then=_LESS_MEMORY if memory else "")
+
+
+def _conclude(result: runner.Result, folder: pathlib.Path) -> None:
     if result.finished_before:
         drawn = ", ".join(result.pictures)
         state = f"now has {drawn}" if drawn else "is unchanged"
         print(f"This run was finished before; {folder} {state}.")
-    print(terminal.summary(result.rows, result.report))
+    print(terminal.summary(result.rows, result.report), flush=True)
 
 
 def _help() -> str:

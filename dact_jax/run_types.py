@@ -1,5 +1,6 @@
 """What a config is turned into: data, network and settings of a run. No logic."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -96,3 +97,17 @@ class Show(NamedTuple):
     step: Callable[[int, int, Mapping[str, float]], None] = _ignore
     round: Callable[[Row], None] = _ignore  # the row of a finished round
     select: Callable[[Row], None] = _ignore  # the row of a policy's step
+
+
+def _never() -> bool:
+    return False
+
+
+class Stop(NamedTuple):
+    """Whether someone asked the run to stop; by default nobody does."""
+
+    asked: Callable[[], bool] = _never
+    # Open while the run looks at `asked` often, saves and raises StoppedError if it is.
+    saving: Callable[[], contextlib.AbstractContextManager[None]] = (
+        contextlib.nullcontext
+    )

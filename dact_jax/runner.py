@@ -13,7 +13,7 @@ import ml_collections
 from dact_jax import errors
 from dact_jax.configuration import build, defaults
 from dact_jax.reports import gallery, report, tensorboard, terminal
-from dact_jax.rounds import claim, lock, session, workdir
+from dact_jax.rounds import checkpoint, claim, lock, session, workdir
 from dact_jax.rounds.workdir import Pick
 from dact_jax.run_types import Run, Show
 from dact_jax.types import Row
@@ -63,6 +63,7 @@ def run(
       InputError: the config, the data or the folder is wrong, in one sentence; or
         another process is running in the folder.
       DivergedError: a loss became NaN; the last checkpoint stays.
+      OSError: a file could not be read or written; the last checkpoint stays.
     """
     if not isinstance(config, ml_collections.ConfigDict):
         raise errors.InputError(
@@ -125,6 +126,16 @@ def _run(
     if pictures:
         write_report()
     return _result(folder, markdown, pictures, done.finished_before)
+
+
+def has_checkpoint(
+    config: ml_collections.ConfigDict, workdir: str | os.PathLike[str]
+) -> bool:
+    """Whether a run goes on in this folder, from its pre-training or later."""
+    folder = pathlib.Path(workdir)
+    stage = pathlib.Path(config.pretrain.folder or folder / "pretrained")
+    places = [folder, stage] if config.pretrain.steps else [folder]
+    return any(checkpoint.exists(place / "checkpoints") for place in places)
 
 
 def _result(

@@ -1,22 +1,19 @@
 """`python -m dact_jax.select --features=x.npy --budget=100`: rows to label next."""
 
 import ast
-import concurrent.futures
 import contextlib
 import functools
-import os
 import pathlib
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from absl import flags
 
-from dact_jax import cli, errors, plugins
+from dact_jax import cli, errors, plugins, signals
 from dact_jax.data import selections
 from dact_jax.data.selections import Pool
 from dact_jax.geometry import k_center
@@ -25,6 +22,7 @@ from dact_jax.reports import terminal
 from dact_jax.types import Evidence, Picked
 
 _FAMILY, _DEFAULT = "acquisitions", "k_center"
+_LESS_MEMORY = "select from fewer rows, or from rows of float32"
 _MAX_SEED = 2**32 - 1  # jax.random.key drops the higher bits
 
 
@@ -85,7 +83,8 @@ def run(
         radius = f"; cover radius at most {picked.score[-1]:.4g}"
     print(
         f"Picked {budget} of {num} rows{excluded} by {method} in {seconds:.1f} s"
-        f"{radius}. Written: {output}"
+        f"{radius}. Written: {output}",
+        flush=True,
     )
     return picked
 
@@ -131,21 +130,7 @@ def select(
 
     bar = terminal.selection_progress(budget, chosen=int(labelled.sum()))
     with bar as report_progress:
-        return _in_thread(lambda: pick(report_progress))
-
-
-def _in_thread(work: Callable[[], Picked]) -> Picked:
-    """Works in another thread, so that this one handles Ctrl-C during XLA programs."""
-    future: concurrent.futures.Future[Picked] = concurrent.futures.Future()
-
-    def finish() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=finish, daemon=True).start()
-    return future.result()
+        return pick(report_progress)
 
 
 def methods() -> tuple[str, ...]:
@@ -239,24 +224,24 @@ def main(argv: Sequence[str]) -> None:
             raise errors.InputError(
                 "give --features= and --budget=, such as --features=x.npy --budget=100"
             )
-        run(
-            pathlib.Path(values.features),
-            values.budget,
-            method=values.method,
-            options=values.option,
-            labelled=[pathlib.Path(path) for path in values.labelled],
-            logits=pathlib.Path(values.logits) if values.logits else None,
-            seed=values.seed,
-            output=pathlib.Path(values.output),
-            overwrite=values.overwrite,
-        )
+        output = pathlib.Path(values.output)
+        with signals.handled(lambda: f"stopped; {output} is not written."):
+            run(
+                pathlib.Path(values.features),
+                values.budget,
+                method=values.method,
+                options=values.option,
+                labelled=[pathlib.Path(path) for path in values.labelled],
+                logits=pathlib.Path(values.logits) if values.logits else None,
+                seed=values.seed,
+                output=output,
+                overwrite=values.overwrite,
+            )
     except flags.IllegalFlagValueError as error:
         cli.exit_with(errors.InputError(_illegal_value(error, values)))
-    except (flags.Error, errors.InputError, OSError) as error:
-        cli.exit_with(error)
-    except KeyboardInterrupt:
-        print("\nStopped; nothing is written.", file=sys.stderr, flush=True)
-        os._exit(130)  # a normal exit would free what still computes, and crash
+    except Exception as error:
+        memory = errors.is_out_of_memory(error)
+        cli.exit_with(error, then=_LESS_MEMORY if memory else "")
 
 
 def _illegal_value(error: flags.IllegalFlagValueError, values: flags.FlagValues) -> str:

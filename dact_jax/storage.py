@@ -3,24 +3,27 @@
 import contextlib
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 
 # newline="" keeps line ends inside ids; surrogateescape carries file names that are not
 # UTF-8, and a character that a killed process left half written.
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+# How tensorstore ends the message of a write that the system refused.
+_OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
 
 
 def read_text(path: pathlib.Path) -> str:
     """The text of a file, line ends as they are; "" if there is no such file."""
     if not path.exists():
         return ""
-    with path.open(**_ENCODING) as file:  # type: ignore[call-overload]
+    with naming(path), path.open(**_ENCODING) as file:  # type: ignore[call-overload]
         return str(file.read())
 
 
 def append_text(path: pathlib.Path, text: str) -> None:
     """Adds text at the end of a file; it is on the disk when this returns."""
-    with path.open("a", **_ENCODING) as file:  # type: ignore[call-overload]
+    with naming(path), path.open("a", **_ENCODING) as file:  # type: ignore[call-overload]
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -50,15 +53,46 @@ def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """
     draft = temporary(path)
     try:
-        yield draft
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, path)
+        with naming(path):
+            yield draft
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(draft, path)
     except BaseException:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error is the one to tell
+            draft.unlink(missing_ok=True)
         raise
 
 
 def temporary(path: pathlib.Path) -> pathlib.Path:
     """The draft of a file, which a killed process may leave beside it."""
     return path.with_name(f"{path.name}.tmp")
+
+
+@contextlib.contextmanager
+def naming(path: pathlib.Path) -> Iterator[None]:
+    """Makes the system's errors name `path`: those of open files name none.
+
+    Libraries report a full disk in their own ways; each becomes an OSError here.
+
+    Raises:
+      OSError: with the number of the system's error, its words, and the path.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _system_error(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _system_error(error: BaseException | None) -> int | None:
+    """The number of the system's error that an error is, tells of or comes from."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        if found := _OS_ERROR_CODE.search(str(error)):
+            return int(found[1])
+        error = error.__cause__ or error.__context__
+    return None

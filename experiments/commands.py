@@ -82,7 +82,7 @@ def command(
             try:
                 _parse(values, argv)
                 work(values)
-            except (flags.Error, errors.InputError, OSError) as error:
+            except Exception as error:
                 cli.exit_with(error)
 
         return main

@@ -29,7 +29,8 @@ LAYERS = {
     "configuration": f"{GROUND} {ROOMS}",
     "runner classifier": f"{GROUND} data training rounds reports configuration",
     "cli": "errors",
-    "main select": f"{GROUND} {ROOMS} runner reports configuration cli",
+    "signals": "errors run_types",
+    "main select": f"{GROUND} {ROOMS} runner reports configuration cli signals",
     "__main__": "cli",
 }
 # Library -> the only modules that may import it.

@@ -1,8 +1,13 @@
 """Saves and restores any pytree, atomically. The only module that imports orbax."""
 
+import contextlib
+import gc
+import logging as standard_logging
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,11 +15,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from dact_jax import errors
+from dact_jax import errors, storage
 from dact_jax.types import PyTree
 
 # Raised by orbax where files of a checkpoint are missing, empty or truncated.
 _DAMAGED = (ValueError, OSError, KeyError, TypeError)
+_LAST_WORDS = 0.2  # seconds for the threads of a save that failed
 
 
 class Store(NamedTuple):
@@ -38,19 +44,21 @@ def open_store(folder: pathlib.Path, *, keep: int = 2) -> Store:
       keep: number of newest checkpoints that are kept.
     """
     root = pathlib.Path(folder).absolute()
-    manager = ocp.CheckpointManager(
-        root,
-        options=ocp.CheckpointManagerOptions(
-            max_to_keep=keep, create=True, enable_async_checkpointing=False
-        ),
-    )
+    with storage.naming(root):
+        manager = ocp.CheckpointManager(
+            root,
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep, create=True, enable_async_checkpointing=False
+            ),
+        )
 
     def save(tree: PyTree) -> None:
         last = manager.latest_step()
         number = 1 if last is None else last + 1
         # Python scalars become arrays, whose dtype and shape orbax keeps.
         arrays = jax.tree.map(_array, tree)
-        manager.save(number, args=ocp.args.StandardSave(arrays), force=True)
+        with storage.naming(root / str(number)), _one_error():
+            manager.save(number, args=ocp.args.StandardSave(arrays), force=True)
 
     def restore(template: PyTree) -> PyTree | None:
         arrays = jax.tree.map(_array, template)
@@ -74,6 +82,11 @@ def open_store(folder: pathlib.Path, *, keep: int = 2) -> Store:
         return None
 
     return Store(save, restore, manager.close)
+
+
+def exists(folder: pathlib.Path) -> bool:
+    """Whether the folder holds a complete checkpoint, which may still be damaged."""
+    return any(path.name.isdigit() for path in folder.glob("*"))
 
 
 def read(folder: pathlib.Path, template: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,6 +123,31 @@ def read(folder: pathlib.Path, template: Mapping[str, Any]) -> dict[str, Any]:
         if shapes[0] == shapes[1]:
             return dict(tree)
     raise errors.InputError(f"{root} has no readable checkpoint of such a network.")
+
+
+@contextlib.contextmanager
+def _one_error() -> Iterator[None]:
+    """What fails in a save is raised once; its threads say it again, in tracebacks."""
+    loggers = [logging.get_absl_logger(), standard_logging.getLogger("asyncio")]
+    before = [logger.disabled for logger in loggers]
+    hooks = sys.excepthook, sys.unraisablehook
+    sys.excepthook = sys.unraisablehook = _ignore  # of tensorstore's threads
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        yield
+    except Exception:
+        time.sleep(_LAST_WORDS)
+        gc.collect()  # tasks that nobody awaits any more complain when they are freed
+        raise
+    finally:
+        sys.excepthook, sys.unraisablehook = hooks
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
+
+
+def _ignore(*error: object) -> None:
+    del error
 
 
 def _set_aside(root: pathlib.Path, numbers: list[int]) -> None:

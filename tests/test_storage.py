@@ -1,0 +1,103 @@
+"""Files whole or not at all, and errors that name them."""
+
+import errno
+import io
+import os
+
+import pytest
+
+from dact_jax import cli, errors, storage
+
+
+def _refusing(number):
+    def refuse(*args, **kwargs):
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
+def test_a_refused_write_names_the_file_and_leaves_the_old_one(
+    tmp_path, monkeypatch, number
+):
+    path = tmp_path / "picks.csv"
+    storage.write_atomic(path, "old")
+    monkeypatch.setattr(os, "fsync", _refusing(number))
+    for write in (storage.write_atomic, storage.append_text):
+        with pytest.raises(OSError, match=r"picks\.csv") as caught:
+            write(path, "new")
+        told = errors.sentence(caught.value)
+        assert told == f"{path}: {os.strerror(number)}."
+    assert storage.read_text(path).startswith("old")
+    assert [file.name for file in tmp_path.iterdir()] == ["picks.csv"]
+
+
+def test_a_draft_that_cannot_be_removed_does_not_hide_the_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", _refusing(errno.ENOSPC))
+    monkeypatch.setattr(os, "unlink", _refusing(errno.EROFS))
+    with pytest.raises(OSError, match="No space left"):
+        storage.write_atomic(tmp_path / "x", "new")
+
+
+def test_a_full_disk_is_seen_in_the_words_of_a_library(tmp_path):
+    text = "RESOURCE_EXHAUSTED: Failed to write: no space [os_error_code='28']"
+
+    def wrapped():
+        try:
+            raise ValueError(text)
+        except ValueError as error:
+            raise RuntimeError("save failed") from error
+
+    with (
+        pytest.raises(OSError, match="No space left") as caught,
+        storage.naming(tmp_path / "7"),
+    ):
+        wrapped()
+    assert caught.value.filename == str(tmp_path / "7")
+
+
+def test_other_errors_pass_as_they_are(tmp_path):
+    with pytest.raises(ValueError, match="shape"), storage.naming(tmp_path):
+        raise ValueError("wrong shape")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device", "a"), "a: No space left on device."),
+        (OSError(5, "Input/output error"), "output could not be written, or a file "),
+        (OSError(5, "Input/output error", b"\xff"), r"\xff: Input/output error."),
+        (OSError("no number"), None),
+        (MemoryError(), "there is not enough memory."),
+        (MemoryError("Unable to allocate 2 TiB\nmore"), "(Unable to allocate 2 TiB)."),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory"), "there is not enough mem"),
+        (RuntimeError("INTERNAL: a fault"), None),
+        (ValueError("a fault"), None),
+    ],
+)
+def test_what_a_user_can_mend_is_a_sentence(error, told):
+    found = errors.sentence(error)
+    assert (found is None) if told is None else (told in found)
+
+
+def test_the_end_of_a_command_is_one_sentence_with_what_to_do(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.exit_with(MemoryError("Unable to allocate 2 TiB"), then="lower x")
+    assert capsys.readouterr().err == (
+        "dact_jax: there is not enough memory (Unable to allocate 2 TiB); lower x.\n"
+    )
+
+
+def test_a_fault_is_not_made_a_sentence():
+    with pytest.raises(KeyError):
+        cli.exit_with(KeyError("x"))
+
+
+def test_a_full_stderr_does_not_end_in_a_traceback(monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sys.stderr", Full())
+    with pytest.raises(SystemExit, match="2"):
+        cli.exit_with(errors.InputError("wrong."))
