@@ -12,7 +12,7 @@ the config. It may also have, at module level:
 * in acquisitions, `NEEDS`: outputs that it reads besides the classifier's logits, and
   `NEEDS_IF = {(option, value): outputs}`. `ON_TARGET = {option: value}`: the values
   that it must have to rank the target, whose labels are unknown. `BLIND = True`: it
-  reads no evidence.
+  reads no evidence. `MIN_CLASSES`: fewest classes that it can rank by; 1 if absent.
 * in policies, `BUYS = False`: it never ranks the target. `LOSS_PREDICTOR`: the method
   that trains the network by which it chooses source samples.
 """
@@ -116,6 +116,20 @@ def on_target(acquisition: str) -> Mapping[str, Any]:
 def blind(acquisition: str) -> bool:
     """BLIND of an acquisition: whether it reads no evidence."""
     return getattr(_module("acquisitions", acquisition), "BLIND", False)
+
+
+def check_classes(acquisition: str, num_classes: int) -> None:
+    """Checks MIN_CLASSES of an acquisition, before anything is trained.
+
+    Raises:
+      InputError: the data have fewer classes.
+    """
+    fewest = getattr(_module("acquisitions", acquisition), "MIN_CLASSES", 1)
+    if num_classes < fewest:
+        raise errors.InputError(
+            f"acquisition {acquisition!r} needs at least {fewest} classes, and there "
+            f"is {num_classes}; choose another, or add images of other classes."
+        )
 
 
 def buys(policy: str) -> bool:

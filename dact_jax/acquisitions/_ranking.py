@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dact_jax import errors
+from dact_jax.geometry import points
 from dact_jax.types import Array, Evidence
 
 
@@ -44,14 +45,15 @@ def highest(value: Array, taken: np.ndarray, budget: int) -> np.ndarray:
 
 
 def finite_matrix(values: Array | None, name: str, num_rows: int) -> jax.Array:
-    """float32[num_rows, columns], the values after a check of shape and finiteness.
+    """float32[num_rows, columns], the values after checks of their shape and rows.
 
     Args:
       values: float[num_rows, columns], one row for each image of the pool.
       name: of the values, for error messages.
 
     Raises:
-      InputError: `values` is None, has another shape, or is not all finite.
+      InputError: `values` is None or has another shape, or `geometry.points.check`
+        rejects a row.
     """
     if values is None:
         raise errors.InputError(f"the evidence has no {name!r}.")
@@ -61,10 +63,8 @@ def finite_matrix(values: Array | None, name: str, num_rows: int) -> jax.Array:
             f"{name!r} must be float[{num_rows}, columns], one row for each image of "
             f"the pool; its shape is {shape}."
         )
-    array = jnp.asarray(values, jnp.float32)
-    if not bool(jnp.isfinite(array).all()):
-        raise errors.InputError(f"{name!r} contains NaN or infinity.")
-    return array
+    points.check(values, repr(name))
+    return jnp.asarray(values, jnp.float32)
 
 
 def class_logits(evidence: Evidence, num_rows: int) -> jax.Array:

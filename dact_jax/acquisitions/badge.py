@@ -98,6 +98,9 @@ def draw(mass: jax.Array, num: int, key: Key) -> jax.Array:
     Args:
       mass: float32[N], not negative.
     """
+    # Sums of squares near the largest float32 would overflow. A power of two rounds
+    # nothing, and smaller masses stay as they are.
+    mass = mass * jnp.where(jnp.max(mass) > 2.0**90, jnp.float32(2.0**-60), 1)
     level = jnp.cumsum(mass)
     at = jax.random.uniform(key, (num,)) * level[-1]
     row = jnp.searchsorted(level, at, side="right")

@@ -11,6 +11,8 @@ from dact_jax import errors
 from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
+MIN_CLASSES = 2  # a margin lies between two
+
 
 def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
     """The rows of smallest margin; ties go to the lowest row.
@@ -25,8 +27,10 @@ def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Pic
     """
     del key
     logits = _ranking.class_logits(evidence, taken.size)
-    if logits.shape[1] < 2:
-        raise errors.InputError("acquisition 'margin' needs at least two classes.")
+    if logits.shape[1] < MIN_CLASSES:
+        raise errors.InputError(
+            f"acquisition 'margin' needs at least {MIN_CLASSES} classes."
+        )
     margin = np.asarray(_margin(logits))
     row = _ranking.highest(-margin, taken, budget)
     return Picked(row, margin[row])

@@ -45,6 +45,8 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     weights = _weights(config)
 
     task, data = build_data.read(config)
+    if plugins.buys(config.policy):
+        plugins.check_classes(config.acquisition, len(task.class_names))
     method = make_method(config, len(task.class_names))
     checks.check_method(config, method)
     checks.check_validation(config, task)

@@ -24,6 +24,7 @@ _MEMORY_SHARE = 0.5  # of a device's free memory that the points may take
 _THREADS = min(
     8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 )
+_CHECKED_ROWS = 4096  # at once
 _ONE_THREAD_BYTES = 2**18  # that one thread copies faster than several
 
 
@@ -230,21 +231,38 @@ def _first_row(held: jax.Array) -> jax.Array:
     return jax.lax.axis_index("data").astype(jnp.int32) * jnp.int32(len(held))
 
 
-def check_valid(rows: np.ndarray, valid: np.ndarray) -> None:
+def check(values: Array, name: str) -> None:
+    """Checks rows as k-center does, block by block; for all that rank rows by numbers.
+
+    Args:
+      values: [N, columns] real numbers.
+      name: of the values, for messages.
+
+    Raises:
+      InputError: a row holds NaN or infinity, or is too long.
+    """
+    for start in range(0, len(values), _CHECKED_ROWS):
+        block = np.asarray(values[start : start + _CHECKED_ROWS])
+        check_valid(start + np.arange(len(block)), valid(block), name)
+
+
+def check_valid(rows: np.ndarray, valid: np.ndarray, name: str = "features") -> None:
     """Raises an InputError that names the lowest row that is not valid.
 
     Args:
       rows: int[n].
       valid: bool[n], whether a row is finite and not too long.
+      name: of what has these rows.
     """
     if not valid.all():
         raise errors.InputError(
-            "features must be finite, and short enough for float32 to hold their "
-            f"squared length; row {rows[~valid].min()} is not."
+            f"{name} must be finite, without NaN, and short enough for float32 to hold "
+            f"the squared length of a row; row {rows[~valid].min()} is not."
         )
 
 
 def valid(points: np.ndarray) -> np.ndarray:
-    """bool[n], whether rows of float32[n, F] are finite and not too long."""
+    """bool[n], whether rows of real numbers [n, F] are finite and not too long."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.square(points).sum(-1) < distances.MAX_SQUARED_NORM
+        squared_norm = np.square(points.astype(np.float32)).sum(-1)
+        return squared_norm < distances.MAX_SQUARED_NORM

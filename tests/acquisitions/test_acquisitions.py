@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from dact_jax import errors
-from dact_jax.acquisitions import _ranking, aada, badge, entropy, margin, random
+from dact_jax.acquisitions import (
+    _ranking,
+    aada,
+    badge,
+    clue,
+    entropy,
+    k_center,
+    margin,
+    random,
+)
 from dact_jax.types import Evidence
 from tests import toy
 
@@ -152,7 +161,7 @@ def test_ties_go_to_the_lowest_row(module, key):
 
 
 def test_margin_needs_two_classes(key):
-    with pytest.raises(errors.InputError, match=r"'margin'.* two"):
+    with pytest.raises(errors.InputError, match=r"'margin'.* 2 classes"):
         margin.make()(evidence(np.zeros((3, 1))), np.zeros(3, bool), 1, key)
 
 
@@ -252,6 +261,13 @@ def test_draw_keeps_to_the_masses(key):
     assert abs((row == 1).mean() - 0.75) < 0.03
 
 
+def test_draw_where_the_sum_of_masses_would_overflow(key):
+    mass = jnp.array([2.0**125, 0.0, 2.0**126] + 60 * [2.0**125], jnp.float32)
+    row = np.asarray(badge.draw(mass, 4000, key))
+    assert set(row.tolist()) == {*range(63)} - {1}
+    assert abs((row == 2).mean() - 2 / 63) < 0.02
+
+
 @pytest.mark.parametrize("module", [aada, badge, entropy, margin, random])
 def test_a_budget_out_of_range_is_rejected(module, key):
     pool = evidence(np.zeros((5, 3)), np.zeros((5, 2)))
@@ -282,7 +298,36 @@ def test_bad_logits_are_rejected(module, classifier, message, key):
         module.make()(pool, np.zeros(5, bool), 2, key)
 
 
-def test_badge_rejects_an_embedding_that_is_not_finite(key):
-    pool = evidence(np.zeros((5, 3)), None, np.full((5, 2), np.inf))
-    with pytest.raises(errors.InputError, match=r"'embedding' .*NaN"):
-        badge.make()(pool, np.zeros(5, bool), 2, key)
+READS = {badge: "'embedding'", clue: "points", k_center: "features"}
+
+
+@pytest.mark.parametrize("module", READS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e19, 1e20])
+def test_what_k_center_refuses_all_refuse(module, value, key):
+    embedding = np.zeros((5, 2))
+    embedding[3, 1] = value
+    pool = evidence(np.zeros((5, 3)), None, embedding)
+    with pytest.raises(errors.InputError, match=f"{READS[module]} .*NaN.*row 3 "):
+        module.make()(pool, np.zeros(5, bool), 2, key)
+
+
+@pytest.mark.parametrize("module", [aada, badge, clue, entropy, margin])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e20, 3e38])
+def test_logits_whose_differences_would_overflow_are_rejected(module, value, key):
+    logits = np.zeros((5, 3))
+    logits[3, 1] = value
+    with pytest.raises(errors.InputError, match=r"'classifier' .*NaN.*row 3 "):
+        module.make()(evidence(logits, np.zeros((5, 2))), np.zeros(5, bool), 2, key)
+
+
+def test_the_longest_vectors_that_are_accepted_give_finite_scores(key):
+    rng = np.random.default_rng(0)
+    logits, embedding = rng.normal(size=(300, 3)), rng.normal(size=(300, 4))
+    scale = 2.0**59.9 / np.linalg.norm(embedding, axis=1).max()
+    pool = evidence(3 * logits, None, scale * embedding)
+    for module in READS:
+        picked = module.make()(pool, np.zeros(300, bool), 20, key)
+        finite = np.isfinite(picked.score)
+        assert finite[1:].all()
+        assert finite[0] or module is k_center
+        assert len(set(picked.row.tolist())) == 20
