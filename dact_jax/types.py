@@ -54,7 +54,7 @@ class Dataset(NamedTuple):
     image: Images  # uint8[N, H, W, C]; vectors: float32[N, 1, 1, F]
     label: np.ndarray  # int32[N] into class_names; UNLABELED where there is none
     id: np.ndarray  # str[N], stable names of the images (relative paths)
-    split: np.ndarray | None  # str[N]: "train", "val", "test"; None: no official split
+    split: np.ndarray | None  # str[N]: "train", "val", "test", "" (not said); None: ""
     class_names: tuple[str, ...]
     skipped: int = 0  # unreadable files left out (`data.on_error="skip"`)
 

@@ -1,6 +1,7 @@
 """ConfigDict -> the data of a run, and how they become network input."""
 
 import functools
+import pathlib
 from collections.abc import Callable
 
 import jax
@@ -11,7 +12,7 @@ from absl import logging
 from dact_jax import devices, errors
 from dact_jax.configuration.defaults import Config
 from dact_jax.data import augment, fingerprint, splits, streams
-from dact_jax.data.readers import embeddings, manifest, sources
+from dact_jax.data.readers import embeddings, lists, sources
 from dact_jax.models import encoders
 from dact_jax.types import Array, Dataset, Key, Task
 
@@ -31,8 +32,8 @@ def read(config: Config) -> tuple[Task, dict[str, str]]:
     files = tuple(
         config.data[name] for name in ("labelled_list", "val_list", "unlabeled_list")
     )
-    lists = _lists(files)
-    if lists is None:
+    parts = _lists(files, config.data.root)
+    if parts is None:
         target = _read(config, config.data.target, classes=source.class_names)
     else:
         target = _read(config, *files)
@@ -44,7 +45,7 @@ def read(config: Config) -> tuple[Task, dict[str, str]]:
         val_per_class=config.data.val_per_class,
         transductive=config.data.transductive,
         transductive_set=config.data.transductive_set,
-        lists=lists,
+        lists=parts,
     )
     record = {"source": fingerprint.of(source), "target": fingerprint.of(target)}
     if record["source"] == record["target"]:
@@ -68,10 +69,8 @@ def given(config: Config, task: Task) -> np.ndarray:
     """bool[N_t], target images whose labels are given at the start."""
     label = np.asarray(task.target.train.label)
     if config.data.labelled_list:
-        listed = splits.find(
-            task.target.id, manifest.read_ids(config.data.labelled_list)
-        )
-        return np.isin(np.arange(len(label)), listed)
+        ids = lists.read_ids(config.data.labelled_list, root=config.data.root or None)
+        return np.isin(np.arange(len(label)), splits.find(task.target.id, ids))
     if config.data.shots_per_class:
         return splits.shots(
             label,
@@ -180,7 +179,7 @@ def _check_same_kind(source: Dataset, target: Dataset) -> None:
         )
 
 
-def _lists(files: tuple[str, ...]) -> splits.Lists | None:
+def _lists(files: tuple[str, ...], root: str) -> splits.Lists | None:
     """The ids in the list files that fix T_l, T_v and T_u; None if there are none."""
     if not any(files):
         return None
@@ -189,7 +188,8 @@ def _lists(files: tuple[str, ...]) -> splits.Lists | None:
             "data.labelled_list, data.val_list and data.unlabeled_list go together: "
             f"give all three or none, not {files}."
         )
-    return splits.Lists(*(manifest.read_ids(path) for path in files))
+    folder = root or pathlib.Path(files[0]).parent  # as `lists.load` takes it
+    return splits.Lists(*(lists.read_ids(path, root=folder) for path in files))
 
 
 def _read(

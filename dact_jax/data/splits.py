@@ -169,7 +169,8 @@ def _align(source: Dataset, train_classes: set[str], target: Dataset) -> Dataset
 
 def _parts(data: Dataset) -> dict[str, np.ndarray]:
     """Rows of each official part; all rows are train without an official split."""
-    split = np.full(len(data.label), "train") if data.split is None else data.split
+    split = np.full(len(data.label), "") if data.split is None else data.split
+    split = np.where(split == "", "train", split)
     unknown = split[~np.isin(split, PARTS)]
     if len(unknown):
         raise errors.InputError(

@@ -1,4 +1,4 @@
-"""CSV manifests and list files, valid and invalid."""
+"""Manifests, valid and invalid."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_csv_with_split_root_classes_and_other_columns(root):
         name="zoo",
     )
     assert data.name == "zoo"
-    assert data.split.tolist() == ["test", "train"]
+    assert data.split.tolist() == ["test", ""]
     np.testing.assert_array_equal(data.label, [0, 0])
     assert data.class_names == ("dog", "cat")
 
@@ -62,12 +62,16 @@ def test_labels_that_are_numbers_are_sorted_as_numbers(root):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\n", r"some\.csv .*'path'.*'file,label'"),
-        ("path\n", r"some\.csv .*column 'label'"),
-        ("", r"some\.csv .*column 'path'"),
+        ("id,label\n", r"some\.csv: .* path,label .*commas.*'id,label'"),
+        ("path\n", r"some\.csv: .*first line .* path,label .*'path'"),
+        ("dog/1.png,dog\n", r"some\.csv: .*first line .* path,label .*'dog/1"),
+        ("", r"some\.csv: .*first line"),
+        ("path,label,Label\n", r"some\.csv: .*'label', 'Label' .*label"),
+        ("file,filename,class\n", r"some\.csv: .*'file', 'filename' .*'path'"),
+        ("path,label,split,SPLIT\n", r"some\.csv: .*'split', 'SPLIT'"),
         ("path,label\n", r"some\.csv"),
         ("path,label\ndog/1.png\n", r"some\.csv, line 2: .*2 cells"),
-        ("path,label\na,b.png,dog\n", r"some\.csv, line 2: .*2 cells.*quote"),
+        ("path,label\na,b.png,dog\n", r"some\.csv, line 2: .*2 cells, not 3.*quote"),
         ("path,label\n,dog\n", r"some\.csv, line 2: .*path"),
         (
             "path,label\ndog/1.png,dog\ncat/2.png,cta\n",
@@ -82,6 +86,18 @@ def test_labels_that_are_numbers_are_sorted_as_numbers(root):
             r"some\.csv, line 3: \./dog/1\.png .*some\.csv, line 2",
         ),
         (
+            'path,label\ndog/1.png,dog\n"dog/2.png,cat\ncat/2.png,cat\n',
+            r"some\.csv, line 3: a quote .* not closed",
+        ),
+        (
+            'path,label\n"dog/1.png,dog\ndog/2.png",dog\n',
+            r"some\.csv, line 2: a quote .* later line",
+        ),
+        ('path,label\n"dog/1.png", "dog"\n', r"some\.csv, line 2: .*blank before a q"),
+        (f"path,label\ndog/1.png,{'9' * 4400}\n", r"some\.csv, line 2: .*4400 charact"),
+        (f"path,label\n{'x' * 2**18},dog\n", r"some\.csv, line 2: .*131072"),
+        ("path,label\ndog/1.png,d\0g\n", r"some\.csv, line 2: .*NUL"),
+        (
             "path,label\ndog/9.png,dog\n",
             r"dog/9\.png .*No such file or directory",
         ),
@@ -93,12 +109,8 @@ def test_csv_errors(root, text, message):
 
 
 def test_no_such_file(root):
-    for load in (manifest.load_csv, manifest.load_list):
-        with pytest.raises(errors.InputError, match=r"none\.x"):
-            load(root / "none.x", size=5)
-    (root / "bytes.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(errors.InputError, match=r"bytes\.csv .*utf-8"):
-        manifest.load_csv(root / "bytes.csv", size=5)
+    with pytest.raises(errors.InputError, match=r"none\.x"):
+        manifest.load_csv(root / "none.x", size=5)
 
 
 def test_missing_images_can_be_skipped(root):
@@ -109,70 +121,56 @@ def test_missing_images_can_be_skipped(root):
     assert data.split.tolist() == ["val"]
 
 
-def test_numbered_classes_are_named_after_their_folders(root):
-    text = "dog/1.png 0\ncat/1 of 2.png 1\n\ncat/2.png\t1\ndog/2.png -1\n"
-    data = manifest.load_list(write(root, text, "some.txt"), size=5)
-    assert data.class_names == ("dog", "cat")
-    np.testing.assert_array_equal(data.label, [0, 1, 1, UNLABELED])
-    assert data.id[1] == "cat/1 of 2.png"
-    assert data.split is None
-    np.testing.assert_array_equal(data.image[:][:, 0, 0, 0], [0, 2, 3, 1])
-
-
-def test_list_with_class_names(root):
-    text = "dog/1.png hound\ncat/2.png cat\n"
-    data = manifest.load_list(write(root, text), size=5)
-    assert data.class_names == ("cat", "hound")
-    np.testing.assert_array_equal(data.label, [1, 0])
-    data = manifest.load_list(write(root, text), size=5, classes=["hound", "cat"])
-    np.testing.assert_array_equal(data.label, [0, 1])
-
-
-def test_numbers_index_the_given_classes(root):
-    text = "dog/1.png 2\ndog/2.png 0\n"
-    data = manifest.load_list(write(root, text), size=5, classes=["a", "b", "c"])
-    assert data.class_names == ("a", "b", "c")
-    np.testing.assert_array_equal(data.label, [2, 0])
-
-
 @pytest.mark.parametrize(
-    "text", ["dog/1.png 0\ndog/2.png 10\n", "dog/1.png 0\ncat/2.png 0\n"]
-)
-def test_numbers_without_one_folder_each_are_class_names(root, text):
-    data = manifest.load_list(write(root, text), size=5)
-    numbers = [line.split()[1] for line in text.splitlines()]
-    assert [data.class_names[k] for k in data.label] == numbers
-
-
-def test_lists_are_merged(root):
-    labelled = write(root, "dog/1.png 0\n", "labelled.txt")
-    unlabelled = write(root, "dog/2.png 0\ncat/2.png 1\n", "unlabelled.txt")
-    val = write(root, "cat/2.png 1\n", "val.txt")
-    data = manifest.load_list(labelled, unlabelled, val, size=5, name="t")
-    assert data.id.tolist() == ["dog/1.png", "dog/2.png", "cat/2.png"]
-    assert (data.name, data.class_names) == ("t", ("dog", "cat"))
-    assert manifest.read_ids(val) == ["cat/2.png"]
-    other = write(root, "cat/2.png 0\n", "other.txt")
-    message = r"other\.txt, line 1: cat/2\.png .*0.* 1 .*unlabelled\.txt, line 2"
-    with pytest.raises(errors.InputError, match=message):
-        manifest.load_list(unlabelled, other, size=5)
-
-
-@pytest.mark.parametrize(
-    ("text", "classes", "message"),
+    "text",
     [
-        ("dog/1.png\n", None, r"l\.txt, line 1: .*'path label'.*'dog/1\.png'"),
-        (
-            "dog/1.png 0\ndog/1.png 0\n",
-            None,
-            r"l\.txt, line 2: dog/1\.png .*l\.txt, line 1",
-        ),
-        ("dog/1.png 0\ndog/2.png 2\n", ["a", "b"], r"l\.txt, line 2: .*2 .*0\.\.1"),
-        ("dog/1.png dgo\n", ["dog"], r"l\.txt, line 1: .*'dgo'.*'dog'"),
-        ("dog/1.png -2\n", ["dog"], r"l\.txt, line 1: .*'-2'.*'dog'"),
-        ("\n", None, r"l\.txt"),
+        "path;label;split\ndog/1.png;dog;val\ncat/2.png;;\n",
+        "Path\tLabel\tSplit\ndog/1.png\tdog\tval\ncat/2.png\t\t\n",
+        "FILENAME,Class,split\ndog/1.png,dog,Validation\ncat/2.png,?,\n",
+        "file_name,label,SPLIT\r\ndog/1.png,dog,valid\r\n\r\ncat/2.png,nan,\r\n",
+        "File Name,category,split,,\ndog/1.png,dog,VAL,,\ncat/2.png,-1,,,\n,,,,\n",
+        "\nfilename,path,label,split\nx,dog\\1.png,dog,val\ny, cat/2.png,None,\n",
     ],
 )
-def test_list_errors(root, text, classes, message):
-    with pytest.raises(errors.InputError, match=message):
-        manifest.load_list(write(root, text, "l.txt"), size=5, classes=classes)
+def test_manifests_of_other_programs(root, text):
+    data = manifest.load_csv(write(root, text), size=5, classes=["cat", "dog"])
+    assert data.id.tolist() == ["dog/1.png", "cat/2.png"]
+    assert data.label.tolist() == [1, UNLABELED]
+    assert data.split.tolist() == ["val", ""]
+
+
+def test_a_file_whose_name_looks_like_another_programs_path(root):
+    name = "dog\\1.png"
+    (root / "dog/1.png").rename(root / name)
+    (root / 'a "b"\n1.png').write_bytes((root / name).read_bytes())
+    text = f'path,label\n{name},dog\n"a ""b""\n1.png",cat\ncat/2.png,cat\n'
+    data = manifest.load_csv(write(root, text), size=5)
+    assert data.id.tolist() == [name, 'a "b"\n1.png', "cat/2.png"]
+
+
+@pytest.mark.parametrize("word", ["nan", "None", "NA", "?", "-1"])
+def test_a_word_for_unknown_that_is_a_class_of_the_source(root, word):
+    text = f"path,label\ndog/1.png,dog\ndog/2.png,{word}\n"
+    data = manifest.load_csv(write(root, text), size=5, classes=["dog", word])
+    assert data.label.tolist() == [0, 1]
+
+
+def test_words_for_unknown_without_known_classes(root):
+    def labels(word, other="a"):
+        rows = f"dog/1.png,{other}\ndog/2.png,{word}\ncat/2.png,2\n"
+        data = manifest.load_csv(write(root, "path,label\n" + rows), size=5)
+        return [data.class_names[k] if k != UNLABELED else "" for k in data.label]
+
+    assert labels("nan") == labels("?") == ["a", "", "2"]
+    assert labels("-1", "1") == ["1", "", "2"]
+    assert labels("-1") == ["a", "-1", "2"]
+    for word in ("None", "NA", "null"):
+        with pytest.raises(
+            errors.InputError, match=rf"some\.csv, line 3: '{word}' may"
+        ):
+            labels(word)
+
+
+def test_a_split_column_that_is_empty_is_none(root):
+    text = "path,label,split\ndog/1.png,dog,\n"
+    assert manifest.load_csv(write(root, text), size=5).split is None

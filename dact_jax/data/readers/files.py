@@ -117,7 +117,7 @@ def dataset(
       channels: 1 or 3.
       on_error: what to do with an unreadable file: "raise" an error, or "skip": log
         it, leave it out and count it.
-      split: N of "train", "val" or "test"; None: there is no official split.
+      split: N of "train", "val", "test" or "" (not said); None: no official split.
 
     Raises:
       InputError: a file is unreadable and on_error is "raise", or no file is readable.

@@ -1,25 +1,28 @@
-"""CSV manifests, and list files with lines "path label"."""
+"""Manifests: tables with a path, a label and, if wanted, a split for each image."""
 
-import csv
+import os
 import pathlib
-import posixpath
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from dact_jax import errors
+from dact_jax.data import entries as listed, tables
+from dact_jax.data.entries import Entry
 from dact_jax.data.readers import files
-from dact_jax.types import UNLABELED, Dataset
+from dact_jax.types import Dataset
 
-SPLITS = ("train", "val", "test")
-
-
-class Entry(NamedTuple):
-    """One image of a manifest or list file."""
-
-    where: str  # file and line for error messages, such as "a.txt, line 3"
-    path: str
-    label: str  # as written; "" if there is none
-    split: str
+# What a column may be called, in any case; the first name wins where several occur.
+_COLUMNS = {
+    "path": ("path", "filename", "file_name", "filepath", "file_path", "file"),
+    "label": ("label", "class", "class_name", "category"),
+    "split": ("split",),
+}
+_SPLITS = {
+    "": "",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_HEADER = "path,label or path,label,split"
 
 
 def load_csv(
@@ -32,13 +35,14 @@ def load_csv(
     classes: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Dataset:
-    """Reads a domain from a CSV file with the columns path, label and optionally split.
+    """Reads a domain from a table with the columns path, label and optionally split.
 
-    An empty label stands for an unlabelled image, an empty split for train. Other
-    columns are ignored.
+    An empty label, or what `entries.without_unknown` knows, stands for an unlabelled
+    image. An image whose split is empty may be held out for validation or test.
+    Columns have one of the names in `_COLUMNS`; others are ignored.
 
     Args:
-      path: the file, UTF-8.
+      path: the file; see `text_files` and `tables` for its forms.
       size: height and width of the decoded images, in pixels.
       channels: 1 or 3.
       root: folder that paths in the file are relative to; None: the file's folder.
@@ -49,228 +53,98 @@ def load_csv(
       name: name of the domain; None: the file's name without its suffix.
 
     Returns:
-      A dataset whose ids are the paths as written.
+      A dataset whose ids are the paths, as `entries.locate` gives them.
 
     Raises:
       InputError: the file, a column or an image is missing, a path is repeated, or a
         label or split is not valid; the message names file and line.
     """
     path = pathlib.Path(path)
-    entries, has_split = _csv_entries(path)
-    _check_paths(path, entries)
+    folder = pathlib.Path(root or path.parent)
+    entries = _entries(path, folder)
+    listed.check_paths(path, entries)
+    entries = listed.without_unknown(entries, classes)
     labels = {entry.label for entry in entries} - {""}
-    class_names = tuple(classes or _sort_labels(labels))
+    class_names = tuple(classes or listed.sort_labels(labels))
+    split = [entry.split for entry in entries]
     return files.dataset(
         name or path.stem,
-        pathlib.Path(root or path.parent),
+        folder,
         [entry.path for entry in entries],
-        _numbers(entries, class_names),
+        listed.numbers(entries, class_names),
         class_names,
         size=size,
         channels=channels,
         on_error=on_error,
-        split=[entry.split for entry in entries] if has_split else None,
+        split=split if any(split) else None,
     )
 
 
-def load_list(
-    path: str | pathlib.Path,
-    *more: str | pathlib.Path,
-    size: int,
-    channels: int = 3,
-    root: str | pathlib.Path | None = None,
-    on_error: files.OnError = "raise",
-    classes: Sequence[str] | None = None,
-    name: str | None = None,
-) -> Dataset:
-    """Reads a domain from files with lines such as "photo/dog/1.jpg 0".
-
-    The label is the text after the last space: -1 for an unlabelled image, else a
-    class name or, if this holds for every line, a class number. A number is the index
-    of its class in `classes`. Without `classes` its class is named after the folder
-    of its images, or, if folders and numbers do not correspond one to one, after the
-    number itself.
-
-    Several files, such as MME's lists of labelled, unlabelled and validation images,
-    are merged. An image that occurs in several must have the same label in all.
-
-    Args:
-      path: the first file, UTF-8.
-      *more: further files.
-      size: height and width of the decoded images, in pixels.
-      channels: 1 or 3.
-      root: folder that paths in the files are relative to; None: the first file's
-        folder.
-      on_error: what to do with an unreadable image: "raise" an error, or "skip": log
-        it, leave it out and count it.
-      classes: class names in the order of their numbers; None: the classes that occur,
-        sorted by number or name.
-      name: name of the domain; None: the first file's name without its suffix.
-
-    Returns:
-      A dataset whose ids are the paths as written.
-
-    Raises:
-      InputError: a file or an image is missing, a line has no label, a path occurs
-        twice in one file, or a label is not valid; the message names file and line.
-    """
-    path = pathlib.Path(path)
-    by_path: dict[str, Entry] = {}
-    for file in (path, *more):
-        for entry in _list_entries(pathlib.Path(file)):
-            first = by_path.setdefault(entry.path, entry)
-            if first.label != entry.label:
-                raise errors.InputError(
-                    f"{entry.where}: {entry.path} has label {entry.label or '-1'}, but "
-                    f"{first.label or '-1'} in {first.where}."
-                )
-    entries, class_names = _name_classes(list(by_path.values()), classes)
-    return files.dataset(
-        name or path.stem,
-        pathlib.Path(root or path.parent),
-        [entry.path for entry in entries],
-        _numbers(entries, class_names),
-        class_names,
-        size=size,
-        channels=channels,
-        on_error=on_error,
-    )
-
-
-def read_ids(path: str | pathlib.Path) -> list[str]:
-    """The paths in a list file, in order: the ids of the images in `load_list`.
-
-    Raises:
-      InputError: there is no such file, a line has no label, or a path occurs twice.
-    """
-    return [entry.path for entry in _list_entries(pathlib.Path(path))]
-
-
-def _csv_entries(path: pathlib.Path) -> tuple[list[Entry], bool]:
-    """The entries, and whether the file has the column split."""
-    reader = csv.DictReader(_lines(path))
-    columns = reader.fieldnames or ()
-    for column in ("path", "label"):
-        if column not in columns:
-            raise errors.InputError(
-                f"{path} lacks the column {column!r}: its first line must be "
-                f"path,label or path,label,split, not {','.join(columns)!r}."
-            )
+def _entries(path: pathlib.Path, root: pathlib.Path) -> list[Entry]:
+    table = tables.read(path, _is_header, header=_HEADER)
+    image_column = _column(path, table.columns, "path")
+    label_column = _column(path, table.columns, "label")
+    split_column = None
+    if _find(table.columns, "split"):
+        split_column = _column(path, table.columns, "split")
     entries = []
-    for cells in reader:
-        where = f"{path}, line {reader.line_num}"
-        if None in cells or None in cells.values():
-            raise errors.InputError(
-                f"{where}: there must be {len(columns)} cells; quote a path that "
-                "contains commas."
-            )
-        split = (cells.get("split") or "").strip() or "train"
-        if split not in SPLITS:
-            raise errors.InputError(
-                f"{where}: split must be one of {', '.join(SPLITS)}, not {split!r}."
-            )
-        entries.append(Entry(where, cells["path"], cells["label"].strip(), split))
-    return entries, "split" in columns
-
-
-def _list_entries(path: pathlib.Path) -> list[Entry]:
-    entries = []
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        parts = line.rsplit(maxsplit=1)
-        where = f"{path}, line {number}"
-        if len(parts) < 2:
-            raise errors.InputError(
-                f"{where}: the line must be 'path label', not {line.strip()!r}."
-            )
-        label = "" if parts[1] == "-1" else parts[1]
-        entries.append(Entry(where, parts[0].strip(), label, "train"))
-    _check_paths(path, entries)
+    for row in table.rows:
+        where = f"{path}, line {row.line}"
+        _check_quotes(where, row.cells)
+        image, label = row.cells[image_column], row.cells[label_column].strip()
+        _check_one_line(where, image, root)
+        split = "" if split_column is None else _split(where, row.cells[split_column])
+        entries.append(Entry(where, listed.locate(image, root), label, split))
     return entries
 
 
-def _lines(path: pathlib.Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
-    except FileNotFoundError:
-        raise errors.InputError(f"there is no file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise errors.InputError(f"{path} is not readable text: {error}.") from None
+def _is_header(cells: Sequence[str]) -> bool:
+    return all(_find(cells, meaning) for meaning in ("path", "label"))
 
 
-def _check_paths(file: pathlib.Path, entries: Iterable[Entry]) -> None:
-    """Raises InputError if there is no entry, or a path is empty or occurs twice."""
-    by_path: dict[str, Entry] = {}
-    for entry in entries:
-        if not entry.path:
-            raise errors.InputError(f"{entry.where}: the path is empty.")
-        first = by_path.setdefault(posixpath.normpath(entry.path), entry)
-        if first is not entry:
+def _find(columns: Sequence[str], meaning: str) -> list[int]:
+    """Positions of the columns whose name has this meaning; the first name wins."""
+    names = [column.strip().lower().replace(" ", "_") for column in columns]
+    best = _COLUMNS[meaning][0]
+    known = (best,) if best in names else _COLUMNS[meaning]
+    return [i for i, name in enumerate(names) if name in known]
+
+
+def _column(path: pathlib.Path, columns: Sequence[str], meaning: str) -> int:
+    """The position of the one column with this meaning."""
+    first, *others = _find(columns, meaning)
+    if others:
+        names = ", ".join(repr(columns[i]) for i in (first, *others))
+        raise errors.InputError(
+            f"{path}: the columns {names} may each be the {meaning}: call one of them "
+            f"{meaning!r}, and the others differently."
+        )
+    return first
+
+
+def _split(where: str, written: str) -> str:
+    split = _SPLITS.get(written.strip().lower())
+    if split is None:
+        raise errors.InputError(
+            f"{where}: split must be one of train, val, test, or empty, not "
+            f"{written.strip()!r}."
+        )
+    return split
+
+
+def _check_quotes(where: str, cells: Sequence[str]) -> None:
+    """Rejects cells whose quotes would become a part of the path or label."""
+    for cell in cells:
+        if cell != cell.lstrip() and cell.lstrip().startswith('"'):
             raise errors.InputError(
-                f"{entry.where}: {entry.path} was already in {first.where}."
+                f"{where}: there is a blank before a quote: remove the blank."
             )
-    if not by_path:
-        raise errors.InputError(f"{file} lists no images.")
 
 
-def _name_classes(
-    entries: list[Entry], classes: Sequence[str] | None
-) -> tuple[list[Entry], tuple[str, ...]]:
-    """The entries with class names as labels, and the class names in order."""
-    labels = {entry.label for entry in entries} - {""}
-    if not all(label.isdecimal() for label in labels):
-        return entries, tuple(classes or sorted(labels))
-    if classes is None:
-        names = _folders(entries)
-        class_names = tuple(names[label] for label in _sort_labels(labels))
-    else:
-        names = {str(k): name for k, name in enumerate(classes)}
-        class_names = tuple(classes)
-    names[""] = ""
-    for entry in entries:
-        if entry.label not in names:
-            raise errors.InputError(
-                f"{entry.where}: label {entry.label} must be one of "
-                f"0..{len(class_names) - 1}."
-            )
-    named = [entry._replace(label=names[entry.label]) for entry in entries]
-    return named, class_names
-
-
-def _folders(entries: Iterable[Entry]) -> dict[str, str]:
-    """Label number -> class name: the folder of the images with that number.
-
-    If numbers and folders do not correspond one to one, each number is its own name.
-    """
-    folder: dict[str, str] = {}
-    number: dict[str, str] = {}
-    for entry in entries:
-        if not entry.label:
-            continue
-        name = pathlib.PurePosixPath(entry.path).parent.name
-        same_folder = folder.setdefault(entry.label, name) == name
-        same_number = number.setdefault(name, entry.label) == entry.label
-        if not (name and same_folder and same_number):
-            return {entry.label: entry.label for entry in entries}
-    return folder
-
-
-def _sort_labels(labels: set[str]) -> list[str]:
-    """Sorted as numbers if all are numbers, else as strings."""
-    if all(label.isdecimal() for label in labels):
-        return sorted(labels, key=int)
-    return sorted(labels)
-
-
-def _numbers(entries: Iterable[Entry], class_names: Sequence[str]) -> list[int]:
-    """The class number of each entry, UNLABELED without a label."""
-    number = {name: k for k, name in enumerate(class_names)}
-    number[""] = UNLABELED
-    for entry in entries:
-        if entry.label not in number:
-            raise errors.InputError(
-                f"{entry.where}: there is no class {entry.label!r}; "
-                f"{errors.suggestion(entry.label, class_names)}"
-            )
-    return [number[entry.label] for entry in entries]
+def _check_one_line(where: str, image: str, root: pathlib.Path) -> None:
+    """Rejects a cell that goes on in the next line, unless a file has such a name."""
+    if ("\n" in image or "\r" in image) and not os.path.exists(root / image):
+        raise errors.InputError(
+            f'{where}: a quote (") is opened and closed in a later line: close it in '
+            "this line, or remove it."
+        )

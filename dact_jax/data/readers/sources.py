@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from dact_jax import array_files, errors
-from dact_jax.data.readers import digits, embeddings, folder, manifest, printed
+from dact_jax.data.readers import (
+    digits,
+    embeddings,
+    folder,
+    lists,
+    manifest,
+    printed,
+)
 from dact_jax.data.readers.embeddings import Scale
 from dact_jax.data.readers.files import OnError
 from dact_jax.types import Dataset
@@ -26,8 +33,8 @@ def load(
 
     Args:
       spec: "printed" (digits in fonts), "uci" (handwritten digits), "tfds:<name>", or
-        the path of a folder of class folders, a .csv manifest, a .txt list, or an
-        .npz file of digits or embeddings.
+        the path of a folder of class folders, a .csv or .tsv manifest, a .txt list,
+        or an .npz file of digits or embeddings.
       *more: further list files of the same domain, if `spec` is one.
       size: height and width of the stored images, in pixels.
       channels: 1 or 3.
@@ -55,19 +62,17 @@ def load(
         return tfds_sets.load(name, data_dir=tfds_dir or None, **form)
     if not spec or not path.exists():
         raise errors.InputError(
-            f"there is no data at {spec!r}: give a folder, a .csv, .txt or .npz file, "
-            "'printed', 'uci' or 'tfds:<name>'."
+            f"there is no data at {spec!r}: give a folder, a .csv, .tsv, .txt or .npz "
+            "file, 'printed', 'uci' or 'tfds:<name>'."
         )
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return _npz(path, scale=scale, **form)
-    if path.suffix == ".csv":
+    if path.suffix.lower() in (".csv", ".tsv"):
         return manifest.load_csv(
             path, root=root or None, on_error=on_error, classes=classes, **form
         )
-    if path.suffix == ".txt":
-        return manifest.load_list(
-            path, *more, root=root or None, on_error=on_error, **form
-        )
+    if path.suffix.lower() == ".txt":
+        return lists.load(path, *more, root=root or None, on_error=on_error, **form)
     return folder.load(path.parent, path.name, on_error=on_error, **form)
 
 
