@@ -3,6 +3,8 @@
 A plug-in is a module with `make`, whose keyword options with a default are fields of
 the config. It may also have, at module level:
 
+* `OPTIONS`: for each option its kind and what it is, as `kinds.Option`. Values of
+  another kind are refused at once, and `--help` shows the line.
 * `check(*, option, ...)`: raises InputError for values of options that are wrong
   whatever the data are.
 * in methods, `PROVIDES`: outputs of its heads, besides the classifier's, that
@@ -24,7 +26,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from dact_jax import errors
+from dact_jax import errors, kinds
 
 
 def names(family: str) -> tuple[str, ...]:
@@ -48,6 +50,19 @@ def options(family: str, name: str) -> dict[str, Any]:
     }
 
 
+def declared(family: str, name: str) -> dict[str, kinds.Option]:
+    """OPTIONS of a plug-in, by option; any value like the default where it has none.
+
+    Raises:
+      InputError: the family has no plug-in of that name.
+    """
+    known = getattr(_module(family, name), "OPTIONS", {})
+    return {
+        option: known.get(option, kinds.Option(kinds.like(default), ""))
+        for option, default in options(family, name).items()
+    }
+
+
 def load(family: str, name: str, /, *args: Any, **kwargs: Any) -> Any:
     """What `dact_jax.<family>.<name>.make(*args, **kwargs)` returns.
 
@@ -56,6 +71,7 @@ def load(family: str, name: str, /, *args: Any, **kwargs: Any) -> Any:
     """
     make = _module(family, name).make
     _check_names(family, name, kwargs, tuple(inspect.signature(make).parameters))
+    _check_kinds(family, name, kwargs)
     return make(*args, **kwargs)
 
 
@@ -70,6 +86,7 @@ def check(family: str, name: str, chosen: Mapping[str, Any]) -> None:
     """
     defaults = options(family, name)
     _check_names(family, name, chosen, tuple(defaults))
+    _check_kinds(family, name, chosen)
     check_options = getattr(_module(family, name), "check", None)
     if check_options is not None:
         values = {**defaults, **chosen}
@@ -149,6 +166,12 @@ def _module(family: str, name: str) -> ModuleType:
             f"{errors.suggestion(str(name), names(family))}"
         )
     return importlib.import_module(f"dact_jax.{family}.{name}")
+
+
+def _check_kinds(family: str, name: str, given: Mapping[str, Any]) -> None:
+    for option, (kind, _) in declared(family, name).items():
+        if option in given:
+            kinds.check(f"{family}.{name}.{option}", given[option], kind)
 
 
 def _check_names(

@@ -76,7 +76,8 @@ def run(
         tensorboard.require()
     identity = defaults.identity(config)
     _check_stage_folder(config, folder)
-    claim.check(folder, identity)  # reading the data can take long
+    # Reading the data can take long.
+    claim.check(folder, identity, defaults=defaults.initial())
     with lock.hold(folder):
         return _run(config, folder, identity, progress=progress, command=command)
 
@@ -113,6 +114,7 @@ def _run(
             devices=[device.device_kind for device in jax.devices()],
             classes=built.task.class_names,
             image_shape=built.task.source.train.image.shape[1:],
+            defaults=defaults.initial(),
         ),
         _make_shows(config, folder, write_report, progress=progress),
     )

@@ -11,19 +11,22 @@ PACKAGE = "dact_jax"
 # Module or package -> what it may import of dact_jax, from the ground up. A package
 # stands for all modules in it, which may import one another. `dact_jax/<folder>/
 # __init__.py` says what each takes and gives.
-GROUND = "types errors storage cells run_types keys devices ops plugins array_files"
+GROUND = (
+    "types errors storage cells run_types keys devices ops kinds plugins array_files"
+)
 ROOMS = "geometry models data training methods acquisitions policies"
 LAYERS = {
     "types errors storage cells": "",
     "run_types keys devices ops": "types",
-    "plugins array_files": "errors",
+    "kinds array_files": "errors",
+    "plugins": "errors kinds",
     "geometry": "types errors keys devices",
     "models": "types errors keys ops array_files",
     "data": "types errors storage cells keys array_files",
     "training": "types errors run_types keys devices data",
-    "methods": "types errors keys ops models",
-    "acquisitions": "types errors keys ops geometry",
-    "policies": "types errors keys",
+    "methods": "types errors kinds keys ops models",
+    "acquisitions": "types errors kinds keys ops geometry",
+    "policies": "types errors kinds keys",
     "rounds": f"{GROUND} data models training",
     "reports": f"{GROUND} data training rounds",
     "configuration": f"{GROUND} {ROOMS}",

@@ -35,7 +35,7 @@ def test_options_are_the_keywords_with_their_defaults():
 
 
 def test_every_option_is_a_field_of_the_config():
-    fields = defaults.fields(defaults.get_config())
+    fields = defaults.leaves(defaults.get_config())
     for family in ("methods", "acquisitions", "policies"):
         for name in plugins.names(family):
             for option, default in plugins.options(family, name).items():

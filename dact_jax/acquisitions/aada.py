@@ -9,12 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import errors
+from dact_jax import errors, kinds
 from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 
 NEEDS = ("discriminator",)  # outputs that it reads besides the classifier's
 _MAX_LOG_SCORE = np.float32(88)  # e^88 is finite in float32, e^89 is not
+
+
+OPTIONS = {
+    "share": kinds.Option(
+        kinds.real(kinds.SMALLEST, 1), "of the best-ranked rows that picks are drawn of"
+    )
+}
 
 
 def make(*, share: float = 0.02) -> Acquire:
@@ -25,11 +32,7 @@ def make(*, share: float = 0.02) -> Acquire:
 
     Args:
       share: fraction of the free rows to draw from, in (0, 1].
-
-    Raises:
-      InputError: `share` is out of range.
     """
-    check(share=share)
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
         free = _ranking.free_rows(taken, budget)
@@ -43,14 +46,6 @@ def make(*, share: float = 0.02) -> Acquire:
         return Picked(row, np.exp(np.minimum(log_score[row], _MAX_LOG_SCORE)))
 
     return acquire
-
-
-def check(*, share: float) -> None:
-    """Raises InputError if the share is out of its range."""
-    if not 0 < share <= 1:
-        raise errors.InputError(
-            f"acquisitions.aada.share={share} must be above 0 and at most 1."
-        )
 
 
 def log_ratio(discriminator: Array | None, num_rows: int) -> jax.Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import errors
+from dact_jax import kinds
 from dact_jax.acquisitions import _ranking
 from dact_jax.geometry import k_means
 from dact_jax.types import Acquire, Array, Evidence, Key, Picked
@@ -17,6 +17,12 @@ from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 _EPSILON = 1e-8  # added to each probability, as in the reference code
 _BLOCK = 4096  # maximum number of points converted to float64 at once
 _MAX_PAIRS = 2**22  # maximum number of float64 distances in memory
+
+
+OPTIONS = {
+    "temperature": kinds.Option(kinds.positive(), "T, which divides the logits"),
+    "restarts": kinds.Option(kinds.whole(1, 10_000), "runs of k-means; the best wins"),
+}
 
 
 def make(*, temperature: float = 1.0, restarts: int = 10) -> Acquire:
@@ -29,11 +35,7 @@ def make(*, temperature: float = 1.0, restarts: int = 10) -> Acquire:
     Args:
       temperature: T, divides the logits (CLUE: 1.0 for digits, 0.1 for DomainNet).
       restarts: of k-means; the reference code runs 10.
-
-    Raises:
-      InputError: an option is out of range.
     """
-    check(temperature=temperature, restarts=restarts)
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
         free = _ranking.free_rows(taken, budget)
@@ -51,18 +53,6 @@ def make(*, temperature: float = 1.0, restarts: int = 10) -> Acquire:
         return Picked(*nearest(evidence.embedding, clusters.centroid, free))
 
     return acquire
-
-
-def check(*, temperature: float, restarts: int) -> None:
-    """Raises InputError if an option is out of its range."""
-    if not 0 < temperature < np.inf:
-        raise errors.InputError(
-            f"acquisitions.clue.temperature={temperature} must be above 0 and finite."
-        )
-    if restarts < 1:
-        raise errors.InputError(
-            f"acquisitions.clue.restarts={restarts} must be at least 1."
-        )
 
 
 def uncertainty(logits: Array, temperature: float) -> jax.Array:

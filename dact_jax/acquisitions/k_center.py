@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import errors, ops
+from dact_jax import errors, kinds, ops
 from dact_jax.geometry import k_center
 from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 
@@ -17,6 +17,13 @@ Features = Literal["embedding", "normalized", "head"]
 
 # Outputs that it reads besides the classifier's, by option and value.
 NEEDS_IF = {("features", "head"): ("classifier.features",)}
+
+
+OPTIONS = {
+    "features": kinds.Option(
+        kinds.choice(*get_args(Features)), "the points whose distances count"
+    )
+}
 
 
 def make(*, features: Features = "embedding") -> Acquire:
@@ -27,23 +34,13 @@ def make(*, features: Features = "embedding") -> Acquire:
         (the embedding divided by its norm, as MME's cosine classifier sees it) or
         "head" (the input of the classifier's last layer: the output
         "classifier.features").
-
-    Raises:
-      InputError: `features` is unknown.
     """
-    check(features=features)
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
         del key
         return k_center.select(_points(evidence, features), budget, labelled=taken)
 
     return acquire
-
-
-def check(*, features: str) -> None:
-    """Raises InputError if `features` is unknown."""
-    field = "acquisitions.k_center.features"
-    errors.check_choice(field, features, get_args(Features))
 
 
 def _points(evidence: Evidence, features: Features) -> Array:

@@ -7,13 +7,12 @@ max(0, -I (lhat_i - lhat_j) + epsilon), I = 1 if l_i > l_j, else -1. That is a n
 a pair; the scores below differ in how a single row gets one.
 """
 
-import math
 from typing import Literal, get_args
 
 import jax
 import numpy as np
 
-from dact_jax import errors
+from dact_jax import errors, kinds
 from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
@@ -23,6 +22,13 @@ ON_TARGET = {"score": "pred", "classes": "any"}
 
 Score = Literal["pair", "mean_pair", "pred", "actual", "absdiff"]
 Classes = Literal["any", "proportional", "balanced"]
+
+
+OPTIONS = {
+    "score": kinds.Option(kinds.choice(*get_args(Score)), "what ranks a row"),
+    "margin": kinds.Option(kinds.real(), "epsilon, of the score pair"),
+    "classes": kinds.Option(kinds.choice(*get_args(Classes)), "how many of each class"),
+}
 
 
 def make(
@@ -49,11 +55,7 @@ def make(
       An acquisition that reads the outputs "predicted_loss" and, except for "pred",
       "actual_loss", float32[N] each. With "actual_loss", or with `classes` other than
       "any", it reads the label of every free row (`Picked.labels_read`).
-
-    Raises:
-      InputError: an option is unknown or out of range.
     """
-    check(score=score, margin=margin, classes=classes)
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
         free = _ranking.free_rows(taken, budget)
@@ -84,17 +86,6 @@ def make(
         )
 
     return acquire
-
-
-def check(*, score: str, margin: float, classes: str) -> None:
-    """Raises InputError if an option is unknown or out of its range."""
-    name = "acquisitions.predicted_loss"
-    errors.check_choice(f"{name}.score", score, get_args(Score))
-    errors.check_choice(f"{name}.classes", classes, get_args(Classes))
-    if not (margin >= 0 and math.isfinite(margin)):
-        raise errors.InputError(
-            f"{name}.margin={margin} must be 0 or more, and finite."
-        )
 
 
 def scores(

@@ -1,6 +1,9 @@
-"""Checks of a config before any long work: one sentence for each mistake."""
+"""Checks of fields that must fit each other, before any long work.
 
-from typing import Any, get_args
+The values of each field by itself are checked before, by `defaults.check`.
+"""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +12,6 @@ import numpy as np
 from dact_jax import errors, plugins
 from dact_jax.configuration import plugin_checks
 from dact_jax.configuration.defaults import Config
-from dact_jax.training import schedules
 from dact_jax.types import (
     UNLABELED,
     Batch,
@@ -28,8 +30,6 @@ def check(config: Config) -> None:
     Raises:
       InputError: names the field.
     """
-    if config.seed < 0:
-        raise errors.InputError(f"seed={config.seed} must be 0 or more.")
     plugin_checks.check_options(config)
     if plugins.loss_predictor(config.policy) is not None:
         _check_loss_predictor(config)
@@ -44,8 +44,6 @@ def check(config: Config) -> None:
             "batch norm anyway."
         )
     _check_batches(config)
-    _check_stages(config)
-    _check_layers(config)
     _check_evaluation(config)
     if plugins.buys(config.policy):
         plugin_checks.check_acquisition(config)
@@ -118,14 +116,10 @@ def check_validation(config: Config, task: Task) -> None:
 def _check_loss_predictor(config: Config) -> None:
     """Checks how the loss predictor is trained, and that it can rank the source."""
     options = config.loss_predictor
-    if options.steps < 1:
+    if options.batch % 2:
         raise errors.InputError(
-            f"loss_predictor.steps={options.steps} must be 1 or more."
-        )
-    if options.batch < 2 or options.batch % 2:
-        raise errors.InputError(
-            f"loss_predictor.batch={options.batch} must be even, 2 or more: its loss "
-            "compares pairs."
+            f"loss_predictor.batch={options.batch} must be even: its loss compares "
+            "pairs."
         )
     if config.data.labelled_list:
         raise errors.InputError(
@@ -136,53 +130,8 @@ def _check_loss_predictor(config: Config) -> None:
     plugin_checks.check_source_acquisition(config)
 
 
-def _check_stages(config: Config) -> None:
-    for name in ("train", "pretrain", "loss_predictor"):
-        options = config[name]
-        errors.check_choice(
-            f"{name}.schedule", options.schedule, get_args(schedules.Kind)
-        )
-        errors.check_choice(f"{name}.optimizer", options.optimizer, ("sgd", "adam"))
-    counts = {
-        "train.first_steps": config.train.first_steps,
-        "train.progress_steps": config.train.progress_steps,
-        "pretrain.steps": config.pretrain.steps,
-        "eval.every": config.eval.every,
-        **{f"train.multipliers.{k}": v for k, v in config.train.multipliers.items()},
-    }
-    for field, value in counts.items():
-        if value < 0:
-            raise errors.InputError(f"{field}={value} must not be negative.")
-    if config.train.decays < 1:
-        raise errors.InputError(
-            f"train.decays={config.train.decays} must be 1 or more."
-        )
-
-
-def _check_layers(config: Config) -> None:
-    """Checks layer sizes and dropout rates of the model and the method."""
-    method = config.methods.get(config.method, {})
-    options = {f"methods.{config.method}.{k}": v for k, v in method.items()}
-    options["model.dropout"] = config.model.dropout
-    for field, value in options.items():
-        kind = field.rpartition(".")[2]
-        sizes = value if isinstance(value, (tuple, list)) else (value,)
-        if kind == "dropout" and not 0 <= value < 1:
-            raise errors.InputError(f"{field}={value} must be in [0, 1).")
-        if kind == "bottleneck" and value < 0:
-            raise errors.InputError(f"{field}={value} must be 0 (none) or more.")
-        if kind == "hidden" and not all(size >= 1 for size in sizes):
-            raise errors.InputError(f"{field}={value} must be 1 or more.")
-
-
 def _check_evaluation(config: Config) -> None:
     options = config.eval
-    for field, valid in (
-        ("keep", ("last", "best_val")),
-        ("branch", ("target", "source")),
-        ("crops", (1, 10)),
-    ):
-        errors.check_choice(f"eval.{field}", options[field], valid)
     if options.every % config.train.chunk:
         raise errors.InputError(
             f"eval.every={options.every} must be a multiple of "
@@ -207,10 +156,10 @@ def _check_batches(config: Config) -> None:
     if plugins.loss_predictor(config.policy) is not None:
         batches["loss_predictor.batch"] = config.loss_predictor.batch
     for field, size in batches.items():
-        if size < 1 or size % count:
+        if size % count:
             raise errors.InputError(
-                f"{field}={size} must be a positive multiple of the "
-                f"{count} devices that share it."
+                f"{field}={size} must be a multiple of the {count} devices that share "
+                "it."
             )
     if train.batch_source != train.batch_target:
         raise errors.InputError(
@@ -218,9 +167,6 @@ def _check_batches(config: Config) -> None:
             f"train.batch_target={train.batch_target} must be equal: "
             "methods may stack them in one forward pass."
         )
-    for name in ("steps", "chunk", "save_every"):
-        if train[name] < 1:
-            raise errors.InputError(f"train.{name}={train[name]} must be 1 or more.")
     if train.save_every % train.chunk:
         raise errors.InputError(
             f"train.save_every={train.save_every} must be a multiple of "

@@ -1,10 +1,17 @@
-"""Every field of a config with its default: what `--config.<field>=` may override."""
+"""The default config, and the checks of its fields by what is declared of each.
 
+Fields are declared in `fields`, `data_fields`, `model_fields` and `training_fields`;
+the options of a plug-in are declared by the plug-in.
+"""
+
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 import ml_collections
 
-from dact_jax import errors, plugins
+from dact_jax import errors, kinds, plugins
+from dact_jax.configuration import data_fields, fields, model_fields, training_fields
+from dact_jax.configuration.fields import Field
 
 Config: TypeAlias = ml_collections.ConfigDict
 
@@ -14,6 +21,16 @@ STAGE_POLICY = "fixed"  # of pre-training and the loss predictor: one round
 _ALIASES = ("source", "target")  # short names of data.source and data.target
 
 
+_SECTIONS: Mapping[str, Mapping[str, Field]] = {
+    "data": data_fields.DATA,
+    "model": model_fields.MODEL,
+    "train": training_fields.TRAIN,
+    "pretrain": training_fields.PRETRAIN,
+    "loss_predictor": training_fields.LOSS_PREDICTOR,
+    "eval": model_fields.EVAL,
+}
+
+
 def get_config() -> Config:
     """The default experiment; a file in configs/ changes some of its fields.
 
@@ -21,164 +38,38 @@ def get_config() -> Config:
     as `methods.mme.weight`; their defaults are those of its `make`.
     """
     config = Config()
-    config.name = "run"  # the default workdir is runs/<name>_seed<seed>
-    config.seed = 0
-    # Published results that the report shows: (name, target labels, accuracy in %), ...
-    config.reference = ()
-    config.tensorboard = False  # also write event files; needs the extra "tensorboard"
-    config.figures = True  # draw embeddings, feature maps and picks at the end
-
-    config.method = "mme"  # how a network is trained: a file of dact_jax/methods/
-    config.policy = "single"  # what is bought when: dact_jax/policies/
-    config.acquisition = "k_center"  # ranks the target pool: dact_jax/acquisitions/
-    # Ranks the source, where the policy chooses source samples ("dual": D_AcT).
-    config.source_acquisition = "predicted_loss"
     for family in CHOSEN:
-        config[family] = {
-            name: plugins.options(family, name) for name in plugins.names(family)
-        }
-
-    # A domain: "printed", "uci", "tfds:mnist", "tfds:svhn_cropped"; or the path of a
-    # folder with one folder a class, of a manifest.csv (path,label[,split]), of a
-    # list.txt ("path label"), or of an .npz with digits (x_train, y_train, x_test,
-    # y_test) or embeddings (features). Also called data.source and data.target.
-    config.source = config.target = ""
-    config.data = _data()
-    config.data.source = config.get_ref("source")  # one field with two names
-    config.data.target = config.get_ref("target")
-    config.model = _model()
-    config.train = _train()
-    config.pretrain = _pretrain()
-    config.loss_predictor = _loss_predictor()
-    config.eval = _eval()
+        config[family] = {name: {} for name in plugins.names(family)}
+    for name, field in declared().items():
+        *sections, last = name.split(".")
+        place = config
+        for section in sections:
+            if section not in place:
+                place[section] = Config()
+            place = place[section]
+        place[last] = field.default
+    for name in _ALIASES:  # one field with two names
+        config.data[name] = config.get_ref(name)
     return config
 
 
-def _data() -> Config:
-    data = Config()
-    data.root = ""  # folder that paths in manifests and lists are relative to
-    data.tfds_dir = ""  # folder of prepared TFDS data; empty: the default of TFDS
-    data.size = 28  # images are stored as uint8[N, size, size, channels]
-    data.channels = 1
-    data.scale = "unit"  # embeddings: "unit" (mean square 1) or "raw" (as they are)
-    data.on_error = "raise"  # at an unreadable image: "raise", or "skip" and count it
-    data.device_bytes = 2**30  # pools up to this size are kept in device memory
-
-    # What the network gets: in training a random crop, in evaluation the center.
-    data.crop = 28  # its side in pixels
-    # Range of the share of the image that a training crop covers, such as (0.08, 1.0),
-    # before it is resized to `crop`; (0.0, 0.0): crops of `crop` pixels, not resized.
-    data.crop_area = (0.0, 0.0)
-    data.flip = False  # mirror half of the training images
-    data.mean = (0.5,)  # subtracted from pixels in [0, 1], per channel
-    data.std = (0.5,)  # then divides them, per channel
-
-    # A third of the labelled target images tests, unless the data name test images.
-    data.val_per_class = 3  # size of T_v: labelled target images for validation
-    data.shots_per_class = (
-        0  # target images a class whose labels are given at the start
-    )
-    data.transductive = False  # adapt to the images that test (starred variants):
-    # "all": no third is held out, unlabelled target images test; "test": to the third.
-    data.transductive_set = "all"
-    # MME's list files, which fix T_l, T_v and T_u (= test): give all three, or none.
-    data.labelled_list = ""
-    data.val_list = ""
-    data.unlabeled_list = ""
-    return data
+def initial() -> dict[str, Any]:
+    """The default values by dotted name."""
+    return {name: field.default for name, field in declared().items()}
 
 
-def _model() -> Config:
-    model = Config()
-    model.encoder = "lenet"  # lenet, resnet18, resnet34, resnet50; mlp on embeddings
-    model.variant = "torchvision"  # of ResNets: "torchvision", or "mme" (MME's code)
-    model.batch_norm = False  # in lenet and mlp; ResNets always have it
-    model.dropout = 0.5  # rate in lenet and mlp
-    model.widths = (512,)  # of the layers of mlp; the last is the embedding's
-    model.num_norms = 1  # batch norm: 1, shared by the domains; 2, one each (DSBN)
-    model.shared_affine = False  # DSBN: scale and bias are shared, only moments are not
-    model.weights = ""  # .safetensors, .pth or .npz file that the encoder starts from
-    # How convolutions are computed: "stock" (XLA's), "tiled" (faster on CPU), or
-    # "auto" ("tiled" on CPU, else "stock").
-    model.convolution = "auto"
-    return model
-
-
-def _train() -> Config:
-    """Training in the rounds."""
-    train = Config()
-    train.steps = 300  # iterations in a round
-    train.first_steps = 0  # iterations in round 0; 0: as many as in the others
-    train.progress_steps = 0  # iterations that schedules span; 0: those of the round
-    train.batch_source = 32  # labelled source images in a batch
-    train.batch_target = 32  # labelled target images; equal to batch_source
-    train.batch_unlabeled = 64  # unlabelled target images
-    train.optimizer = "sgd"  # or "adam", with L2 in the gradient
-    train.learning_rate = 0.01
-    # Learning rate at iteration i of n:
-    #   "inverse"   learning_rate * (1 + gamma * i) ** -power
-    #   "annealed"  learning_rate * (1 + alpha * i / n) ** -power
-    #   "step"      learning_rate * factor ** j in part j = 0, 1, ... of `decays` parts
-    #   "constant"  learning_rate
-    train.schedule = "inverse"
-    train.gamma = 1e-4
-    train.power = 0.75
-    train.alpha = 10.0
-    train.decays = 3
-    train.factor = 0.5
-    train.momentum = 0.9  # of SGD; beta1 of Adam
-    train.nesterov = True  # of SGD
-    train.weight_decay = 5e-4  # L2
-    train.decay_others = True  # whether weight decay applies to `others` (see below)
-    # Factors on the learning rate; 0 freezes the parameters, but not the moments of
-    # batch norm. "others" is all that is not one of the first three: discriminators.
-    train.multipliers = Config(
-        {"encoder": 1.0, "bottleneck": 1.0, "classifier": 1.0, "others": 1.0}
-    )
-    train.bias_multiplier = 1.0  # a further factor for biases (Caffe: 2)
-    train.carry_weights = True  # a round starts from the weights of the one before
-    train.carry_optimizer = False  # ... and from its momentum and learning rate
-    train.chunk = 25  # iterations that one call of the device runs
-    train.save_every = 100  # iterations between checkpoints; a multiple of chunk
-    train.eval_batch = 256  # images in a batch of evaluation
-    return train
-
-
-def _pretrain() -> Config:
-    """Training before round 0, on the source alone."""
-    pretrain = _stage(steps=0, batch=64)  # 0 steps: no pre-training
-    # Folder of its checkpoint, which other runs reuse; empty: the run's own folder.
-    pretrain.folder = ""
-    return pretrain
-
-
-def _loss_predictor() -> Config:
-    """Training of the loss predictor (D_AcT), each time that it is trained."""
-    return _stage(steps=500, batch=32)
-
-
-def _stage(*, steps: int, batch: int) -> Config:
-    """Training on labels alone; settings that are not here are those of `train`."""
-    stage = Config()
-    stage.steps = steps  # iterations
-    stage.batch = batch  # images in a batch
-    stage.optimizer = "sgd"  # or "adam"
-    stage.learning_rate = 0.01
-    stage.schedule = "inverse"
-    stage.momentum = 0.9
-    stage.weight_decay = 5e-4
-    return stage
-
-
-def _eval() -> Config:
-    evaluation = Config()
-    evaluation.every = 0  # iterations between evaluations; 0: at the end of a round
-    # The weights that a round ends with: its "last", or those of its "best_val"
-    # accuracy on T_v.
-    evaluation.keep = "last"
-    evaluation.branch = "target"  # DSBN: whose batch norm the target is evaluated with
-    evaluation.crops = 1  # or 10: four corners and the center, and their mirror images
-    return evaluation
+def declared() -> dict[str, Field]:
+    """All fields by dotted name, with default, kind and one line about each."""
+    found = dict(fields.GENERAL)
+    for section, inner in _SECTIONS.items():
+        found |= {f"{section}.{name}": field for name, field in inner.items()}
+    for family in CHOSEN:
+        for name in plugins.names(family):
+            options = plugins.declared(family, name)
+            for option, default in plugins.options(family, name).items():
+                kind, about = options[option]
+                found[f"{family}.{name}.{option}"] = Field(default, kind, about)
+    return found
 
 
 def in_use(config: Config) -> dict[str, list[str]]:
@@ -213,21 +104,21 @@ def identity(config: Config) -> dict[str, Any]:
 
 
 def check(config: Config) -> None:
-    """Checks names and types of all fields.
+    """Checks names and values of all fields, each by itself.
 
     Raises:
-      InputError: a field has no default, with the most similar name that has; a value
-        has another type than its default; or a field with two names has two values.
+      InputError: a field is not declared, with the most similar name that is; a value
+        is not of its field's kind; or a field with two names has two values.
     """
-    default = get_config()
-    known = fields(default)
-    given = fields(config)
+    known = declared()
+    given = leaves(config)
     for field in known:
         if field not in given and field not in _ALIASES:
             raise errors.InputError(f"config lacks the field {field!r}.")
     for field, value in given.items():
-        check_field(field, default)
-        check_type(field, value, known[field])
+        if field not in known:
+            raise _unknown(field, known)
+        kinds.check(field, value, known[field].kind)
     for name in _ALIASES:  # a config made from a dict has both
         long = given.get(f"data.{name}")
         if given.get(name, long) != long:
@@ -243,37 +134,33 @@ def check_field(field: str, config: Config) -> None:
     Raises:
       InputError: it has none; the message suggests the most similar name.
     """
-    known = fields(config)
+    known = leaves(config)
     if field not in known:
-        near = errors.suggestion(field, tuple(known))
-        raise errors.InputError(f"config has no field {field!r}; {near}")
+        raise _unknown(field, known)
 
 
-def check_type(field: str, value: Any, default: Any) -> None:
-    """Checks that a value has the type of the field's default.
+def check_value(field: str, value: Any) -> None:
+    """Checks the value of a field, if a field of that name is declared.
 
     Raises:
-      InputError: it has not; an int is accepted for a float, a list for a tuple.
+      InputError: the value is not of the field's kind.
     """
-    wanted = type(default)
-    fits = isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)
-    if wanted is float:
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if wanted is tuple:
-        fits = isinstance(value, (tuple, list))
-    if not fits:
-        raise errors.InputError(
-            f"config.{field}={value!r} must be of type {wanted.__name__}, "
-            f"such as {default!r}."
-        )
+    known = declared()
+    if field in known:
+        kinds.check(field, value, known[field].kind)
 
 
-def fields(config: Config) -> dict[str, Any]:
-    """Leaves of the config by dotted name, such as {"train.steps": 300}."""
-    leaves: dict[str, Any] = {}
+def leaves(config: Config) -> dict[str, Any]:
+    """Values of the config by dotted name, such as {"train.steps": 300}."""
+    found: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, ml_collections.ConfigDict):
-            leaves |= {f"{name}.{inner}": leaf for inner, leaf in fields(value).items()}
+            found |= {f"{name}.{inner}": leaf for inner, leaf in leaves(value).items()}
         else:
-            leaves[name] = value
-    return leaves
+            found[name] = value
+    return found
+
+
+def _unknown(field: str, known: Collection[str]) -> errors.InputError:
+    near = errors.suggestion(field, tuple(known))
+    return errors.InputError(f"config has no field {field!r}; {near}")

@@ -65,12 +65,12 @@ def override(config: Config, field: str, value: Any) -> None:
       InputError: the config has no such field, or the value has another type.
     """
     defaults.check_field(field, config)
-    current = defaults.fields(config)[field]
+    current = defaults.leaves(config)[field]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(current, str) and isinstance(value, os.PathLike):
         value = os.fspath(value)
-    defaults.check_type(field, value, current)
+    defaults.check_value(field, value)
     config.update_from_flattened_dict({field: type(current)(value)})
 
 

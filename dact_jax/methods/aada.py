@@ -3,12 +3,28 @@
 import jax
 import jax.numpy as jnp
 
-from dact_jax import keys, ops
+from dact_jax import keys, kinds, ops
 from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Features, Key, Method, Metrics, Model, Variables
 
 PROVIDES = ("discriminator",)  # logits of the domain, for acquisitions
+
+
+OPTIONS = {
+    **{
+        name: kinds.Option(kinds.real(), f"weight of {what}")
+        for name, what in {
+            "source_weight": "the source's cross entropy, from round 1 on",
+            "domain_weight": "the domain loss, from round 1 on",
+            "entropy_weight": "the target's entropy, from round 1 on",
+            "first_source_weight": "the source's cross entropy in round 0",
+            "first_domain_weight": "the domain loss in round 0",
+            "first_entropy_weight": "the target's entropy in round 0",
+        }.items()
+    },
+    "hidden": kinds.Option(kinds.width(), "units of a layer of the discriminator"),
+}
 
 
 def make(

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from dact_jax import errors, keys, ops
+from dact_jax import keys, kinds, ops
 from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import (
@@ -24,6 +24,15 @@ PROVIDES = ("discriminator",)  # a logit of the domain, for acquisitions
 Form = Literal["inverted", "reversal"]
 
 SOURCE_ENCODER = "source_encoder"  # entry of params: the frozen encoder of stage one
+
+
+OPTIONS = {
+    "form": kinds.Option(kinds.choice(*get_args(Form)), "how the encoder is adapted"),
+    "reversal": kinds.Option(kinds.real(), "of the form reversal: gradient's factor"),
+    "bottleneck": kinds.Option(kinds.whole(0, 65536), "units of that layer; 0: none"),
+    "hidden": kinds.Option(kinds.each(kinds.width()), "units of the discriminator"),
+    "dropout": kinds.Option(kinds.rate(), "rate in the discriminator"),
+}
 
 
 def make(
@@ -50,11 +59,7 @@ def make(
       bottleneck: width of a linear layer after the encoder; 0: none.
       hidden: widths of the discriminator's hidden layers.
       dropout: rate in the discriminator.
-
-    Raises:
-      InputError: unknown form.
     """
-    check(form=form)
 
     def adapt_encoder(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
@@ -108,11 +113,6 @@ def make(
         "discriminator": heads.Discriminator(1, hidden=hidden, dropout=dropout),
     }
     return Method(modules, (adapt_encoder,), prepare)
-
-
-def check(*, form: str) -> None:
-    """Raises InputError if the form is unknown."""
-    errors.check_choice("methods.adda.form", form, get_args(Form))
 
 
 def prepare(variables: Variables) -> Variables:

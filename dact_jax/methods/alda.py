@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from dact_jax import errors, keys, ops
+from dact_jax import errors, keys, kinds, ops
 from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import (
@@ -35,6 +35,25 @@ class Losses(NamedTuple):
     regularization: jax.Array  # L_reg, equation 13
     corrected: jax.Array  # L_T, equation 15
     kept: jax.Array  # number of confident target samples
+
+
+OPTIONS = {
+    "threshold": kinds.Option(kinds.real(0, 1), "confidence that pseudo-labels need"),
+    "target_loss_scale": kinds.Option(
+        kinds.choice(*get_args(Scale)), "of the target loss: as in the code or paper"
+    ),
+    "adversarial_mean": kinds.Option(
+        kinds.choice(*get_args(Mean)), "over which elements the adversarial loss is"
+    ),
+    "reversal_lead": kinds.Option(kinds.real(0, 1), "progress that reversal is ahead"),
+    "schedule_target_loss": kinds.Option(
+        kinds.flag(), "whether the weight of the target loss grows as the reversal's"
+    ),
+    "bottleneck": kinds.Option(kinds.whole(0, 65536), "units of that layer; 0: none"),
+    "hidden": kinds.Option(kinds.width(), "units of a layer of the discriminator"),
+    "dropout": kinds.Option(kinds.rate(), "rate in the discriminator"),
+    "joint": kinds.Option(kinds.flag(), "both domains pass the network as one batch"),
+}
 
 
 def make(
@@ -74,9 +93,8 @@ def make(
         script for digits).
 
     Raises:
-      InputError: unknown option, or fewer than two classes.
+      InputError: fewer than two classes.
     """
-    check(target_loss_scale=target_loss_scale, adversarial_mean=adversarial_mean)
     if num_classes < 2:
         raise errors.InputError(
             f"method 'alda' needs 2 classes or more, not {num_classes}."
@@ -128,15 +146,6 @@ def make(
         ),
     }
     return Method(modules, (adversarial_learned,))
-
-
-def check(*, target_loss_scale: str, adversarial_mean: str) -> None:
-    """Raises InputError if an option is unknown."""
-    for name, value, valid in (
-        ("target_loss_scale", target_loss_scale, get_args(Scale)),
-        ("adversarial_mean", adversarial_mean, get_args(Mean)),
-    ):
-        errors.check_choice(f"methods.alda.{name}", value, valid)
 
 
 def losses(

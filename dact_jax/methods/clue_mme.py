@@ -2,10 +2,20 @@
 
 import jax
 
-from dact_jax import ops
+from dact_jax import kinds, ops
 from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
+
+OPTIONS = {
+    name: kinds.Option(kinds.real(), f"weight of {what}")
+    for name, what in {
+        "source_weight": "the source's cross entropy, from round 1 on",
+        "entropy_weight": "the target's entropy, from round 1 on",
+        "first_source_weight": "the source's cross entropy in round 0",
+        "first_entropy_weight": "the target's entropy in round 0",
+    }.items()
+}
 
 
 def make(

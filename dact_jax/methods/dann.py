@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from dact_jax import errors, keys, ops
+from dact_jax import keys, kinds, ops
 from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Features, Key, Method, Metrics, Model, Variables
@@ -13,6 +13,16 @@ from dact_jax.types import Batch, Features, Key, Method, Metrics, Model, Variabl
 PROVIDES = ("discriminator",)  # a logit of the domain, for acquisitions
 
 Form = Literal["cdan", "tll"]
+
+
+OPTIONS = {
+    "form": kinds.Option(kinds.choice(*get_args(Form)), "whose code it follows"),
+    "weight": kinds.Option(kinds.real(), "weight of the domain loss"),
+    "reversal_lead": kinds.Option(kinds.real(0, 1), "progress that reversal is ahead"),
+    "bottleneck": kinds.Option(kinds.whole(0, 65536), "units of that layer; 0: none"),
+    "hidden": kinds.Option(kinds.width(), "units of a layer of the discriminator"),
+    "dropout": kinds.Option(kinds.rate(), "rate in the discriminator"),
+}
 
 
 def make(
@@ -41,11 +51,7 @@ def make(
       bottleneck: width of a linear layer after the encoder; 0: none.
       hidden: width of both hidden layers of the discriminator.
       dropout: rate in the discriminator.
-
-    Raises:
-      InputError: unknown form.
     """
-    check(form=form)
     lead = reversal_lead if form == "cdan" else 0.0
 
     def domain_adversarial(
@@ -85,11 +91,6 @@ def make(
         ),
     }
     return Method(modules, (domain_adversarial,))
-
-
-def check(*, form: str) -> None:
-    """Raises InputError if the form is unknown."""
-    errors.check_choice("methods.dann.form", form, get_args(Form))
 
 
 def domain_loss(source: jax.Array, target: jax.Array, form: Form) -> jax.Array:

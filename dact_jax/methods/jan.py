@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from dact_jax import errors
+from dact_jax import errors, kinds
 from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
@@ -17,6 +17,15 @@ Kernel = Callable[[jax.Array, jax.Array], jax.Array]  # of both squared distance
 
 MULTIPLES = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the mean squared embedding distance
 SOFTMAX_SIGMA = 0.92
+
+
+OPTIONS = {
+    "weight": kinds.Option(kinds.real(), "weight of the joint discrepancy"),
+    "estimator": kinds.Option(kinds.choice(*get_args(Estimator)), "of the discrepancy"),
+    "bottleneck": kinds.Option(kinds.whole(0, 65536), "units of that layer; 0: none"),
+    "dropout": kinds.Option(kinds.rate(), "rate in the bottleneck"),
+    "joint": kinds.Option(kinds.flag(), "both domains pass the network as one batch"),
+}
 
 
 def make(
@@ -41,10 +50,9 @@ def make(
       joint: encode source and unlabelled target in one forward pass.
 
     Raises:
-      InputError: unknown estimator; or, when the loss is traced, source and unlabelled
-        batches of different sizes or of one image.
+      InputError: when the loss is traced, source and unlabelled batches of different
+        sizes or of one image.
     """
-    check(estimator=estimator)
 
     def joint_adaptation(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
@@ -76,11 +84,6 @@ def make(
         "classifier": heads.Linear(num_classes, initial="xavier"),
     }
     return Method(modules, (joint_adaptation,))
-
-
-def check(*, estimator: str) -> None:
-    """Raises InputError if the estimator is unknown."""
-    errors.check_choice("methods.jan.estimator", estimator, get_args(Estimator))
 
 
 def joint_mmd(source: Pair, target: Pair, estimator: Estimator) -> jax.Array:

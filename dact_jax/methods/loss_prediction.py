@@ -5,14 +5,13 @@ a head that predicts its loss, on one encoder. The head learns the order of the 
 not their size.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
-from dact_jax import errors, keys
+from dact_jax import keys, kinds
 from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import (
@@ -74,6 +73,19 @@ TARGET_LOSSES: Mapping[TargetLoss, Callable[[jax.Array, Array], jax.Array]] = {
 }
 
 
+OPTIONS = {
+    "target_loss": kinds.Option(
+        kinds.choice(*get_args(TargetLoss)), "what it predicts"
+    ),
+    "weight": kinds.Option(kinds.real(), "weight of the ranking loss"),
+    "margin": kinds.Option(kinds.real(), "epsilon, of the ranking loss"),
+    "width": kinds.Option(kinds.width(), "units of each layer of the predictor"),
+    "detach_after": kinds.Option(
+        kinds.real(0, 1), "share of the iterations after which the encoder is spared"
+    ),
+}
+
+
 def make(
     num_classes: int,
     *,
@@ -97,17 +109,7 @@ def make(
       width: of the prediction head's layers.
       detach_after: the progress after which the prediction head's gradient stops at
         the encoder (Yoo & Kweon: epoch 120 of 200); 1: never.
-
-    Raises:
-      InputError: unknown target loss, or an option is out of its range.
     """
-    check(
-        target_loss=target_loss,
-        weight=weight,
-        margin=margin,
-        width=width,
-        detach_after=detach_after,
-    )
     per_sample = TARGET_LOSSES[target_loss]
 
     def predict_loss(
@@ -198,22 +200,3 @@ def pair_losses(
     signed = jnp.where(actual[0] > actual[1], -difference, difference) + margin
     # Not jnp.maximum: its gradient at 0 is 1/2, that of torch's clamp is 1.
     return jnp.where(signed < 0, 0.0, signed)
-
-
-def check(
-    *, target_loss: str, weight: float, margin: float, width: int, detach_after: float
-) -> None:
-    """Raises InputError if an option is unknown or out of its range."""
-    prefix = "methods.loss_prediction"
-    errors.check_choice(f"{prefix}.target_loss", target_loss, get_args(TargetLoss))
-    for name, value in (("weight", weight), ("margin", margin)):
-        if not (value >= 0 and math.isfinite(value)):
-            raise errors.InputError(
-                f"{prefix}.{name}={value} must be 0 or more and finite."
-            )
-    if width < 1:
-        raise errors.InputError(f"{prefix}.width={width} must be 1 or more.")
-    if not 0 <= detach_after <= 1:
-        raise errors.InputError(
-            f"{prefix}.detach_after={detach_after} must be in [0, 1]."
-        )

@@ -3,10 +3,18 @@
 import jax
 import jax.numpy as jnp
 
-from dact_jax import keys, ops
+from dact_jax import keys, kinds, ops
 from dact_jax.methods import _forward
 from dact_jax.models import heads
 from dact_jax.types import Batch, Features, Key, Method, Metrics, Model, Variables
+
+OPTIONS = {
+    "weight": kinds.Option(kinds.real(), "weight of the domain losses"),
+    "bottleneck": kinds.Option(kinds.whole(0, 65536), "units of that layer; 0: none"),
+    "hidden": kinds.Option(kinds.width(), "units of a layer of each discriminator"),
+    "dropout": kinds.Option(kinds.rate(), "rate in the discriminators"),
+    "joint": kinds.Option(kinds.flag(), "both domains pass the network as one batch"),
+}
 
 
 def make(

@@ -5,12 +5,19 @@ from typing import Literal, get_args
 import flax.linen as nn
 import jax
 
-from dact_jax import errors
+from dact_jax import kinds
 from dact_jax.methods import _forward, source_only
 from dact_jax.models import heads
 from dact_jax.types import Batch, Key, Method, Metrics, Model, Variables
 
 Head = Literal["two_layer", "cosine"]
+
+
+OPTIONS = {
+    "weight": kinds.Option(kinds.real(), "lambda, the weight of the entropy"),
+    "temperature": kinds.Option(kinds.positive(), "T, which divides the similarities"),
+    "head": kinds.Option(kinds.choice(*get_args(Head)), "classifier: layers"),
+}
 
 
 def make(
@@ -33,11 +40,7 @@ def make(
       head: "two_layer" (for ResNets; the reversal is after its first layer) or
         "cosine" (for AlexNet, VGG and LeNet; features are normalised and the reversal
         is before the normalisation).
-
-    Raises:
-      InputError: unknown head.
     """
-    check(head=head)
 
     def minimax_entropy(
         model: Model, variables: Variables, batch: Batch, key: Key, progress: jax.Array
@@ -48,11 +51,6 @@ def make(
 
     classifier = _classifier(head, num_classes, temperature)
     return Method({"classifier": classifier}, (source_only.supervised, minimax_entropy))
-
-
-def check(*, head: str) -> None:
-    """Raises InputError if the head is unknown."""
-    errors.check_choice("methods.mme.head", head, get_args(Head))
 
 
 def _classifier(head: Head, num_classes: int, temperature: float) -> nn.Module:

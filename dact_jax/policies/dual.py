@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from dact_jax import errors, keys
+from dact_jax import errors, keys, kinds
 from dact_jax.policies import single
 from dact_jax.types import (
     Acquisitions,
@@ -66,6 +66,20 @@ class Plan(NamedTuple):
     trial: Trial
 
 
+OPTIONS = {
+    **{name: single.OPTIONS[name] for name in ("initial", "per_round", "purchases")},
+    "source_per_round": kinds.Option(
+        kinds.whole(), "source samples chosen at once; 0: half of the source in all"
+    ),
+    "source_rounds": kinds.Option(
+        kinds.whole(1, 10_000), "how often source samples are chosen"
+    ),
+    "trial": kinds.Option(
+        kinds.choice(*get_args(Trial)), "where trial networks start from"
+    ),
+}
+
+
 def make(
     acquire: Acquisitions,
     labelled: np.ndarray,
@@ -93,18 +107,10 @@ def make(
         (P_t, P_l); "scratch", from its initial weights.
 
     Raises:
-      InputError: a number is too small; from `init`, the budget exceeds the target
-        labels for sale or the source samples, leaves no target image unlabelled, or
-        includes no initial label.
+      InputError: from `init`, the budget exceeds the target labels for sale or the
+        source samples, leaves no target image unlabelled, or includes no initial
+        label.
     """
-    check(
-        initial=initial,
-        per_round=per_round,
-        purchases=purchases,
-        source_per_round=source_per_round,
-        source_rounds=source_rounds,
-        trial=trial,
-    )
     plan = Plan(acquire, purchases, source_per_round, source_rounds, trial)
     budget = single.Budget("policies.dual", initial, per_round, purchases)
     begin, buy = single.buying(acquire.target, labelled, budget)
@@ -140,22 +146,6 @@ def make(
         return _bought(plan, memory, buy(lab, variables, pools, (), key))
 
     return Policy(init, select, num_rounds=purchases + 1, num_selections=purchases)
-
-
-def check(
-    *,
-    initial: int,
-    per_round: int,
-    purchases: int,
-    source_per_round: int,
-    source_rounds: int,
-    trial: str,
-) -> None:
-    """Raises InputError if an option is unknown or out of its range."""
-    errors.check_choice("policies.dual.trial", trial, get_args(Trial))
-    single.check_least("policies.dual.source_per_round", source_per_round, 0)
-    single.check_least("policies.dual.source_rounds", source_rounds, 1)
-    single.check_budget(single.Budget("policies.dual", initial, per_round, purchases))
 
 
 def _train(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dact_jax import errors, keys
+from dact_jax import errors, keys, kinds
 from dact_jax.types import (
     TARGET,
     Acquire,
@@ -21,6 +21,15 @@ from dact_jax.types import (
     Selection,
     Variables,
 )
+
+OPTIONS = {
+    "initial": kinds.Option(kinds.whole(), "first labels, bought at random"),
+    "per_round": kinds.Option(kinds.whole(), "labels of each purchase"),
+    "purchases": kinds.Option(kinds.whole(0, 10_000), "number of purchases"),
+    "final_training": kinds.Option(
+        kinds.flag(), "train once more after the last purchase"
+    ),
+}
 
 
 def make(
@@ -47,19 +56,13 @@ def make(
         returns the network that was trained before the last purchase.
 
     Raises:
-      InputError: a number is negative; from `init`, the budget exceeds the labels for
+      InputError: from `init`, the budget exceeds the labels for
         sale, or leaves no image unlabelled.
     """
-    check(initial=initial, per_round=per_round, purchases=purchases)
     budget = Budget("policies.single", initial, per_round, purchases)
     init, select = buying(acquire.target, labelled, budget)
     num_rounds = max(1, purchases + final_training)
     return Policy(init, select, num_rounds, num_selections=purchases)
-
-
-def check(*, initial: int, per_round: int, purchases: int) -> None:
-    """Raises InputError if a number is negative."""
-    check_budget(Budget("policies.single", initial, per_round, purchases))
 
 
 class Budget(NamedTuple):
@@ -69,18 +72,6 @@ class Budget(NamedTuple):
     initial: int
     per_round: int
     purchases: int
-
-
-def check_budget(budget: Budget) -> None:
-    """Raises InputError if a number is negative."""
-    for field, value in list(budget._asdict().items())[1:]:
-        check_least(f"{budget.name}.{field}", value, 0)
-
-
-def check_least(field: str, value: int, least: int) -> None:
-    """Raises InputError if the value of a config field is below the least allowed."""
-    if value < least:
-        raise errors.InputError(f"{field}={value} must be {least} or more.")
 
 
 def buying(

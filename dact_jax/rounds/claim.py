@@ -17,7 +17,11 @@ _SHOWN = 3  # differing fields that an error spells out
 
 
 def check(
-    folder: pathlib.Path, config: Mapping[str, Any], *, flag: str = "--workdir"
+    folder: pathlib.Path,
+    config: Mapping[str, Any],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    flag: str = "--workdir",
 ) -> None:
     """Checks that a folder is new, empty, or that of a run with this config.
 
@@ -25,6 +29,8 @@ def check(
 
     Args:
       config: resolved, nested; plain values.
+      defaults: values by dotted name, of fields that config.yaml lacks because the
+        version that wrote it did not have them.
       flag: the command-line flag that names the folder, for error messages.
 
     Raises:
@@ -33,7 +39,9 @@ def check(
     path = folder / workdir.CONFIG
     if path.exists():
         saved = _load(path, flag)
-        _compare_config(folder, saved["config"], _plain(config), flag)
+        _compare_config(
+            folder, saved["config"], _plain(config), _plain(defaults or {}), flag
+        )
     elif folder.exists() and (not folder.is_dir() or _has_other_files(folder)):
         raise errors.InputError(
             f"{folder} exists and holds no {workdir.CONFIG}, so it is not the "
@@ -49,6 +57,7 @@ def claim(
     devices: Sequence[str],
     classes: Sequence[str] = (),
     image_shape: Sequence[int] = (),
+    defaults: Mapping[str, Any] | None = None,
     flag: str = "--workdir",
 ) -> None:
     """Makes a folder that of this run, or checks that it already is.
@@ -63,12 +72,13 @@ def claim(
       devices: names, such as "cpu".
       classes: names of the classes, in the order of the network's outputs.
       image_shape: (H, W, C) of the stored images.
+      defaults: as in `check`.
       flag: the command-line flag that names the folder, for error messages.
 
     Raises:
       InputError: the folder belongs to another run, or is not a run's.
     """
-    check(folder, config, flag=flag)
+    check(folder, config, defaults=defaults, flag=flag)
     path = folder / workdir.CONFIG
     if path.exists():
         _compare_data(folder, _load(path, flag)["data"], _plain(data), flag)
@@ -125,9 +135,10 @@ def _compare_config(
     folder: pathlib.Path,
     saved: Mapping[str, Any],
     current: Mapping[str, Any],
+    defaults: Mapping[str, Any],
     flag: str,
 ) -> None:
-    fields = _differences(saved, current)
+    fields = _differences(saved, current, defaults)
     if fields:
         more = len(fields) - _SHOWN
         tail = f"; and {more} more" if more > 0 else ""
@@ -151,14 +162,26 @@ def _compare_data(
         )
 
 
-def _differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """One clause for each leaf that differs."""
-    old, new = flat(saved), flat(current)
+def _differences(
+    saved: Mapping[str, Any],
+    current: Mapping[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """One clause for each leaf that differs; `defaults` are of what `saved` lacks."""
+    old, new = _options(saved), _options(current)
+    for name, value in (defaults or {}).items():
+        if name in new:
+            old.setdefault(name, value)
     return [
         f"{name}={old.get(name, _UNSET)}, this run has {new.get(name, _UNSET)}"
         for name in old | new
         if name not in old or name not in new or old[name] != new[name]
     ]
+
+
+def _options(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves by dotted name, without the names of plug-ins that have no options."""
+    return {name: value for name, value in flat(tree).items() if value != {}}
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dact_jax import errors
+from dact_jax import errors, plugins
 from dact_jax.acquisitions import (
     _ranking,
     aada,
@@ -127,7 +127,7 @@ def test_aada_without_a_discriminator_is_an_error(shape, key):
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.1, float("nan")])
 def test_aada_rejects_a_share_out_of_range(share):
     with pytest.raises(errors.InputError, match=f"aada.share={share}"):
-        aada.make(share=share)
+        plugins.load("acquisitions", "aada", share=share)
 
 
 # --- entropy and margin ---------------------------------------------------------

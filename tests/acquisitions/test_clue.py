@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from dact_jax import errors
+from dact_jax import errors, plugins
 from dact_jax.acquisitions import clue
 from dact_jax.geometry import k_means
 from dact_jax.types import Evidence
@@ -136,4 +136,6 @@ def test_duplicates_and_certain_predictions(num_classes, key):
 def test_bad_options_and_budgets_are_rejected(options, budget, message, key):
     evidence = Evidence(np.ones((5, 2)), {"classifier": np.ones((5, 2))}, None)
     with pytest.raises(errors.InputError, match=message):
-        clue.make(**options)(evidence, np.zeros(5, bool), budget, key)
+        plugins.load("acquisitions", "clue", **options)(
+            evidence, np.zeros(5, bool), budget, key
+        )

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from dact_jax import errors
+from dact_jax import errors, plugins
 from dact_jax.acquisitions import predicted_loss
 from dact_jax.types import Evidence
 
@@ -241,12 +241,12 @@ def test_bad_options_are_rejected():
     with pytest.raises(
         errors.InputError, match=r"predicted_loss\.score='pairs'.*'pair'"
     ):
-        predicted_loss.make(score="pairs")
+        plugins.load("acquisitions", "predicted_loss", score="pairs")
     for margin in (-0.1, np.nan, np.inf):
         with pytest.raises(
             errors.InputError, match=rf"predicted_loss\.margin={margin}"
         ):
-            predicted_loss.make(margin=margin)
+            plugins.load("acquisitions", "predicted_loss", margin=margin)
     assert predicted_loss.NEEDS == ("predicted_loss",)
 
 
@@ -278,4 +278,4 @@ def test_classes_need_labels(key):
     with pytest.raises(errors.InputError, match=r"predicted_loss\.classes='balanced'"):
         acquire(evidence(loss, loss), np.zeros(5, bool), 2, key)
     with pytest.raises(errors.InputError, match=r"predicted_loss\.classes='all'"):
-        predicted_loss.make(classes="all")
+        plugins.load("acquisitions", "predicted_loss", classes="all")

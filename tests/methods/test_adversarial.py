@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dact_jax import errors
+from dact_jax import errors, plugins
 from dact_jax.methods import adda, dann
 from dact_jax.models import heads
 from dact_jax.training import optimizer, schedules, step
@@ -147,9 +147,9 @@ def test_only_madas_reversal_clips_progress_at_one(key):
 
 def test_an_unknown_form_is_rejected():
     with pytest.raises(errors.InputError, match=r"dann\.form='tl'.*'tll'"):
-        dann.make(3, form="tl")
+        plugins.load("methods", "dann", 3, form="tl")
     with pytest.raises(errors.InputError, match=r"adda\.form='grl'.*'reversal'"):
-        adda.make(3, form="grl")
+        plugins.load("methods", "adda", 3, form="grl")
 
 
 @pytest.mark.parametrize("form", ["inverted", "reversal"])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dact_jax import errors
+from dact_jax import errors, plugins
 from dact_jax.methods import alda
 from dact_jax.types import UNLABELED
 from tests import toy
@@ -200,9 +200,9 @@ TRAINED = {
 
 def test_bad_options_are_rejected():
     with pytest.raises(errors.InputError, match=r"target_loss_scale='codes'.*'paper'"):
-        alda.make(3, target_loss_scale="codes")
+        plugins.load("methods", "alda", 3, target_loss_scale="codes")
     with pytest.raises(errors.InputError, match=r"adversarial_mean='all'.*'pooled'"):
-        alda.make(3, adversarial_mean="all")
+        plugins.load("methods", "alda", 3, adversarial_mean="all")
     with pytest.raises(errors.InputError, match=r"'alda'.*2 classes.*1"):
         alda.make(1)
 
