@@ -60,9 +60,19 @@ def sentence(error: Exception) -> str | None:
 
 
 def printable(name: object) -> str:
-    """A file's name for a message; bytes that are not UTF-8 become escapes."""
-    known = name if isinstance(name, str | bytes) else str(name)
-    return os.fsencode(known).decode("utf-8", "backslashreplace")
+    """A name as one line for a message: what cannot be printed is escaped.
+
+    So are the bytes of a file's name that are not UTF-8.
+    """
+    text = os.fsdecode(name) if isinstance(name, bytes) else str(name)
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    byte = ord(character) - 0xDC00  # how `surrogateescape` carries it
+    if 0x80 <= byte <= 0xFF:
+        return f"\\x{byte:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -47,16 +47,20 @@ class Examples(NamedTuple):
     label: Array  # int32[N]; UNLABELED where there is none
 
 
-class Dataset(NamedTuple):
-    """One domain as its reader returns it, before any split."""
+class LeftOut(NamedTuple):  # a file or folder that the reader of a domain did not use
+    path: str  # as the ids of images are
+    reason: str  # a clause, such as "it is a named pipe, not a file"
+    damaged: bool = False  # it should be readable: an error unless on_error="skip"
 
+
+class Dataset(NamedTuple):  # one domain as its reader returns it, before any split
     name: str
     image: Images  # uint8[N, H, W, C]; vectors: float32[N, 1, 1, F]
     label: np.ndarray  # int32[N] into class_names; UNLABELED where there is none
     id: np.ndarray  # str[N], stable names of the images (relative paths)
     split: np.ndarray | None  # str[N]: "train", "val", "test", "" (not said); None: ""
     class_names: tuple[str, ...]
-    skipped: int = 0  # unreadable files left out (`data.on_error="skip"`)
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Domain(NamedTuple):
@@ -65,6 +69,7 @@ class Domain(NamedTuple):
     val: Examples
     test: Examples
     id: np.ndarray  # str[N] of train
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Task(NamedTuple):
@@ -250,9 +255,7 @@ class Policy(NamedTuple):  # (init, select), as optax is (init, update)
     num_selections: int  # a turn follows each of the first `num_selections` rounds
 
 
-class Track(NamedTuple):
-    """The evaluations of a round so far; -1 where nothing is known."""
-
+class Track(NamedTuple):  # the evaluations of a round so far; -1 where nothing is known
     val: float  # the best validation accuracy
     test_at_val: float  # the test accuracy of the same network
     step: int  # its iteration; the last of equals, as MME's code
@@ -260,9 +263,7 @@ class Track(NamedTuple):
     kept: PyTree  # Variables of the best validation; () if eval.keep="last"
 
 
-class Experiment(NamedTuple):
-    """The state of a run between two steps; a checkpoint holds it."""
-
+class Experiment(NamedTuple):  # the state of a run between two steps, in a checkpoint
     round: int  # current training round, or the next one during a policy turn
     pools: Pools
     label: np.ndarray  # int32[N_t], target labels bought so far, else UNLABELED

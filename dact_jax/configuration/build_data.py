@@ -11,7 +11,7 @@ from absl import logging
 
 from dact_jax import devices, errors
 from dact_jax.configuration.defaults import Config
-from dact_jax.data import augment, fingerprint, splits, streams
+from dact_jax.data import augment, fingerprint, left_out, splits, streams
 from dact_jax.data.readers import embeddings, lists, sources
 from dact_jax.models import encoders
 from dact_jax.types import Array, Dataset, Key, Task
@@ -56,11 +56,8 @@ def read(config: Config) -> tuple[Task, dict[str, str]]:
     if config.model.weights:
         record["weights"] = fingerprint.of_file(config.model.weights)
     for side, data in (("source", source), ("target", target)):
-        if data.skipped:
-            record[f"{side}_skipped"] = f"{data.skipped} unreadable"
-            logging.warning(
-                "Unreadable images left out of %s: %d.", data.name, data.skipped
-            )
+        if damaged := sum(file.damaged for file in data.left_out):
+            record[f"{side}_skipped"] = f"{damaged} unreadable"
     everywhere = devices.replicated(devices.make_mesh())
     return streams.place_task(task, config.data.device_bytes, everywhere), record
 
@@ -158,6 +155,11 @@ def _check_source(source: Dataset, encoder: str) -> None:
         raise errors.InputError(
             f"source {source.name} has no labels: every source image must be labelled."
         )
+    if len(source.class_names) == 1:
+        raise errors.InputError(
+            f"source {source.name} has only the class {source.class_names[0]!r}, so "
+            "there is nothing to tell apart: give two classes or more, one folder each."
+        )
 
 
 def _check_same_kind(source: Dataset, target: Dataset) -> None:
@@ -196,13 +198,17 @@ def _read(
     config: Config, *places: str, classes: tuple[str, ...] | None = None
 ) -> Dataset:
     data = config.data
-    return sources.load(
+    domain = sources.load(
         *places,
         size=data.size,
         channels=data.channels,
         root=data.root,
         tfds_dir=data.tfds_dir,
         on_error=data.on_error,
+        max_pixels=data.max_pixels,
         scale=data.scale,
         classes=classes,
     )
+    for line in left_out.lines(domain.name, domain.left_out):
+        logging.warning("%s", line)
+    return domain

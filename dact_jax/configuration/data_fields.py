@@ -37,7 +37,12 @@ DATA = {
     "on_error": Field(
         "raise",
         kinds.choice("raise", "skip"),
-        "at an unreadable image: raise, or skip and count it",
+        "at an unreadable image: raise, or skip and name it",
+    ),
+    "max_pixels": Field(
+        89_478_485,
+        kinds.whole(1, 178_956_970),
+        "largest width times height of an image file",
     ),
     "device_bytes": Field(
         2**30, kinds.whole(0, 2**50), "pools up to this size are kept in device memory"

@@ -7,28 +7,31 @@ import pathlib
 import numpy as np
 
 from dact_jax import errors
-from dact_jax.data.readers import files
+from dact_jax.data.readers import decoding, files
 from dact_jax.types import Dataset
 
-_HEAD = 2**16  # bytes that are hashed at the start of each image file
+_TEXT = ("utf-8", "surrogateescape")  # names of files and classes may be any bytes
 
 
 def of(data: Dataset) -> str:
     """SHA-256 of class names, ids, labels, split and images.
 
     Of an image file, its size and first 64 KiB are hashed.
+
+    Raises:
+      InputError: an image file has changed since it was listed.
     """
     digest = hashlib.sha256()
-    digest.update("\n".join([*data.class_names, *data.id.tolist()]).encode())
+    digest.update("\n".join([*data.class_names, *data.id.tolist()]).encode(*_TEXT))
     digest.update(np.asarray(data.label, np.int32).tobytes())
     if data.split is not None:
         digest.update("\n".join(data.split.tolist()).encode())
     digest.update(str(tuple(data.image.shape)).encode())
     if isinstance(data.image, files.ImageFiles):
-        for path in data.image.paths:
-            with open(path, "rb") as file:
-                digest.update(str(os.fstat(file.fileno()).st_size).encode())
-                digest.update(file.read(_HEAD))
+        for row, path in enumerate(data.image.paths):
+            size, head = decoding.size_and_head(path, data.image.stamp(row))
+            digest.update(str(size).encode())
+            digest.update(head)
     else:
         digest.update(np.ascontiguousarray(data.image[:]).tobytes())
     return f"sha256:{digest.hexdigest()}"

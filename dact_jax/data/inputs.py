@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from dact_jax import errors
-from dact_jax.data.readers import embeddings, files
+from dact_jax.data.readers import decoding, embeddings, files
 from dact_jax.types import Images
 
 Item: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
@@ -121,10 +121,11 @@ def _check_array(item: np.ndarray, row: int) -> None:
 
 def _pixels(item: Item, row: int, size: int, channels: int) -> np.ndarray:
     if isinstance(item, (str, os.PathLike)):
-        return files.decode(os.fspath(item), size, channels)
+        limit = decoding.PILLOWS_LIMIT  # the caller has chosen this file
+        return decoding.decode(os.fspath(item), size, channels, max_pixels=limit)
     if isinstance(item, np.ndarray):
         item = Image.fromarray(item[..., 0] if item.shape[2:] == (1,) else item)
     try:
-        return files.fit(item, size, channels)
-    except files.READ_ERRORS as error:
+        return decoding.fit(item, size, channels)
+    except errors.InputError as error:
         raise errors.InputError(f"image {row} cannot be read: {error}") from None

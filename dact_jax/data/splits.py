@@ -262,7 +262,9 @@ def _domain(data: Dataset, rows: dict[str, np.ndarray]) -> Domain:
         return Examples(files.take(data.image, part_rows), data.label[part_rows])
 
     id = data.id[rows["train"]]
-    return Domain(data.name, part("train"), part("val"), part("test"), id)
+    return Domain(
+        data.name, part("train"), part("val"), part("test"), id, data.left_out
+    )
 
 
 def _rng(seed: int, purpose: str) -> np.random.Generator:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from dact_jax import errors
-from dact_jax.data.readers import files, folder
+from dact_jax.data.readers import decoding, files, folder
 from dact_jax.types import UNLABELED
 
 RED = (200, 30, 60)
@@ -42,7 +42,8 @@ def test_reads_a_domain(root):
     ]
     np.testing.assert_array_equal(data.label, [0, 0, 1, 1])
     assert data.label.dtype == np.int32
-    assert (data.split, data.skipped) == (None, 0)
+    assert data.split is None
+    assert [file.path for file in data.left_out] == ["photo/dog/notes.txt"]
     assert data.image.shape == (4, 8, 8, 3)
     np.testing.assert_array_equal(
         data.image[[3, 0]], np.broadcast_to(np.uint8(RED), (2, 8, 8, 3))
@@ -92,7 +93,7 @@ def test_image_files_are_one_leaf_and_index_like_an_array(root):
 
 def decoded(path, image, **options):
     save(path, image, **options)
-    return files.decode(str(path), 4)
+    return decoding.decode(str(path), 4)
 
 
 def test_resize_is_pillows_bilinear_without_aspect(tmp_path):
@@ -180,11 +181,12 @@ def test_unreadable_images(root, how):
     with pytest.raises(errors.InputError, match=message):
         folder.load(root, "photo", size=4)
     data = folder.load(root, "photo", size=4, on_error="skip")
-    assert data.skipped == 1
+    damaged = [file.path for file in data.left_out if file.damaged]
+    assert damaged == ["photo/dog/broken.jpg"]
     assert len(data.label) == len(data.image) == len(data.id) == 4
     assert "photo/dog/broken.jpg" not in data.id
     with pytest.raises(errors.InputError, match=r"photo/dog/broken\.jpg"):
-        files.decode(str(root / "photo" / "dog" / "broken.jpg"), 4)
+        decoding.decode(str(root / "photo" / "dog" / "broken.jpg"), 4)
 
 
 def test_nothing_readable(tmp_path):
@@ -198,7 +200,7 @@ def test_nothing_readable(tmp_path):
     ("domain", "options", "message"),
     [
         ("phto", {}, r"/phto.*photo, sketch"),
-        ("sketch", {}, r"\.jpg, .*/sketch"),
+        ("sketch", {}, r"no images .*/sketch"),
         ("photo", {"classes": ["dgo"]}, "'dgo' .*photo.*'dog'"),
         ("photo", {"on_error": "ignore"}, "data.on_error .*'ignore'"),
         ("photo", {"size": 0}, "data.size .* 0"),

@@ -32,7 +32,7 @@ def test_csv(root):
     np.testing.assert_array_equal(data.label, [0, 1, UNLABELED])
     assert data.label.dtype == np.int32
     assert data.id.tolist() == ["cat/2.png", "dog/1.png", "cat/1 of 2.png"]
-    assert (data.split, data.skipped) == (None, 0)
+    assert (data.split, data.left_out) == (None, ())
     assert data.image.shape == (3, 5, 5, 3)
     np.testing.assert_array_equal(data.image[:][:, 0, 0, 0], [3, 0, 2])
 
@@ -116,7 +116,7 @@ def test_no_such_file(root):
 def test_missing_images_can_be_skipped(root):
     text = "path,label,split\ndog/9.png,dog,train\ndog/1.png,dog,val\n"
     data = manifest.load_csv(write(root, text), size=5, on_error="skip")
-    assert data.skipped == 1
+    assert [file.damaged for file in data.left_out] == [True]
     assert data.id.tolist() == ["dog/1.png"]
     assert data.split.tolist() == ["val"]
 

@@ -1,4 +1,4 @@
-"""Image files: decoded when indexed, and checked for errors when they are listed."""
+"""Image files as one array: decoded when indexed, checked when they are listed."""
 
 import dataclasses
 import os
@@ -8,16 +8,14 @@ from concurrent import futures
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from absl import logging
-from PIL import Image, ImageOps
 
 from dact_jax import errors
-from dact_jax.data.readers import pixels
-from dact_jax.types import Dataset, Images
+from dact_jax.data import left_out
+from dact_jax.data.readers import decoding, links, pixels
+from dact_jax.data.readers.links import Found
+from dact_jax.types import Dataset, Images, LeftOut
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
 OnError = Literal["raise", "skip"]
-READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 T = TypeVar("T")
 
 
@@ -28,12 +26,16 @@ class ImageFiles:
     It is a `dact_jax.types.Images`. Gray, palette, transparent (composited over
     white), CMYK and 16-bit files become 8-bit RGB (or luma). Images are rotated by
     their EXIF tag and resized by Pillow's anti-aliased bilinear filter, without
-    keeping the aspect ratio. Only the first frame of a GIF is read.
+    keeping the aspect ratio. Only the first frame of a GIF is read. A file that has
+    changed since it was listed is an error.
     """
 
     paths: tuple[str, ...]
     size: int
     channels: int
+    max_pixels: int = decoding.MAX_PIXELS
+    # int64[N, 3], a `decoding.Stamp` in each row; None: files may change.
+    stamps: np.ndarray | None = dataclasses.field(default=None, compare=False)
 
     @property
     def dtype(self) -> np.dtype:
@@ -49,149 +51,106 @@ class ImageFiles:
     def __getitem__(self, index: Any) -> Any:
         rows = np.arange(len(self.paths))[index]
         if rows.ndim == 0:
-            return decode(self.paths[rows], self.size, self.channels)
+            return self._decode(int(rows))
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
 
         def fill(i: int) -> None:
-            images[i] = decode(self.paths[rows[i]], self.size, self.channels)
+            images[i] = self._decode(rows[i])
 
         map_in_threads(fill, range(len(rows)))
         return images
+
+    def stamp(self, row: int) -> decoding.Stamp | None:
+        """What the file of a row was when it was listed."""
+        if self.stamps is None:
+            return None
+        return decoding.Stamp(*self.stamps[row].tolist())
+
+    def _decode(self, row: int) -> np.ndarray:
+        return decoding.decode(
+            self.paths[row],
+            self.size,
+            self.channels,
+            max_pixels=self.max_pixels,
+            stamp=self.stamp(row),
+        )
 
 
 def take(images: Images, rows: np.ndarray) -> Images:
     """The images in the given rows, int[n] or bool[N]; files stay undecoded."""
     if not isinstance(images, ImageFiles):
         return images[rows]
-    paths = tuple(images.paths[row] for row in np.arange(len(images))[rows])
-    return dataclasses.replace(images, paths=paths)
-
-
-def decode(path: str, size: int, channels: int = 3) -> np.ndarray:
-    """Decodes one file to uint8[size, size, channels].
-
-    Raises:
-      InputError: the file is missing or is not a readable image.
-    """
-    try:
-        with Image.open(path) as opened:
-            # Decodes a large JPEG at 1/8, 1/4 or 1/2 of its size, but at twice the
-            # requested size or more: several times faster.
-            opened.draft(None, (2 * size, 2 * size))
-            return fit(opened, size, channels)
-    except READ_ERRORS as error:
-        raise errors.InputError(_unreadable(path, _reason(error))) from None
-
-
-def fit(image: Image.Image, size: int, channels: int) -> np.ndarray:
-    """Converts an image of any size and mode to uint8[size, size, channels].
-
-    See `ImageFiles` for how.
-    """
-    image = _eight_bit(ImageOps.exif_transpose(image))
-    image = image.convert("RGB" if channels == 3 else "L")
-    image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(size, size, channels)
+    chosen = np.arange(len(images))[rows]
+    return dataclasses.replace(
+        images,
+        paths=tuple(images.paths[row] for row in chosen),
+        stamps=None if images.stamps is None else images.stamps[chosen],
+    )
 
 
 def dataset(
     name: str,
     root: pathlib.Path,
-    id: Sequence[str],
-    label: Sequence[int],
+    found: Found,
     class_names: Sequence[str],
     *,
     size: int,
     channels: int,
     on_error: OnError,
-    split: Sequence[str] | None = None,
+    max_pixels: int = decoding.MAX_PIXELS,
 ) -> Dataset:
-    """Makes a domain of image files, after reading every file to its end.
+    """Makes a domain of image files, after decoding every file once.
+
+    A file that occurs under several names (links) is taken once. It cannot have two
+    labels: that is an error, as an unreadable file is.
 
     Args:
       root: folder that ids are relative to.
-      id: N paths below root.
-      label: N class numbers, UNLABELED where there is no label.
       class_names: names of the classes, by number.
       size: height and width of the decoded images, in pixels.
       channels: 1 or 3.
-      on_error: what to do with an unreadable file: "raise" an error, or "skip": log
-        it, leave it out and count it.
-      split: N of "train", "val", "test" or "" (not said); None: no official split.
+      on_error: what to do with an unreadable file: "raise" an error, or "skip": leave
+        it out.
+      max_pixels: largest width times height of a file.
 
     Raises:
-      InputError: a file is unreadable and on_error is "raise", or no file is readable.
+      InputError: files are unreadable and on_error is "raise", with all their names
+        (twenty at most, then their number), or no file is readable.
     """
     pixels.check_size(size, channels)
     if on_error not in ("raise", "skip"):
         raise errors.InputError(
             f'data.on_error must be "raise" or "skip", not {on_error!r}.'
         )
-    paths = [str(root / path) for path in id]
-    keep = _readable(paths, skip=on_error == "skip")
-    if not keep.any():
+    paths = [str(root / path) for path in found.id]
+    seen = map_in_threads(
+        lambda path: decoding.inspect(path, max_pixels=max_pixels), paths
+    )
+    out = {
+        row: LeftOut(found.id[row], inspection.fault, damaged=True)
+        for row, inspection in enumerate(seen)
+        if inspection.fault
+    }
+    readable = [row for row in range(len(seen)) if row not in out]
+    out |= links.repeated(root, found, {row: seen[row].place for row in readable})
+    everything = (*found.left_out, *(out[row] for row in sorted(out)))
+    damaged = [file for file in everything if file.damaged]
+    if damaged and on_error == "raise":
+        raise errors.InputError(left_out.refusal(root, damaged))
+    keep = np.array([row for row in range(len(paths)) if row not in out], np.int64)
+    if not len(keep):
         raise errors.InputError(f"{name} has no readable image.")
+    stamps = np.array([inspection.stamp for inspection in seen], np.int64)
+    images = ImageFiles(tuple(paths), size, channels, max_pixels, stamps)
     return Dataset(
         name=name,
-        image=take(ImageFiles(tuple(paths), size, channels), keep),
-        label=np.array(label, np.int32)[keep],
-        id=np.array(id)[keep],
-        split=None if split is None else np.array(split)[keep],
+        image=take(images, keep),
+        label=np.array(found.label, np.int32)[keep],
+        id=np.array(found.id)[keep],
+        split=None if found.split is None else np.array(found.split)[keep],
         class_names=tuple(class_names),
-        skipped=int(np.sum(~keep)),
+        left_out=everything,
     )
-
-
-def _readable(paths: Sequence[str], *, skip: bool) -> np.ndarray:
-    """bool[N], which files can be decoded; with `skip` the others are logged."""
-    faults = map_in_threads(_fault, paths)
-    for path, fault in zip(paths, faults, strict=True):
-        if fault and not skip:
-            raise errors.InputError(
-                f"{_unreadable(path, fault)} data.on_error='skip' leaves it out."
-            )
-        if fault:
-            logging.warning("Left out: %s", _unreadable(path, fault))
-    return np.array([not fault for fault in faults], bool)
-
-
-def _unreadable(path: str, reason: str) -> str:
-    return f"{path} is not a readable image: {reason.removesuffix('.')}."
-
-
-def is_image(path: pathlib.Path) -> bool:
-    """Whether the file is named like an image and is not hidden."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """The image in a mode that Pillow's `convert` turns into RGB or L correctly."""
-    if image.mode == "F":
-        raise ValueError("it has floating-point pixels; save it with 8 bits a channel")
-    if image.mode.startswith("I"):  # 16 bits, which `convert` would clip, not scale
-        high = np.clip(np.asarray(image, np.int64) >> 8, 0, 255)
-        return Image.fromarray(high.astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image)
-    image.load()
-    return image
-
-
-def _fault(path: str) -> str:
-    """Why a file cannot be decoded; empty if it can."""
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (1, 1))  # a JPEG: reads all bytes, decodes 1/64
-            image.load()
-    except READ_ERRORS as error:
-        return _reason(error)
-    return ""
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def map_in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:

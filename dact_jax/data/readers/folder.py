@@ -1,12 +1,32 @@
-"""Image folders: root/<domain>/<class>/*."""
+"""Image folders: root/<domain>/<class>/*, also where they lie one level deeper."""
 
-import os
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from absl import logging
 
 from dact_jax import errors
-from dact_jax.data.readers import files
-from dact_jax.types import UNLABELED, Dataset
+from dact_jax.data import left_out
+from dact_jax.data.readers import decoding, files, links, listing
+from dact_jax.types import UNLABELED, Dataset, LeftOut
+
+# Names of folders, in lower case, that hold the parts of an official split.
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+class _Image(NamedTuple):
+    id: str
+    label: str | None  # name of the class's folder
+    part: str | None  # of the split
 
 
 def load(
@@ -17,37 +37,46 @@ def load(
     channels: int = 3,
     on_error: files.OnError = "raise",
     classes: Sequence[str] | None = None,
+    max_pixels: int = decoding.MAX_PIXELS,
 ) -> Dataset:
     """Reads the images of one domain, sorted by id.
 
     Images directly in the domain's folder are unlabelled. Class folders may contain
-    subfolders. Hidden files and folders, and files that are not named like images,
-    are ignored.
+    subfolders, and may lie deeper than the domain's folder, if that has no other
+    images: in b/images, or in b/train and b/test, which are then the official split.
+
+    Hidden files and folders, and those of operating systems, are ignored. Other files
+    that are no images, and further names of a file or folder (links), are left out and
+    named in `Dataset.left_out`.
 
     Args:
       root: folder with one subfolder per domain.
       domain: name of the domain's folder.
       size: height and width of the decoded images, in pixels.
       channels: 1 or 3.
-      on_error: what to do with an unreadable image: "raise" an error, or "skip": log
-        it, leave it out and count it.
+      on_error: what to do with an unreadable image or folder: "raise" an error, or
+        "skip": leave it out and name it.
       classes: class folders to read, in the order of their numbers; None: all, sorted.
+      max_pixels: largest width times height of a file.
 
     Returns:
       A dataset whose ids are paths relative to root, as "photo/dog/056_0001.jpg".
 
     Raises:
-      InputError: there is no such folder or class, or no image, or an image is
-        unreadable.
+      InputError: there is no such folder or class, or no image, or images or folders
+        are unreadable.
     """
     root = pathlib.Path(root)
     if not (root / domain).is_dir():
         domains = sorted(p.name for p in root.glob("*/")) if root.is_dir() else []
         hint = f"; {root} has {', '.join(domains)}" if domains else ""
         raise errors.InputError(f"there is no folder {root / domain}{hint}.")
-    ids = _images(root, domain)
-    names = {id: _class_name(id) for id in ids}
-    present = sorted({name for name in names.values() if name is not None})
+    found = listing.walk(root, domain)
+    if not found.images:
+        raise errors.InputError(_no_images(root, domain, found, on_error))
+    base = _class_folder(found.images, domain)
+    images = _images(found.images, base)
+    present = sorted({image.label for image in images if image.label is not None})
     for name in classes or ():
         if name not in present:
             raise errors.InputError(
@@ -57,33 +86,126 @@ def load(
     class_names = tuple(classes or present)
     number: dict[str | None, int] = {name: k for k, name in enumerate(class_names)}
     number[None] = UNLABELED
-    ids = [id for id in ids if names[id] in number]
+    images = [image for image in images if image.label in number]
+    parts = [image.part for image in images if image.part is not None]
     return files.dataset(
         domain,
         root,
-        ids,
-        [number[names[id]] for id in ids],
+        links.Found(
+            [image.id for image in images],
+            [number[image.label] for image in images],
+            parts or None,
+            (*found.left_out, *_empty(found, base)),
+        ),
         class_names,
         size=size,
         channels=channels,
         on_error=on_error,
+        max_pixels=max_pixels,
     )
 
 
-def _images(root: pathlib.Path, domain: str) -> list[str]:
-    """Sorted ids of all image files; links to folders are followed."""
-    ids = []
-    for folder, subfolders, names in os.walk(root / domain, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        paths = (pathlib.Path(folder, name) for name in names)
-        ids += [p.relative_to(root).as_posix() for p in paths if files.is_image(p)]
-    if not ids:
-        suffixes = ", ".join(files.SUFFIXES)
-        raise errors.InputError(f"there are no images ({suffixes}) in {root / domain}.")
-    return sorted(ids)
+def _class_folder(ids: Sequence[str], domain: str) -> str:
+    """The folder whose subfolders are the classes.
+
+    It is the domain's, unless that holds a single folder, which holds only folders.
+    """
+    base = domain
+    while True:
+        below = _below(ids, base)
+        if len(below) != 1 or any(len(path) < 3 for path in next(iter(below.values()))):
+            break
+        base = f"{base}/{next(iter(below))}"
+    if base == domain or len(below) < 2:
+        return domain
+    logging.warning("The classes of %s are the folders in %s.", domain, base)
+    return base
 
 
-def _class_name(id: str) -> str | None:
-    """The folder below the domain's; None for an image directly in the domain's."""
-    below_domain = id.split("/")[1:]
-    return below_domain[0] if len(below_domain) > 1 else None
+def _below(ids: Sequence[str], base: str) -> dict[str, list[list[str]]]:
+    """The folders and files in base -> the paths of images below base, in parts."""
+    below: dict[str, list[list[str]]] = {}
+    for id in ids:
+        parts = id.removeprefix(f"{base}/").split("/")
+        below.setdefault(parts[0], []).append(parts)
+    return below
+
+
+def _images(ids: Sequence[str], base: str) -> list[_Image]:
+    """The images with their classes and, where folders are named so, their parts.
+
+    Raises:
+      InputError: folders of parts and other folders hold the same classes.
+    """
+    below = _below(ids, base)
+    if not all(len(path) > 1 for paths in below.values() for path in paths):
+        return [_Image(id, _class_name(id, base), None) for id in ids]
+    parts = {name: PARTS[name.lower()] for name in below if name.lower() in PARTS}
+    if len(below) > 1 and len(parts) == len(below):
+        logging.warning(
+            "The folders %s in %s are taken as the parts of its split.",
+            ", ".join(parts),
+            errors.printable(base),
+        )
+        images = []
+        for id in ids:
+            folder = _class_name(id, base)
+            assert folder is not None
+            name = _class_name(id, f"{base}/{folder}")
+            images.append(_Image(id, name, parts[folder]))
+        return images
+    _check_one_level(below, parts, base)
+    return [_Image(id, _class_name(id, base), None) for id in ids]
+
+
+def _check_one_level(
+    below: dict[str, list[list[str]]], parts: dict[str, str], base: str
+) -> None:
+    """Raises InputError if a folder of a part and another one hold equal folders."""
+    inner = {
+        name: {path[1] for path in paths if len(path) > 2}
+        for name, paths in below.items()
+    }
+    for part in parts:
+        for name in inner.keys() - parts.keys():
+            if shared := sorted(inner[part] & inner[name]):
+                raise errors.InputError(
+                    f"{errors.printable(base)} has the folders {part!r} and {name!r}, "
+                    f"and both hold {shared[0]!r}: keep only train, val and test "
+                    "there, or name the folder that holds the classes."
+                )
+
+
+def _class_name(id: str, base: str) -> str | None:
+    """The folder below base that the image lies in; None if it lies in base itself."""
+    parts = id.removeprefix(f"{base}/").split("/")
+    return parts[0] if len(parts) > 1 else None
+
+
+def _empty(found: listing.Listing, base: str) -> list[LeftOut]:
+    """The folders in base without images: perhaps classes that lost theirs."""
+    full = {_class_name(id, base) for id in found.images}
+    names = {
+        path.removeprefix(f"{base}/").split("/")[0]
+        for path in found.folders
+        if path.startswith(f"{base}/")
+    }
+    return [
+        LeftOut(f"{base}/{name}", "it holds no image") for name in sorted(names - full)
+    ]
+
+
+def _no_images(
+    root: pathlib.Path, domain: str, found: listing.Listing, on_error: files.OnError
+) -> str:
+    damaged = [file for file in found.left_out if file.damaged]
+    if damaged and on_error == "raise":
+        return left_out.refusal(root, damaged)
+    text = f"there are no images in {errors.printable(str(root / domain))}"
+    if not found.left_out:
+        return f"{text}."
+    first = found.left_out[0]
+    return (
+        f"{text}; {len(found.left_out)} of its files or folders are left out, such as "
+        f"{errors.printable(first.path)}: {first.reason}."
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dact_jax import errors
 from dact_jax.data import entries as listed, text_files
 from dact_jax.data.entries import Entry
-from dact_jax.data.readers import files
+from dact_jax.data.readers import decoding, files, links
 from dact_jax.types import UNLABELED, Dataset
 
 
@@ -17,6 +17,7 @@ def load(
     channels: int = 3,
     root: str | pathlib.Path | None = None,
     on_error: files.OnError = "raise",
+    max_pixels: int = decoding.MAX_PIXELS,
     classes: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Dataset:
@@ -39,8 +40,9 @@ def load(
       channels: 1 or 3.
       root: folder that paths in the files are relative to; None: the first file's
         folder.
-      on_error: what to do with an unreadable image: "raise" an error, or "skip": log
-        it, leave it out and count it.
+      on_error: what to do with an unreadable image: "raise" an error, or "skip": leave
+        it out and name it.
+      max_pixels: largest width times height of an image.
       classes: class names in the order of their numbers; None: the classes that occur,
         sorted by number or name.
       name: name of the domain; None: the first file's name without its suffix.
@@ -67,12 +69,15 @@ def load(
     return files.dataset(
         name or path.stem,
         folder,
-        [entry.path for entry in entries],
-        listed.numbers(entries, class_names),
+        links.Found(
+            [entry.path for entry in entries],
+            listed.numbers(entries, class_names),
+        ),
         class_names,
         size=size,
         channels=channels,
         on_error=on_error,
+        max_pixels=max_pixels,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dact_jax import errors
 from dact_jax.data import entries as listed, tables
 from dact_jax.data.entries import Entry
-from dact_jax.data.readers import files
+from dact_jax.data.readers import decoding, files, links
 from dact_jax.types import Dataset
 
 # What a column may be called, in any case; the first name wins where several occur.
@@ -32,6 +32,7 @@ def load_csv(
     channels: int = 3,
     root: str | pathlib.Path | None = None,
     on_error: files.OnError = "raise",
+    max_pixels: int = decoding.MAX_PIXELS,
     classes: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Dataset:
@@ -46,8 +47,9 @@ def load_csv(
       size: height and width of the decoded images, in pixels.
       channels: 1 or 3.
       root: folder that paths in the file are relative to; None: the file's folder.
-      on_error: what to do with an unreadable image: "raise" an error, or "skip": log
-        it, leave it out and count it.
+      on_error: what to do with an unreadable image: "raise" an error, or "skip": leave
+        it out and name it.
+      max_pixels: largest width times height of an image.
       classes: the valid labels, in the order of their numbers; None: all labels in
         the file, sorted (as numbers if all are numbers).
       name: name of the domain; None: the file's name without its suffix.
@@ -70,13 +72,16 @@ def load_csv(
     return files.dataset(
         name or path.stem,
         folder,
-        [entry.path for entry in entries],
-        listed.numbers(entries, class_names),
+        links.Found(
+            [entry.path for entry in entries],
+            listed.numbers(entries, class_names),
+            split if any(split) else None,
+        ),
         class_names,
         size=size,
         channels=channels,
         on_error=on_error,
-        split=split if any(split) else None,
+        max_pixels=max_pixels,
     )
 
 

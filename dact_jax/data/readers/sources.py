@@ -6,6 +6,7 @@ from typing import Any
 
 from dact_jax import array_files, errors
 from dact_jax.data.readers import (
+    decoding,
     digits,
     embeddings,
     folder,
@@ -26,6 +27,7 @@ def load(
     root: str = "",
     tfds_dir: str = "",
     on_error: OnError = "raise",
+    max_pixels: int = decoding.MAX_PIXELS,
     scale: Scale = "unit",
     classes: Sequence[str] | None = None,
 ) -> Dataset:
@@ -41,8 +43,9 @@ def load(
       root: folder that paths in manifests and lists are relative to; "": the file's
         folder.
       tfds_dir: folder of prepared TFDS data; "": the default of TFDS.
-      on_error: what to do with an unreadable image: "raise" an error, or "skip": log
-        it, leave it out and count it.
+      on_error: what to do with an unreadable image: "raise" an error, or "skip": leave
+        it out and name it.
+      max_pixels: largest width times height of an image file.
       scale: how embeddings are scaled, see `embeddings.load`.
       classes: valid labels of a manifest (the other domain's classes); None: any. List
         files ignore it, because folders name the classes of numbered lists.
@@ -67,13 +70,14 @@ def load(
         )
     if path.suffix.lower() == ".npz":
         return _npz(path, scale=scale, **form)
+    form |= {"on_error": on_error, "max_pixels": max_pixels}
     if path.suffix.lower() in (".csv", ".tsv"):
-        return manifest.load_csv(
-            path, root=root or None, on_error=on_error, classes=classes, **form
-        )
+        return manifest.load_csv(path, root=root or None, classes=classes, **form)
     if path.suffix.lower() == ".txt":
-        return lists.load(path, *more, root=root or None, on_error=on_error, **form)
-    return folder.load(path.parent, path.name, on_error=on_error, **form)
+        return lists.load(path, *more, root=root or None, **form)
+    if path.name in ("", ".."):  # the name of the domain must be that of its folder
+        path = path.resolve()
+    return folder.load(path.parent, path.name, **form)
 
 
 def _npz(path: pathlib.Path, *, scale: Scale, size: int, channels: int) -> Dataset:
