@@ -5,6 +5,8 @@ import os
 from collections.abc import Collection, Sequence
 
 _LISTED = 12  # valid names that a suggestion spells out
+_QUOTED = 80  # characters of a text that a message repeats
+_CLAUSE = 240  # characters of another library's message
 
 
 class InputError(ValueError):
@@ -80,3 +82,18 @@ def is_out_of_memory(error: Exception) -> bool:
     # XLA's error is a RuntimeError that begins with a status.
     exhausted = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
     return exhausted or isinstance(error, MemoryError)
+
+
+def quoted(value: object) -> str:
+    """A value from a file for a message: on one line, and not longer than one."""
+    if isinstance(value, str) and len(value) > _QUOTED:
+        return f"{value[:_QUOTED]!r}..."
+    is_long = isinstance(value, int) and value.bit_length() > 4 * _QUOTED
+    text = "a large number" if is_long else repr(value)
+    return text if len(text) <= 2 * _QUOTED else f"{text[: 2 * _QUOTED]}..."
+
+
+def clause(error: BaseException) -> str:
+    """What a library says of an error, as a part of one sentence."""
+    text = " ".join(str(error)[:_CLAUSE].split()).rstrip(".") or type(error).__name__
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

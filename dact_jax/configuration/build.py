@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from dact_jax import keys, plugins, types
+from dact_jax import errors, keys, plugins, types
 from dact_jax.configuration import (
     build_data,
     build_stages,
@@ -197,5 +197,10 @@ def make_encoder(config: Config) -> nn.Module:
 
 
 def _weights(config: Config) -> pretrained.Weights | None:
-    path = config.model.weights
-    return pretrained.load_weights(path) if path else None
+    path, prefix = config.model.weights, config.model.weights_prefix
+    if prefix and not path:
+        raise errors.InputError(
+            f"model.weights_prefix={prefix!r} chooses among the names of a file: give "
+            "the file as model.weights."
+        )
+    return pretrained.load_weights(path, prefix) if path else None

@@ -30,6 +30,9 @@ MODEL = {
     "weights": Field(
         "", kinds.path(), ".safetensors, .pth or .npz that the encoder starts from"
     ),
+    "weights_prefix": Field(
+        "", kinds.text(), "of the names to read there; empty: what all names share"
+    ),
     "convolution": Field(
         "auto",
         kinds.choice("auto", "stock", "tiled"),

@@ -3,18 +3,16 @@
 import math
 import pathlib
 import re
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
-import safetensors.numpy
 
 from dact_jax import array_files, errors
-from dact_jax.models import torch_files
+from dact_jax.models import state_dicts, torch_files
 from dact_jax.types import Variables
 
 _LEAVES = {
@@ -34,13 +32,11 @@ _LENET_CHANNELS = 50  # of its second convolution
 _IGNORED = re.compile(  # tensors that a file may have and the encoder does not
     r"(^(fc|(pretext_)?classifier\.2)\.(weight|bias)|num_batches_tracked)$"
 )
-_UNREADABLE = (
-    safetensors.SafetensorError,
-    zipfile.BadZipFile,
-    EOFError,
-    LookupError,
-    TypeError,
-    ValueError,
+_TYPES = ("float16", "bfloat16", "float32", "float64")
+# As safetensors calls what NumPy can hold.
+_READABLE = (
+    *("F64", "F32", "F16", "BF16", "C64"),
+    *("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"),
 )
 
 
@@ -49,32 +45,54 @@ class Weights(NamedTuple):
     tensors: dict[str, np.ndarray]  # in torch's names and layouts
 
 
-def load_weights(path: str | pathlib.Path) -> Weights:
+def load_weights(path: str | pathlib.Path, prefix: str = "") -> Weights:
     """Reads a .safetensors, .npz or PyTorch (.pth, .pt, .th) file.
 
-    The prefix "module." of names, which torch's DataParallel adds, is removed.
+    No more memory is taken than `array_files` and the size of the file allow.
+
+    Args:
+      path: of the file.
+      prefix: of the names to read, as for `state_dicts.choose`, which also removes what
+        tools put before names.
 
     Raises:
-      InputError: the file does not exist, or cannot be read as its suffix says (any
-        other suffix: as a PyTorch file).
+      InputError: the file does not exist, cannot be read as its suffix says (any other
+        suffix: as a PyTorch file), or has no names with the prefix.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise errors.InputError(f"weights file {path} does not exist.")
     readers: dict[str, Callable[..., dict[str, np.ndarray]]] = {
-        ".safetensors": safetensors.numpy.load_file,
+        ".safetensors": _read_safetensors,
         ".npz": array_files.read,
     }
+    tensors = readers.get(path.suffix, torch_files.load)(path)
+    return Weights(str(path), state_dicts.choose(tensors, prefix, str(path)))
+
+
+def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    tensors = {}
     try:
-        tensors = readers.get(path.suffix, torch_files.load)(path)
+        with safetensors.safe_open(path, framework="np") as file:
+            for name in file.keys():  # noqa: SIM118 (it cannot be iterated itself)
+                dtype = file.get_slice(name).get_dtype()
+                if dtype not in _READABLE:
+                    raise errors.InputError(_wrong_type(name, path, dtype))
+                tensors[name] = file.get_tensor(name)
     except errors.InputError:
         raise
-    except _UNREADABLE as error:
+    except (safetensors.SafetensorError, *torch_files.MALFORMED) as error:
         raise errors.InputError(
-            f"weights file {path} cannot be read: {error}."
+            f"weights file {path} cannot be read: {errors.clause(error)}."
         ) from error
-    tensors = {name.removeprefix("module."): t for name, t in tensors.items()}
-    return Weights(str(path), tensors)
+    return tensors
+
+
+def _wrong_type(name: str, path: object, dtype: object) -> str:
+    return (
+        f"{errors.quoted(name)} in {path} has the type {dtype}: save the weights as "
+        "floating-point numbers of 16, 32 or 64 bits."
+    )
 
 
 def apply_weights(
@@ -93,27 +111,16 @@ def apply_weights(
       The variables with float32 weights from the file; other heads are unchanged.
 
     Raises:
-      InputError: a tensor is missing, has the wrong shape, or is not part of the
-        encoder.
+      InputError: a tensor is missing, has the wrong shape or type, is not finite, or is
+        not part of the encoder.
     """
-    rename = _lenet_name if encoder == "lenet" else _resnet_name
-    used = set()
+    modules = ["encoder", "classifier"] if classifier else ["encoder"]
+    parts = [variables.params[name] for name in modules]
+    _check_names(weights, [*parts, variables.norm, variables.stats], encoder)
 
     def read(path: Any, shape: tuple[int, ...]) -> np.ndarray:
-        *modules, leaf = (part.key for part in path)
-        name = f"{rename('.'.join(modules))}.{_LEAVES[leaf]}"
-        if name not in weights.tensors:
-            raise errors.InputError(
-                f"{weights.path} lacks {name}, which {encoder} needs."
-            )
-        used.add(name)
-        shape, tensor = _torch_shape(shape), weights.tensors[name]
-        if tensor.shape != shape:
-            raise errors.InputError(
-                f"{name} in {weights.path} has the shape {list(tensor.shape)}; "
-                f"{encoder} needs {list(shape)}."
-            )
-        return _from_torch(tensor.astype(np.float32), name)
+        name = _torch_name(path, encoder)
+        return _from_torch(_tensor(weights, name, _torch_shape(shape), encoder), name)
 
     def param(path: Any, old: jax.Array) -> jax.Array:
         return jnp.asarray(read(path, old.shape))
@@ -122,19 +129,66 @@ def apply_weights(
         return jnp.broadcast_to(read(path, old.shape[1:]), old.shape)
 
     map_leaves = jax.tree_util.tree_map_with_path
-    modules = ["encoder", "classifier"] if classifier else ["encoder"]
     params = {name: map_leaves(param, variables.params[name]) for name in modules}
-    loaded = Variables(
+    return Variables(
         variables.params | params,
         map_leaves(rows, variables.norm),
         map_leaves(rows, variables.stats),
     )
-    for name in weights.tensors:
-        if name not in used and not _IGNORED.search(name):
-            raise errors.InputError(
-                f"{name} in {weights.path} is not a tensor of {encoder}."
-            )
-    return loaded
+
+
+def _check_names(weights: Weights, parts: Sequence[Any], encoder: str) -> None:
+    """Raises InputError unless the file has the tensors of the encoder and no other."""
+    leaves = [jax.tree_util.tree_leaves_with_path(part) for part in parts]
+    needed = [_torch_name(path, encoder) for part in leaves for path, _ in part]
+    names = weights.tensors
+    missing = [name for name in needed if name not in names]
+    others = [n for n in names if n not in needed and not _IGNORED.search(n)]
+    if missing and (starts := list(state_dicts.prefixes(names, needed))):
+        raise errors.InputError(
+            f"{weights.path} holds the tensors of {encoder} under the prefix "
+            f"{' and under '.join(map(errors.quoted, starts))}, beside others: choose "
+            f"them by model.weights_prefix={errors.quoted(starts[0])}."
+        )
+    if missing:
+        raise errors.InputError(
+            f"{weights.path} lacks {missing[0]}, which {encoder} needs; it has "
+            f"{state_dicts.listed(others or names)}."
+        )
+    if others:
+        raise errors.InputError(
+            f"{errors.quoted(others[0])} in {weights.path} is not a tensor of "
+            f"{encoder}."
+        )
+
+
+def _tensor(
+    weights: Weights, name: str, shape: tuple[int, ...], encoder: str
+) -> np.ndarray:
+    """The tensor as finite float32[shape]."""
+    tensor = weights.tensors[name]
+    if tensor.shape != shape:
+        raise errors.InputError(
+            f"{name} in {weights.path} has the shape {list(tensor.shape)}; {encoder} "
+            f"needs {list(shape)}."
+        )
+    if tensor.dtype.name not in _TYPES:
+        raise errors.InputError(_wrong_type(name, weights.path, tensor.dtype))
+    with np.errstate(over="ignore"):
+        values = tensor.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise errors.InputError(
+            f"{name} in {weights.path} holds NaN or infinite numbers: give "
+            "weights of a training that did not diverge."
+        )
+    return values
+
+
+def _torch_name(path: Any, encoder: str) -> str:
+    """The name in torch of a leaf of the variables."""
+    *modules, leaf = (part.key for part in path)
+    rename = _lenet_name if encoder == "lenet" else _resnet_name
+    return f"{rename('.'.join(modules))}.{_LEAVES[leaf]}"
 
 
 def _lenet_name(module: str) -> str:

@@ -2,108 +2,68 @@
 
 Such a file is a pickle whose tensors refer to storages, which are raw bytes outside the
 pickle: members of a zip archive (torch 1.6 and later), or appended to the pickle one
-after another (earlier versions). Unpickling resolves only the globals listed below, so
-that a file cannot execute code.
+after another (earlier versions). Tensors are views of the storages, so that they take
+no more memory than the file.
 """
 
-import collections
+import io
+import math
+import os
 import pathlib
 import pickle
+import struct
 import zipfile
-from collections.abc import Iterator, Mapping
-from typing import IO, Any, NamedTuple
+import zlib
+from collections.abc import Mapping
+from typing import IO, Any
 
 import numpy as np
 
 from dact_jax import errors
+from dact_jax.models import state_dicts, torch_pickles
+from dact_jax.models.torch_pickles import Storage, Tensor
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_MALFORMED = (
-    pickle.UnpicklingError,
+_ENCRYPTED = 1  # bit of a member's flags
+MALFORMED = (  # what pickle, zipfile and NumPy raise for damaged files
+    pickle.PickleError,
+    struct.error,
     zipfile.BadZipFile,
+    zlib.error,
+    ArithmeticError,
     AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
     TypeError,
     ValueError,
 )
 
 
-class _Storage(NamedTuple):
-    key: str
-    dtype: str
-
-
-class _Tensor(NamedTuple):
-    """A strided view of a storage; offset and strides are in elements."""
-
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-_GLOBALS = {
-    "collections.OrderedDict": collections.OrderedDict,
-    "torch._utils._rebuild_tensor": lambda *args: _Tensor(*args),
-    "torch._utils._rebuild_tensor_v2": lambda *args: _Tensor(*args[:4]),
-    "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
-    "torch.DoubleStorage": "float64",
-    "torch.FloatStorage": "float32",
-    "torch.HalfStorage": "float16",
-    "torch.BFloat16Storage": "bfloat16",  # NumPy knows it after JAX was imported
-    "torch.LongStorage": "int64",
-    "torch.IntStorage": "int32",
-    "torch.ShortStorage": "int16",
-    "torch.CharStorage": "int8",
-    "torch.ByteStorage": "uint8",
-    "torch.BoolStorage": "bool",
-}
-
-
-class _ForbiddenError(Exception):
-    """The pickle refers to a global that is not in _GLOBALS."""
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file)
-        self.dtypes: dict[str, str] = {}  # storage key -> dtype
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (full := f"{module}.{name}") not in _GLOBALS:
-            raise _ForbiddenError(full)
-        return _GLOBALS[full]
-
-    def persistent_load(self, pid: tuple[Any, ...]) -> _Storage:
-        _, dtype, key, _, _, *view = pid
-        if any(part is not None for part in view):
-            raise ValueError("views of storages are not supported")
-        self.dtypes[key] = dtype
-        return _Storage(key, dtype)
-
-
 def load(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """The tensors of a state dict, by name.
 
-    A checkpoint of the form {"state_dict": ...} is unwrapped; entries that are not
-    tensors are skipped.
+    A state dict within a checkpoint is found by `state_dicts.find`.
 
     Raises:
-      InputError: the file is not a PyTorch file, is damaged, or refers to Python
-        objects other than tensors, containers, numbers and strings.
+      InputError: the file is not a PyTorch file, is damaged, holds tensors without
+        names, or refers to Python objects other than tensors, containers, numbers,
+        strings and settings.
     """
     with open(path, "rb") as file:
         try:
             return _load(file)
-        except _ForbiddenError as error:
+        except torch_pickles.ForbiddenError as error:
             raise errors.InputError(
-                f"{path} contains {error}, which is not a tensor: write the file with "
-                "torch.save(model.state_dict(), path)."
+                f"{path} contains {errors.clause(error)}, which is not a tensor: write "
+                "the file with torch.save(model.state_dict(), path)."
             ) from None
-        except _MALFORMED as error:
+        except MALFORMED as error:
             raise errors.InputError(
-                f"{path} cannot be read as a PyTorch state dict: {error}."
+                f"{path} cannot be read as a PyTorch state dict: "
+                f"{errors.clause(error)}."
             ) from error
 
 
@@ -113,40 +73,61 @@ def _load(file: IO[bytes]) -> dict[str, np.ndarray]:
     else:
         file.seek(0)
         content, storages = _read_legacy(file)
-    tensors = dict(_tensors(content))
-    if not tensors:
-        raise ValueError("it contains no tensors")
-    return {name: _array(tensor, storages) for name, tensor in tensors.items()}
+    found = state_dicts.find(content, Tensor)
+    return {name: _array(name, tensor, storages) for name, tensor in found.items()}
 
 
 def _read_zip(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
     with zipfile.ZipFile(file) as archive:
-        names = archive.namelist()
-        (root,) = (n.removesuffix("data.pkl") for n in names if n.endswith("/data.pkl"))
-        if f"{root}byteorder" in names:
+        members = {member.filename: member for member in archive.infolist()}
+        _check_members(members.values(), os.fstat(file.fileno()).st_size)
+        roots = [n.removesuffix("data.pkl") for n in members if n.endswith("/data.pkl")]
+        if len(roots) != 1:
+            raise ValueError(f"it has {len(roots)} members called data.pkl, not one")
+        (root,) = roots
+        if f"{root}byteorder" in members:
             _require_little(archive.read(f"{root}byteorder") == b"little")
-        with archive.open(f"{root}data.pkl") as pickled:
-            content = _Unpickler(pickled).load()
+        pickled = io.BytesIO(archive.read(f"{root}data.pkl"))
+        content = torch_pickles.load(pickled).content
         folder = f"{root}data/"
         return content, {
             name.removeprefix(folder): archive.read(name)
-            for name in names
+            for name in members
             if name.startswith(folder)
         }
 
 
+def _check_members(members: Any, size: int) -> None:
+    """PyTorch does not compress, so all members together fit into the file."""
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(
+                f"its member {errors.quoted(member.filename)} is compressed, which "
+                "torch.save does not do"
+            )
+        if member.flag_bits & _ENCRYPTED:
+            raise ValueError(
+                f"its member {errors.quoted(member.filename)} is encrypted"
+            )
+    if sum(member.file_size for member in members) > size:
+        raise ValueError("its members claim more bytes than the file has")
+
+
 def _read_legacy(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
-    magic, _, system = (_Unpickler(file).load() for _ in range(3))
+    content = io.BytesIO(file.read())  # so that nothing larger can be asked for
+    magic, _, system = (torch_pickles.load(content).content for _ in range(3))
     if magic != _LEGACY_MAGIC:
         raise ValueError("it does not start with PyTorch's magic number")
     _require_little(system["little_endian"])
-    unpickler = _Unpickler(file)
-    content = unpickler.load()
+    state, dtypes = torch_pickles.load(content)
     storages = {}
-    for key in _Unpickler(file).load():
-        count = int.from_bytes(file.read(8), "little")
-        storages[key] = file.read(count * np.dtype(unpickler.dtypes[key]).itemsize)
-    return content, storages
+    for key in torch_pickles.load(content).content:
+        count = int.from_bytes(content.read(8), "little")
+        size = count * np.dtype(dtypes[key]).itemsize
+        if size > content.getbuffer().nbytes:
+            raise ValueError(f"its storage {errors.quoted(key)} is cut off")
+        storages[key] = content.read(size)
+    return state, storages
 
 
 def _require_little(little: bool) -> None:
@@ -154,20 +135,32 @@ def _require_little(little: bool) -> None:
         raise ValueError("it was written on a big-endian machine")
 
 
-def _tensors(content: Any) -> Iterator[tuple[str, _Tensor]]:
-    state = content.get("state_dict", content)
-    for name, value in state.items():
-        if isinstance(value, _Tensor):
-            yield name, value
+def _array(name: str, tensor: Tensor, storages: Mapping[str, bytes]) -> np.ndarray:
+    """A view of the tensor's storage.
 
-
-def _array(tensor: _Tensor, storages: Mapping[str, bytes]) -> np.ndarray:
-    dtype = np.dtype(tensor.storage.dtype)
-    view = np.ndarray(  # raises if an element lies outside the storage
+    Bounds are checked by Python's integers, since NumPy's would overflow.
+    """
+    if not isinstance(tensor.storage, Storage):
+        raise ValueError(f"{errors.quoted(name)} has no storage")
+    if tensor.storage.key not in storages:
+        raise ValueError(f"the storage of {errors.quoted(name)} is missing")
+    dtype, content = np.dtype(tensor.storage.dtype), storages[tensor.storage.key]
+    sizes = [tensor.offset, *tensor.shape, *tensor.strides]
+    whole = all(type(size) is int and size >= 0 for size in sizes)
+    if not whole or len(tensor.shape) != len(tensor.strides):
+        raise ValueError(f"the shape of {errors.quoted(name)} is not one of a tensor")
+    held, count = len(content) // dtype.itemsize, math.prod(tensor.shape)
+    axes = zip(tensor.shape, tensor.strides, strict=True)
+    last = tensor.offset + sum((side - 1) * stride for side, stride in axes)
+    if count and (last >= held or count > held):
+        raise ValueError(
+            f"{errors.quoted(name)} needs {max(last + 1, count)} numbers, and its "
+            f"storage holds {held}"
+        )
+    return np.ndarray(
         tensor.shape,
         dtype,
-        storages[tensor.storage.key],
+        content,
         tensor.offset * dtype.itemsize,
         tuple(stride * dtype.itemsize for stride in tensor.strides),
     )
-    return np.ascontiguousarray(view)

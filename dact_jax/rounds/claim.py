@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dact_jax import errors, storage
-from dact_jax.rounds import lock, workdir
+from dact_jax.rounds import lock, workdir, yaml_files
 
 _PACKAGES = ("dact_jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
 _UNSET = "(not set)"
@@ -196,15 +196,15 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _load(path: pathlib.Path, flag: str) -> dict[str, Any]:
+    record = yaml_files.load(path)
     try:
-        record = yaml.safe_load(storage.read_text(path))
         return {
             "config": dict(record["config"]),
             "data": dict(record["data"]),
             "classes": list(record.get("classes", [])),
             "image_shape": list(record.get("image_shape", [])),
         }
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise errors.InputError(
             f"{path} is not the config.yaml of a run: give another {flag}."
         ) from error

@@ -164,6 +164,7 @@ def test_unlabelled_images_are_not_for_sale(photos):
         ("model.num_norms", 2, ("model.batch_norm=True",)),
         ("seed", -1, ("seed=-1",)),
         ("model.weights", "nowhere.pth", ("nowhere.pth",)),
+        ("model.weights_prefix", "net.", ("model.weights_prefix='net.'",)),
         ("methods.mme.head", "cosin", ("'cosin'", "'cosine'")),
         ("train.batch_source", 33, ("train.batch_source=33",)),
         ("train.batch_target", 16, ("train.batch_source=32", "train.batch_target=16")),

@@ -1,11 +1,15 @@
 """Weights files of every kind, written byte by byte, and models that load them."""
 
+import argparse
 import collections
 import io
 import json
 import os
+import pathlib
 import pickle
+import re
 import sys
+import tracemalloc
 import types
 import zipfile
 
@@ -20,6 +24,7 @@ from dact_jax.models import heads, lenet, model, pretrained, resnet, torch_files
 from tests import toy
 
 STORAGES = {
+    "float64": "DoubleStorage",
     "float32": "FloatStorage",
     "float16": "HalfStorage",
     "bfloat16": "BFloat16Storage",
@@ -160,7 +165,7 @@ def test_a_file_cannot_run_code(write, torch, tmp_path):
 def test_a_view_beyond_its_storage_is_rejected(write, torch, tmp_path):
     storage = Storage("0", np.zeros(4, np.float32))
     write(torch, tmp_path / "net.pth", {"w": Tensor(storage, 1, (2, 2), (2, 1))})
-    with pytest.raises(errors.InputError, match=r"net\.pth .*buffer"):
+    with pytest.raises(errors.InputError, match=r"net\.pth .*needs 5 numbers.*holds 4"):
         torch_files.load(tmp_path / "net.pth")
 
 
@@ -299,7 +304,7 @@ def test_errors_name_the_wrong_tensor():
     missing = {name: t for name, t in tensors.items() if name != "fc_params.bias"}
     with pytest.raises(errors.InputError, match=r"net\.pth .*fc_params\.bias"):
         apply(missing)
-    with pytest.raises(errors.InputError, match=r"extra\.weight .*net\.pth"):
+    with pytest.raises(errors.InputError, match=r"extra\.weight' .*net\.pth"):
         apply(tensors | {"extra.weight": np.zeros(1)})
     color = {"conv_params.0.weight": np.zeros((20, 3, 5, 5), np.float32)}
     with pytest.raises(
@@ -313,3 +318,232 @@ def test_errors_name_the_wrong_tensor():
         errors.InputError, match=r"classifier\.2\.weight .*\[7, 500\].*\[10, 500\]"
     ):
         apply(tensors | seven, classifier=True)
+
+
+# Files of other tools
+
+
+WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network", "encoder")
+PREFIXES = ("module.", "_orig_mod.", "module._orig_mod.", "module.module.", "backbone.")
+
+
+def lenet_state(prefix="", **changed):
+    tensors = named(LENET).tensors | changed
+    return {
+        prefix + name: contiguous(f"{prefix}{key}", tensor)
+        for key, (name, tensor) in enumerate(tensors.items())
+    }
+
+
+def load_lenet(path, prefix=""):
+    """Applies the weights of a file; returns the message of an InputError, or ""."""
+    start, message = shapes(lenet.LeNet(), 1, LENET_SIDE, 1), ""
+    try:
+        pretrained.apply_weights(start, pretrained.load_weights(path, prefix), "lenet")
+    except errors.InputError as error:
+        message = str(error)
+    assert path.name in message or not message
+    assert message.isprintable()
+    return message
+
+
+@pytest.mark.parametrize("prefix", [*PREFIXES, "model.", "encoder."])
+def test_prefixes_of_all_names_are_removed(prefix, torch, tmp_path):
+    write_zip(torch, tmp_path / "net.pth", lenet_state(prefix))
+    assert not load_lenet(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+@pytest.mark.parametrize("key", WRAPPERS)
+def test_a_state_dict_is_found_in_a_checkpoint(key, write, torch, tmp_path):
+    count = contiguous("count", np.array(7.0, np.float32))
+    moments = {0: {"exp_avg": contiguous("moment", np.ones(3, np.float32))}}
+    by_name = {"module.fc.weight": {"exp_avg": moments[0]["exp_avg"]}}
+    content = {
+        "best": count,
+        "epoch": 3,
+        "optimizer": {"state": moments, "param_groups": [{"betas": (0.9, 0.99)}] * 40},
+        "optimizer_by_name": by_name,
+        key: lenet_state("module."),
+    }
+    write(torch, tmp_path / "net.pth", content)
+    assert not load_lenet(tmp_path / "net.pth")
+
+
+def test_settings_beside_the_weights_are_skipped(torch, tmp_path):
+    """Command lines, as torchvision's scripts save them, and NumPy's scalars."""
+    content = {
+        "args": argparse.Namespace(lr=0.1, output=pathlib.PurePosixPath("out")),
+        "accuracy": np.float64(71.5),
+        "seen": {"a", "b"},
+        "best": collections.defaultdict(list, x=[1]),
+        "model": lenet_state(),
+    }
+    write_zip(torch, tmp_path / "net.pth", content)
+    assert not load_lenet(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_one_of_two_networks_is_chosen_by_prefix(nested, torch, tmp_path):
+    path = tmp_path / "net.pth"
+    if nested:
+        content = {"student": lenet_state(), "teacher": lenet_state("backbone.")}
+        first, second = "student.", "teacher."
+        found = ("student.", "teacher.backbone.")
+    else:
+        content = lenet_state("src_net.") | lenet_state("tgt_net.")
+        first, second = found = ("src_net.", "tgt_net.")
+    write_zip(torch, path, content)
+    message = load_lenet(path)
+    for start in found:
+        assert repr(start) in message
+    assert f"model.weights_prefix={first!r}" in message
+    assert not load_lenet(path, first)
+    assert not load_lenet(path, second.removesuffix("."))
+    assert "no name in" in load_lenet(path, "src")
+    assert repr(next(iter(content))) in load_lenet(path, "src") or nested
+
+
+def test_one_network_beside_others_is_named(torch, tmp_path):
+    state = {"head.weight": contiguous("h", np.ones((2, 3), np.float32))}
+    write_zip(torch, tmp_path / "net.pth", lenet_state("encoder.") | state)
+    assert "model.weights_prefix='encoder.'" in load_lenet(tmp_path / "net.pth")
+    assert not load_lenet(tmp_path / "net.pth", "encoder.")
+
+
+def test_a_missing_name_lists_those_that_are_there(torch, tmp_path):
+    state = {f"stem.{k}.weight": contiguous(str(k), np.ones(2)) for k in range(11)}
+    write_zip(torch, tmp_path / "net.pth", state)
+    message = load_lenet(tmp_path / "net.pth")
+    assert re.search(
+        r"lacks conv_params\.\S+, .*'stem\.0\.weight'.*and 3 more", message
+    )
+
+
+@pytest.mark.parametrize(
+    ("bias", "words"),
+    [
+        (np.full(20, np.nan, np.float32), "NaN"),
+        (np.full(20, 1e39, np.float64), "infinite"),
+        (np.ones(20, np.int8), "int8"),
+        (np.ones(20, np.complex64), "complex64"),
+    ],
+)
+def test_values_that_are_no_weights(bias, words, tmp_path):
+    changed = {"conv_params.0.bias": bias}
+    np.savez(tmp_path / "net.npz", **named(LENET).tensors | changed)
+    message = load_lenet(tmp_path / "net.npz")
+    assert "conv_params.0.bias" in message
+    assert words in message
+
+
+def test_numbers_for_names(torch, tmp_path):
+    write_zip(torch, tmp_path / "net.pth", {1: contiguous("1", np.ones(2, np.float32))})
+    assert "entry 1 is a tensor without a name" in load_lenet(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("kind", ["F8_E4M3", "F8_E5M2", "F4", "E8"])
+def test_types_that_numpy_lacks(kind, tmp_path):
+    header = {"w": {"dtype": kind, "shape": [2], "data_offsets": [0, 2]}}
+    if kind == "F4":
+        header["w"]["data_offsets"] = [0, 1]
+    text = json.dumps(header).encode()
+    content = (
+        len(text).to_bytes(8, "little") + text + bytes(header["w"]["data_offsets"][1])
+    )
+    (tmp_path / "net.safetensors").write_bytes(content)
+    message = load_lenet(tmp_path / "net.safetensors")
+    assert kind in message
+    assert ("'w'" in message) == (kind != "E8")
+
+
+# Files that lie
+
+
+@pytest.mark.parametrize(
+    ("offset", "shape", "strides"),
+    [
+        (0, (2**29,), (0,)),
+        (0, (2**40,), (0,)),
+        (0, (2**33 + 1,), (2**33,)),
+        (0, (2**62, 2**62, 0, 2**62), (1, 1, 1, 1)),
+        (-1, (2,), (1,)),
+        (1, (2,), (-1,)),
+        (0, (2,), ()),
+        (0, ("2",), (1,)),
+        (0, (1.0,), (1,)),
+    ],
+)
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_shapes_that_the_storage_does_not_hold(
+    write, offset, shape, strides, torch, tmp_path
+):
+    storage = Storage("0", np.zeros(4, np.float32))
+    write(torch, tmp_path / "net.pth", {"w": Tensor(storage, offset, shape, strides)})
+    tracemalloc.start()
+    with pytest.raises(errors.InputError, match=r"net\.pth cannot be read"):
+        torch_files.load(tmp_path / "net.pth")
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def legacy_with(content):
+    """A file of torch before 1.6 with this pickle in the place of the state dict."""
+    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
+    headers = (0x1950A86A20F9469CFC6C, 1001, system)
+    return b"".join(pickle.dumps(header, 2) for header in headers) + content
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x80\x02]r\xff\xff\xff\x7f.", "memo"),
+        (b"\x80\x04]p4000000000\n.", "memo"),
+        (b"\x80\x02)" + b"\x85" * 2_000_000 + b".", "levels"),
+        (b"\x80\x02(" + b"(" * 90_000 + b")" + b"\x86t" * 90_000 + b".", "levels"),
+        (
+            b"\x80\x02}"
+            + b")q\x00"
+            + b"".join(b"h%c\x86q%c" % (k, k + 1) for k in range(80))
+            + b"K\x01s.",
+            "share",
+        ),
+        (b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.", ""),
+        (b"\x80\x05\x96" + b"\xff" * 7 + b"\x7f.", ""),
+        (b"\x80\x04\x95" + b"\xff" * 7 + b"\x7f].", ""),
+        (b"\x80\x02.", ""),
+        (b"", ""),
+    ],
+)
+def test_pickles_that_would_take_memory_or_time(content, words, tmp_path):
+    (tmp_path / "net.pth").write_bytes(legacy_with(content))
+    with pytest.raises(errors.InputError, match=rf"net\.pth cannot be read.*{words}"):
+        torch_files.load(tmp_path / "net.pth")
+
+
+def test_containers_that_hold_themselves_or_share(torch, tmp_path):
+    state = lenet_state()
+    inner = state
+    for _ in range(7):
+        inner = {f"part{k}": inner for k in range(9)}
+    state["again"] = inner["self"] = inner
+    write_zip(torch, tmp_path / "net.pth", {"net": inner, "model_ema": state})
+    message = load_lenet(tmp_path / "net.pth")
+    assert "prefix" in message or not message
+
+
+def test_members_that_claim_more_than_the_file(torch, tmp_path):
+    content = {"w": contiguous("0", np.zeros(2000, np.float32))}
+    write_zip(torch, tmp_path / "net.pth", content)
+    with zipfile.ZipFile(tmp_path / "net.pth") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "zip.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    with pytest.raises(errors.InputError, match=r"zip\.pth .*compressed"):
+        torch_files.load(tmp_path / "zip.pth")
+    raw = (tmp_path / "net.pth").read_bytes()
+    size = (8000).to_bytes(4, "little")
+    (tmp_path / "net.pth").write_bytes(raw.replace(size, b"\xff\xff\xff\x7f"))
+    with pytest.raises(errors.InputError, match=r"net\.pth .*claim more bytes"):
+        torch_files.load(tmp_path / "net.pth")

@@ -253,3 +253,37 @@ def test_a_config_written_by_hand_is_refused(tmp_path, text):
     (tmp_path / workdir.CONFIG).write_text(text)
     with pytest.raises(errors.InputError, match=r"config\.yaml is not"):
         claimed(tmp_path)
+
+
+def nine_fold(levels):
+    """A value of 9 ** levels parts in a few lines."""
+    lines = ["config: {}", "data: {}", "a0: &a0 [1,1,1,1,1,1,1,1,1]"]
+    for k in range(levels):
+        lines.append(f"a{k + 1}: &a{k + 1} [{','.join([f'*a{k}'] * 9)}]")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (nine_fold(12), "aliases"),
+        ("config: " + "[" * 20_000 + "]" * 20_000, "levels"),
+        ("config: " + "{a: " * 20_000 + "}" * 20_000, "levels"),
+        ("\n".join(" " * k + "a:" for k in range(500)), "levels"),
+        ("config: {seed: " + "1:" * 3000 + "1}", "digits"),
+        ("config: {seed: 0x" + "f" * 9000 + "}", "digits"),
+        ("config: {seed: !!int ''}", "config.yaml"),
+        ("config: {seed: !!bool maybe}", "config.yaml"),
+        ("config: {seed: 2001-99-99}", "config.yaml"),
+        ("config: {seed: !!timestamp x}", "config.yaml"),
+        ("config: {[1]: 1}", "config.yaml"),
+        ("config: !!python/object/apply:os.system [true]", "config.yaml"),
+        ("config: \x00", "config.yaml"),
+        ("#" * (2**22 + 1), "bytes"),
+    ],
+)
+def test_a_config_that_would_take_memory_or_time_is_refused(tmp_path, text, words):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(errors.InputError, match=words) as caught:
+        claim.check(tmp_path, CONFIG)
+    assert str(caught.value).isprintable()
