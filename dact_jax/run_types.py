@@ -28,8 +28,9 @@ class Schedule(NamedTuple):
     first_steps: int  # iterations in round 0
     progress_steps: int  # iterations over which progress goes from 0 to 1; 0: the round
     sizes: BatchSizes
-    chunk: int  # iterations in one jitted call
+    chunk: int  # iterations that one row of metrics is of
     save_every: int  # iterations between two checkpoints of a round
+    save_minutes: float  # at most so long between them; 0: no limit
     carry_weights: bool  # a round starts from the weights of the previous one
     carry_optimizer: bool  # and from its optimizer state
 
@@ -97,6 +98,9 @@ class Show(NamedTuple):
     step: Callable[[int, int, Mapping[str, float]], None] = _ignore
     round: Callable[[Row], None] = _ignore  # the row of a finished round
     select: Callable[[Row], None] = _ignore  # the row of a policy's step
+    # The same, after every call of the device that does not end a chunk.
+    partial: Callable[[int, int, Mapping[str, float]], None] = _ignore
+    activity: Callable[[str], None] = _ignore  # what is done now, such as "evaluating"
 
 
 def _never() -> bool:

@@ -12,7 +12,7 @@ import ml_collections
 
 from dact_jax import errors
 from dact_jax.configuration import build, defaults
-from dact_jax.reports import gallery, report, tensorboard, terminal
+from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
 from dact_jax.rounds import checkpoint, claim, lock, session, workdir
 from dact_jax.rounds.workdir import Pick
 from dact_jax.run_types import Run, Show
@@ -102,7 +102,8 @@ def _run(
     command: str,
 ) -> Result:
     """A run in its folder, which this process holds."""
-    built, data = build.build(config)
+    with waiting.during("reading the data") if progress else contextlib.nullcontext():
+        built, data = build.build(config)
     write_report = _make_reporter(config, built, folder, command)
     done = session.run(
         built,
@@ -124,7 +125,8 @@ def _run(
     pictures: list[str] = []
     if config.figures:  # everything else is saved by now
         redraw = not done.finished_before
-        pictures = gallery.write(built, done.experiment, folder, redraw=redraw)
+        with waiting.during("drawing") if progress else contextlib.nullcontext():
+            pictures = gallery.write(built, done.experiment, folder, redraw=redraw)
     if pictures:
         write_report()
     return _result(folder, markdown, pictures, done.finished_before)

@@ -273,6 +273,7 @@ class Experiment(NamedTuple):  # the state of a run between two steps, in a chec
     track: Track
     turn: bool = False  # the policy's turn, not training
     written: tuple[int, int] = (0, 0)  # bytes of metrics.jsonl and picks.csv
+    losses: np.ndarray = np.zeros((1, 1))  # of a begun chunk (training.loop.pack)
 
 
 Prepare = Callable[[jax.Array], jax.Array]  # stored images to network input

@@ -6,7 +6,7 @@ Time:  1 min of processor time on 2 CPU cores.
 
     python -m experiments.bench_step --side=28 --channels=1
 
-Both implementations are timed alternately in one process. Iterations run in a scan, as
+Both implementations are timed alternately in one process. Iterations run in a loop, as
 in a run. The medians are printed.
 """
 
@@ -33,7 +33,7 @@ NUM_STEPS = 1000  # of the learning-rate schedule
 
 
 def draw(flags: FlagValues) -> Batch:
-    """Random batches as a scan reads them; images are float32[chunk, B, h, w, C]."""
+    """Random batches as the loop reads them; images are float32[chunk, B, h, w, C]."""
     rng = np.random.default_rng(0)
 
     def images(count: int) -> np.ndarray:
@@ -57,10 +57,12 @@ def make(implementation: str, flags: FlagValues) -> Callable[[Batch], None]:
     shape = (flags.side, flags.side, flags.channels)
     state = step.init_state(network.init(key, shape), sgd)
     train_step = step.make_step(network, method, sgd, num_steps=NUM_STEPS)
-    scan = jax.jit(step.scan_steps(train_step, lambda resident, drawn, key: drawn))
+    load: Callable = lambda resident, drawn, key: drawn  # noqa: E731
+    advance = jax.jit(step.loop_steps(train_step, load))
 
     def train(batch: Batch) -> None:
-        jax.block_until_ready(scan(state, (), batch, key))
+        empty = step.metrics_like(train_step, load, state, (), batch, key)
+        jax.block_until_ready(advance(state, empty, (), batch, key, 0, flags.chunk))
 
     return train
 
@@ -77,7 +79,7 @@ def make(implementation: str, flags: FlagValues) -> Callable[[Batch], None]:
         32,
         "Source images, and labelled target images; twice as many unlabelled.",
     ),
-    commands.integer("chunk", 8, "Iterations in a scan."),
+    commands.integer("chunk", 8, "Iterations in a call."),
     commands.integer("repeats", 7, "Timings of each implementation."),
 )
 def main(flags: FlagValues) -> None:

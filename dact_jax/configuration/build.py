@@ -158,6 +158,7 @@ def _schedule(config: Config) -> Schedule:
         sizes=BatchSizes(train.batch_source, train.batch_target, train.batch_unlabeled),
         chunk=train.chunk,
         save_every=train.save_every,
+        save_minutes=train.save_minutes,
         carry_weights=train.carry_weights,
         carry_optimizer=train.carry_optimizer,
     )

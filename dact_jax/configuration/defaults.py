@@ -98,8 +98,8 @@ def identity(config: Config) -> dict[str, Any]:
         del values["loss_predictor"], values["source_acquisition"]
     for family, names in used.items():
         values[family] = {name: values[family].get(name, {}) for name in names}
-    values["pretrain"].pop("folder", None)
-    values["data"].pop("max_pixels", None)  # the fingerprint tells what was read
+    del values["train"]["save_minutes"], values["pretrain"]["folder"]
+    del values["data"]["max_pixels"]  # the fingerprint tells what was read
     left_out = ("tensorboard", "figures", "reference", *_ALIASES)
     return {name: value for name, value in values.items() if name not in left_out}
 

@@ -64,9 +64,14 @@ TRAIN = {
     "carry_optimizer": Field(
         False, kinds.flag(), "and from its momentum and learning rate"
     ),
-    "chunk": Field(25, kinds.whole(1), "iterations that one call of the device runs"),
+    "chunk": Field(
+        25, kinds.whole(1), "iterations that one row of metrics.jsonl is of"
+    ),
     "save_every": Field(
         100, kinds.whole(1), "iterations between checkpoints; a multiple of chunk"
+    ),
+    "save_minutes": Field(
+        5.0, kinds.real(), "at most so many minutes between checkpoints; 0: no limit"
     ),
     "eval_batch": Field(256, _BATCH, "images in a batch of evaluation"),
 }

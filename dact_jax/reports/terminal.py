@@ -9,6 +9,7 @@ import rich.console
 import rich.progress
 import rich.table
 
+from dact_jax.reports import waiting
 from dact_jax.run_types import Show
 from dact_jax.types import Row
 
@@ -24,11 +25,13 @@ def run_progress(
     start: tuple[int, int] = (0, 0),
     label: str = "",
     console: rich.console.Console | None = None,
+    every: float = waiting.EVERY,
 ) -> Iterator[Show]:
-    """Shows a run: a bar with the time left on a terminal, one line per round anywhere.
+    """Shows a run: a bar with the time left, and one line per round.
 
-    The time left is that of the whole run. It is estimated from the steps after the
-    first report of this process, so it excludes steps before a resume and the first
+    Where there is no terminal, a line every 30 seconds takes the place of the bar. The
+    time left is that of the whole run. It is estimated from the steps after the first
+    report of this process, so it excludes steps before a resume and the first
     compilation, but includes evaluation and selection between rounds.
 
     Args:
@@ -37,6 +40,7 @@ def run_progress(
         starts from.
       label: name of a round; its number if empty.
       console: stdout by default.
+      every: seconds between two lines where there is no terminal.
     """
     console = console or rich.console.Console()
     bar = _bar(console)
@@ -44,7 +48,13 @@ def run_progress(
     def run_step(number: int, step: int) -> int:
         return sum(lengths[:number]) + step
 
-    task = bar.add_task("", total=sum(lengths), completed=run_step(*start))
+    first = label or f"round {start[0]}"
+    task = bar.add_task(
+        f"left; {first}",
+        total=sum(lengths),
+        completed=run_step(*start),
+        position=first,  # the last that was shown
+    )
 
     def show_step(number: int, step: int, losses: Mapping[str, float]) -> None:
         values = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
@@ -53,19 +63,30 @@ def run_progress(
             task,
             completed=run_step(number, step),
             description=f"left; {position}  {values}",
+            position=position,
         )
 
     def show_round(row: Row) -> None:
         bar.update(task, completed=run_step(row["round"] + 1, 0))
         line = f"{label or 'round {}'.format(row['round'])}: {_round_line(row)}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        waiting.say(console, line)
 
     def show_select(row: Row) -> None:
         if line := _selection_line(row):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            waiting.say(console, line)
 
-    with bar:
-        yield Show(show_step, show_round, show_select)
+    def show_activity(text: str) -> None:
+        line = f"{bar.tasks[0].fields['position']}: {text}"
+        bar.update(task, description=f"left; {line}")
+        if text.startswith("compiling") and not console.is_terminal:
+            waiting.say(console, line)
+
+    def line() -> str:
+        left = waiting.duration(bar.tasks[0].time_remaining)
+        return f"{left} {bar.tasks[0].description}"
+
+    with bar, waiting.lines(console, line, every=every):
+        yield Show(show_step, show_round, show_select, show_step, show_activity)
 
 
 @contextlib.contextmanager
@@ -138,11 +159,19 @@ def combine(*shows: Show) -> Show:
         for show in shows:
             show.round(row)
 
+    def show_partial(number: int, step: int, losses: Mapping[str, float]) -> None:
+        for show in shows:
+            show.partial(number, step, losses)
+
+    def show_activity(text: str) -> None:
+        for show in shows:
+            show.activity(text)
+
     def show_select(row: Row) -> None:
         for show in shows:
             show.select(row)
 
-    return Show(show_step, show_round, show_select)
+    return Show(show_step, show_round, show_select, show_partial, show_activity)
 
 
 def summary(rows: Sequence[Row], report: pathlib.Path) -> str:

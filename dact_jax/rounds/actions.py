@@ -2,14 +2,13 @@
 
 import functools
 import pathlib
-import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
-from dact_jax import devices, errors, keys
+from dact_jax import devices
 from dact_jax.rounds import (
+    adaptation,
     checkpoint,
     evaluation,
     loop,
@@ -21,7 +20,6 @@ from dact_jax.run_types import Run, Show, lengths
 from dact_jax.training import inference, loop as training, step
 from dact_jax.types import (
     SOURCE,
-    TARGET,
     UNLABELED,
     Evidence,
     Examples,
@@ -55,21 +53,28 @@ def bind(
     def record_picks(number: int, picked: Mapping[str, Picked]) -> None:
         workdir.append_picks(folder, _picks(run, number, picked))
 
-    def record_chunk(row: Row, losses: Mapping[str, float]) -> None:
-        workdir.append(folder, [row])
-        show.step(row["round"], row["step"], losses)
-
-    def record_evaluation(row: Row) -> None:
+    def record_row(row: Row) -> None:
         workdir.append(folder, [row])
 
-    recorders = _Recorders(save, record_chunk, record_evaluation)
+    def measure(experiment: Experiment) -> Row:
+        show.activity("evaluating")
+        return evaluation.measure(run, experiment)
+
+    labs = _labs(run, show.activity)
+
+    def lab_of_turn(label: np.ndarray) -> Lab:
+        show.activity("selecting what to label")
+        return labs(label)
+
+    fit = training.make_fit(run, show.activity)
+    recorders = adaptation.Recorders(save, record_row, show.step, show.partial)
     return loop.Actions(
-        adapt=functools.partial(_adapt, run, training.make_fit(run), recorders),
-        measure=functools.partial(evaluation.measure, run),
+        adapt=functools.partial(adaptation.adapt, run, fit, recorders),
+        measure=measure,
         choose=functools.partial(evaluation.choose, run),
         track=functools.partial(evaluation.begin, run),
         restart=functools.partial(_restart, run),
-        lab=_labs(run),
+        lab=lab_of_turn,
         oracle=oracle.from_dataset(np.asarray(run.task.target.train.label)),
         save=save,
         record_round=record_round,
@@ -107,70 +112,16 @@ def template(run: Run) -> Experiment:
         train=run.train,
         seconds=0.0,
         track=evaluation.begin(run, run.train),
+        losses=training.pack({}, run.schedule.chunk),
     )
 
 
 def begin(run: Run, actions: loop.Actions) -> Experiment:
     """The experiment before round 0, with its first labels bought."""
     train = evaluation.copy(run.train)
-    return loop.begin(actions, run.policy, train, _sizes(run.task), run.key)
-
-
-class _Recorders(NamedTuple):
-    save: Callable[[Experiment], None]
-    chunk: Callable[[Row, Mapping[str, float]], None]  # row of a chunk, its losses
-    evaluation: Callable[[Row], None]
-
-
-def _adapt(
-    run: Run, fit: training.Fit, record: _Recorders, experiment: Experiment
-) -> Experiment:
-    """Trains to the end of the round.
-
-    Records every chunk, evaluates every `eval.every` iterations and saves every
-    `train.save_every`.
-    """
-    number, num_steps = experiment.round, lengths(run)[experiment.round]
-    key = keys.key(run.key, "round", number)
-    start = int(experiment.train.step)
-    started = time.perf_counter() - experiment.seconds
-    chunks = training.draw_chunks(
-        run, experiment.pools, experiment.label, key, start, num_steps
-    )
-    try:
-        for state, losses in fit(experiment.train, chunks, key, num_steps):
-            at, seconds = int(state.step), time.perf_counter() - started
-            experiment = experiment._replace(train=state, seconds=seconds)
-            row = {"event": "train", "round": number, "step": at}
-            record.chunk({**row, **losses, "seconds": seconds}, losses)
-            experiment = _checkpoint(run, record, experiment, num_steps)
-    except errors.DivergedError as error:
-        raise errors.DivergedError(
-            f"round {number}: {error} The last good checkpoint stays; "
-            "a changed config needs another --workdir."
-        ) from None
-    return experiment
-
-
-def _checkpoint(
-    run: Run, record: _Recorders, experiment: Experiment, num_steps: int
-) -> Experiment:
-    """Evaluates and saves where the config asks for it; the end is not evaluated here.
-
-    Raises:
-      DivergedError: the weights are ruined though every loss was finite.
-    """
-    at, every = int(experiment.train.step), run.evaluation.every
-    due = at % run.schedule.save_every == 0 or at == num_steps
-    if due:
-        _check_sound(run, experiment.train.variables)
-    if every and at % every == 0 and at < num_steps:
-        track, row = evaluation.observe(run, experiment)
-        experiment = experiment._replace(track=track)
-        record.evaluation(row)
-    if due:
-        record.save(experiment)
-    return experiment
+    losses = training.pack({}, run.schedule.chunk)
+    sizes = _sizes(run.task)
+    return loop.begin(actions, run.policy, train, sizes, run.key, losses=losses)
 
 
 def _restart(run: Run, train: TrainState) -> TrainState:
@@ -183,11 +134,13 @@ def _restart(run: Run, train: TrainState) -> TrainState:
     return devices.replicate(evaluation.copy(state))
 
 
-def _labs(run: Run) -> Callable[[np.ndarray], Lab]:
+def _labs(
+    run: Run, announce: Callable[[str], object] = lambda text: None
+) -> Callable[[np.ndarray], Lab]:
     """Labels bought so far, int32[N_t] -> what the policy may do with them."""
     if run.loss_predictor is None:
         return lambda label: lab(run)
-    predictor = loss_predictor.bind(run)
+    predictor = loss_predictor.bind(run, announce)
     return lambda label: lab(run, predictor(label))
 
 
@@ -199,19 +152,6 @@ def _sweep(run: Run, variables: Variables, examples: Examples, domain: int) -> E
         domain,
         batch_size=run.evaluation.batch,
     )
-
-
-def _check_sound(run: Run, variables: Variables) -> None:
-    """Rejects finite weights with which a forward pass overflows.
-
-    No loss is computed after the last update before a checkpoint that would show it.
-
-    Raises:
-      DivergedError: an output for some target images is not finite.
-    """
-    rows = np.arange(min(len(run.task.target.id), run.evaluation.batch))
-    pool = run.task.target.train
-    _sweep(run, variables, Examples(pool.image[rows], pool.label[rows]), TARGET)
 
 
 def _picks(

@@ -20,6 +20,8 @@ from dact_jax.types import (
     TrainState,
 )
 
+NO_LOSSES = np.zeros((1, 1))
+
 
 class Actions(NamedTuple):
     """What a round does, bound to data, model and devices (`actions.bind`)."""
@@ -43,12 +45,15 @@ def begin(
     train: TrainState,
     sizes: tuple[int, int],
     key: Key,
+    *,
+    losses: np.ndarray = NO_LOSSES,
 ) -> Experiment:
     """The experiment before round 0: the first labels are bought, recorded and saved.
 
     Args:
       train: the state that round 0 begins with.
       sizes: (N_s, N_t), rows of the source and of the target pool.
+      losses: those of no iteration, in the shape that checkpoints have.
     """
     unlabeled = np.full(sizes[1], UNLABELED, np.int32)
     selection = policy.init(
@@ -62,6 +67,7 @@ def begin(
         train=train,
         seconds=0.0,
         track=actions.track(train),
+        losses=losses,
     )
     experiment = _apply(actions, experiment, selection)
     actions.save(experiment)

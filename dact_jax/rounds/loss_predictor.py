@@ -23,7 +23,9 @@ from dact_jax.types import (
 )
 
 
-def bind(run: Run) -> Callable[[np.ndarray], LossPredictor]:
+def bind(
+    run: Run, announce: Callable[[str], object] = lambda text: None
+) -> Callable[[np.ndarray], LossPredictor]:
     """Target labels bought so far, int32[N_t] -> the loss predictor that uses them.
 
     It is trained on any union of source and target samples as on one domain: batches
@@ -31,11 +33,13 @@ def bind(run: Run) -> Callable[[np.ndarray], LossPredictor]:
 
     Args:
       run: with `loss_predictor`.
+      announce: shows what is going on.
     """
     stage = run.loss_predictor
     assert stage is not None
     predictor_run = stage.run
-    train_on_chunks = loop.make_fit(predictor_run)
+    train_on_chunks = loop.make_fit(predictor_run, announce)
+    no_losses = loop.pack({}, predictor_run.schedule.chunk)
     source_label = np.asarray(run.task.source.train.label)
 
     def infer(variables: Variables, examples: Examples) -> Evidence:
@@ -67,14 +71,16 @@ def bind(run: Run) -> Callable[[np.ndarray], LossPredictor]:
         optimizer = predictor_run.optimizer(num_steps)
         state = step.init_state(evaluation.copy(variables), optimizer)
         state = jax.device_put(state, devices.replicated(devices.make_mesh()))
-        losses: dict[str, float] = {}
+        losses: loop.Losses = {}
+        round_key = keys.key(key, "round")
         with _named_errors():
-            progress = train_on_chunks(state, chunks, keys.key(key, "round"), num_steps)
-            for trained, losses in progress:  # noqa: B007 (the last ones are used)
-                state = trained
+            calls = train_on_chunks(state, chunks, round_key, num_steps, no_losses)
+            for state, losses, _ in calls:  # noqa: B007 (the last ones are used)
+                at = f"step {int(state.step)}/{num_steps}"
+                announce(f"training the loss predictor, {at}")
         # No loss follows the last update: this shows whether it overflowed.
         infer(state.variables, run.task.target.val)
-        return Fitted(state.variables, losses)
+        return Fitted(state.variables, loop.means(losses))
 
     return lambda label: LossPredictor(
         predictor_run.train.variables, functools.partial(fit, label), accuracy, sweep

@@ -1,8 +1,9 @@
-"""Training of one network: drawn batches in, the state after each chunk out."""
+"""Training of one network: drawn batches in, the state after each call out."""
 
 import functools
-from collections.abc import Callable, Iterator
-from typing import Protocol
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -11,61 +12,151 @@ from dact_jax import devices, errors, keys
 from dact_jax.data import streams
 from dact_jax.run_types import Run
 from dact_jax.training import step
-from dact_jax.types import Batch, Key, Metrics, Pools, TrainState
+from dact_jax.types import Array, Batch, Key, Pools, TrainState
 
-Advance = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-Progress = Iterator[tuple[TrainState, dict[str, float]]]
+# A call of the device takes about this long, so that progress is shown and a signal is
+# answered soon. It decides in how many calls a chunk is done, not what it computes.
+CALL_SECONDS = 5.0
+MAX_METRICS = 32  # losses that a method may report
+
+Losses = Mapping[str, Array]  # float32[iterations] by name
+
+
+class Chunk(NamedTuple):
+    """Drawn batches of iterations that are recorded together."""
+
+    drawn: Batch  # leaves have a leading axis; may be longer than the chunk
+    first: int  # the first iteration that is left to do
+    length: int  # iterations
+
+
+class Progress(NamedTuple):
+    """Where training is after a call of the device."""
+
+    state: TrainState
+    losses: Losses  # of the chunk's iterations so far
+    complete: bool  # the chunk is finished
+
+
+class Program(NamedTuple):
+    """Iterations of a round, bound to the pools that are on the devices."""
+
+    # (state, losses, drawn, key, first, count) -> (state, losses)
+    advance: Callable[..., tuple[TrainState, Losses]]
+    # (state, drawn, key) -> losses of no iteration
+    empty: Callable[[TrainState, Batch, Key], Losses]
 
 
 class Fit(Protocol):
-    """Trains on every chunk; yields the state and the mean metrics after each."""
+    """Trains on every chunk; yields the progress after each call of the device."""
 
     def __call__(
         self,
-        state: TrainState,  # donated: it is invalid after the first chunk
-        chunks: Iterator[Batch],  # of `draw_chunks`, from iteration state.step on
+        state: TrainState,  # donated: it is invalid after the first call
+        chunks: Iterator[Chunk],  # of `draw_chunks`, from iteration state.step on
         key: Key,
         num_steps: int,  # iterations in the round
-    ) -> Progress: ...
+        done: np.ndarray,  # of `pack`: losses of the chunk that was begun
+    ) -> Iterator[Progress]: ...
 
 
-def make_fit(run: Run) -> Fit:
-    """The training loop of a run, compiled once for each length of a round."""
+def make_fit(run: Run, announce: Callable[[str], object] = lambda text: None) -> Fit:
+    """The training loop of a run, compiled once for each length of a round.
+
+    Args:
+      announce: shows what is going on; called before a program is compiled.
+    """
     resident = streams.resident(run.task)
-    compiled = functools.cache(functools.partial(_make_advance, run))
+
+    @functools.cache
+    def compiled(num_steps: int) -> Program:
+        announce("compiling the training step")
+        return _compile(run, resident, num_steps)
 
     def fit(
-        state: TrainState, chunks: Iterator[Batch], key: Key, num_steps: int
-    ) -> Progress:
-        advance = compiled(num_steps)
-        return train(
-            lambda state, chunk: advance(state, resident, chunk, key), state, chunks
-        )
+        state: TrainState,
+        chunks: Iterator[Chunk],
+        key: Key,
+        num_steps: int,
+        done: np.ndarray,
+    ) -> Iterator[Progress]:
+        yield from train(compiled(num_steps), state, chunks, key, done)
 
     return fit
 
 
-def train(advance: Advance, state: TrainState, chunks: Iterator[Batch]) -> Progress:
-    """Yields (state, metrics averaged over the chunk) after each chunk.
+def train(
+    program: Program,
+    state: TrainState,
+    chunks: Iterator[Chunk],
+    key: Key,
+    done: np.ndarray,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Progress]:
+    """Yields the progress after each call; a call takes about CALL_SECONDS.
 
-    Args:
-      advance: (state, chunk) -> (state, metrics), each metric float32[chunk].
+    The first call does one iteration, since it may compile, and tells the time.
 
     Raises:
-      DivergedError: a metric is NaN or infinite; that state is not yielded.
+      DivergedError: a loss is NaN or infinite; that state is not yielded.
     """
+    seconds = CALL_SECONDS  # of an iteration
     for chunk in chunks:
-        first_step = int(state.step)
-        state, metrics = advance(state, chunk)
-        values = {name: np.asarray(value) for name, value in metrics.items()}
-        _check_finite(values, first_step)
-        # float() of the float32 mean: exact, so that rows can be compared bit by bit.
-        yield state, {name: float(value.mean()) for name, value in values.items()}
+        empty = program.empty(state, chunk.drawn, key)
+        losses: Losses = devices.replicate(unpack(done, empty))
+        first = chunk.first
+        while first < chunk.length:
+            count = call_length(seconds, chunk.length - first)
+            began = clock()
+            state, losses = program.advance(
+                state, losses, chunk.drawn, key, first, count
+            )
+            values = {name: np.asarray(loss) for name, loss in losses.items()}
+            seconds = (clock() - began) / count
+            _check_finite(values, first, count, int(state.step))
+            first += count
+            values = {name: value[:first] for name, value in values.items()}
+            yield Progress(state, values, first == chunk.length)
+        done = np.zeros_like(done)
+
+
+def call_length(seconds: float, left: int) -> int:
+    """Iterations of the next call, of `left`; equal in all processes.
+
+    Args:
+      seconds: of an iteration.
+    """
+    count = min(left, max(1, int(CALL_SECONDS / max(seconds, 1e-9))))
+    return int(devices.from_process_0(np.int32(count)))
+
+
+def means(losses: Losses) -> dict[str, float]:
+    """The mean of each loss, exactly as float32: rows are compared bit by bit."""
+    return {name: float(np.asarray(values).mean()) for name, values in losses.items()}
+
+
+def pack(losses: Losses, chunk: int) -> np.ndarray:
+    """Losses of a chunk that is begun, float32[done], as float32[MAX_METRICS, chunk].
+
+    An array of fixed shape can be restored from a checkpoint without the names.
+    """
+    packed = np.zeros((MAX_METRICS, chunk), np.float32)
+    for row, name in enumerate(sorted(losses)):
+        packed[row, : len(losses[name])] = losses[name]
+    return packed
+
+
+def unpack(packed: np.ndarray, empty: Losses) -> Losses:
+    """The losses that were packed, by the names and in the length of `empty`."""
+    return {
+        name: packed[row, : len(empty[name])] for row, name in enumerate(sorted(empty))
+    }
 
 
 def draw_chunks(
     run: Run, pools: Pools, label: np.ndarray, key: Key, start: int, num_steps: int
-) -> Iterator[Batch]:
+) -> Iterator[Chunk]:
     """The remaining batches of a round on the devices, a chunk at a time.
 
     Args:
@@ -73,58 +164,57 @@ def draw_chunks(
       key: of the round.
       start: iterations done.
       num_steps: iterations in the round.
-
-    Returns:
-      Drawn batches whose leaves have a leading [chunk] axis.
-
-    Raises:
-      InputError: `start` is not a multiple of train.chunk.
     """
-    sizes = chunk_sizes(start, num_steps, run.schedule.chunk)
+    longest = min(run.schedule.chunk, num_steps)
+    begun = start - start % run.schedule.chunk
     batches = streams.batches(
-        run.task, pools, label, run.schedule.sizes, keys.key(key, "batches"), start
+        run.task, pools, label, run.schedule.sizes, keys.key(key, "batches"), begun
     )
     sharding = devices.batched(devices.make_mesh(), axis=1)
-    for length in sizes:
-        yield jax.device_put(streams.chunk(batches, length), sharding)
+    for at in range(begun, num_steps, run.schedule.chunk):
+        length = min(run.schedule.chunk, num_steps - at)
+        if at + length <= start:  # the round ended within this chunk
+            return
+        drawn = streams.chunk(batches, length, longest)
+        yield Chunk(jax.device_put(drawn, sharding), max(start - at, 0), length)
 
 
-def chunk_sizes(start: int, num_steps: int, chunk: int) -> list[int]:
-    """Lengths of the chunks of iterations start .. num_steps - 1.
-
-    Boundaries lie at multiples of `chunk` whatever the start, so that a resumed run
-    compiles and computes the same chunks.
-
-    Raises:
-      InputError: `start` is not a boundary.
-    """
-    if start % chunk and start != num_steps:
-        raise errors.InputError(
-            f"the checkpoint at step {start} is not at a multiple of "
-            f"train.chunk={chunk}; resume with the train.chunk that it was saved with."
-        )
-    return [min(chunk, num_steps - at) for at in range(start, num_steps, chunk)]
-
-
-def _make_advance(run: Run, num_steps: int) -> Callable:
-    """(state, resident, chunk, key) -> (state, metrics), jitted; donates the state."""
+def _compile(run: Run, resident: streams.Resident, num_steps: int) -> Program:
+    """The program of a round, jitted; it donates the state."""
     progress_steps = run.schedule.progress_steps or num_steps
     one_step = step.make_step(
         run.model, run.method, run.optimizer(num_steps), progress_steps
     )
     load = functools.partial(streams.load, transform=run.augment)
-    return jax.jit(
-        step.scan_steps(one_step, load),
+    advance = jax.jit(
+        step.loop_steps(one_step, load),
         donate_argnums=0,
         out_shardings=devices.replicated(devices.make_mesh()),
     )
 
+    def empty(state: TrainState, drawn: Batch, key: Key) -> Losses:
+        return step.metrics_like(one_step, load, state, resident, drawn, key)
 
-def _check_finite(metrics: dict[str, np.ndarray], first_step: int) -> None:
-    for name, values in metrics.items():
-        bad = np.flatnonzero(~np.isfinite(values))
+    def call(
+        state: TrainState,
+        losses: Losses,
+        drawn: Batch,
+        key: Key,
+        first: int,
+        count: int,
+    ) -> tuple[TrainState, Losses]:
+        return advance(state, losses, resident, drawn, key, first, count)
+
+    return Program(call, empty)
+
+
+def _check_finite(losses: Losses, first: int, count: int, num_steps: int) -> None:
+    """Checks iterations first .. first + count - 1 of a chunk, the last ones done."""
+    for name, values in losses.items():
+        bad = np.flatnonzero(~np.isfinite(values[first : first + count]))
         if bad.size:
             raise errors.DivergedError(
-                f"{name} became {values[bad[0]]} at step {first_step + int(bad[0])}; "
+                f"{name} became {values[first + bad[0]]} at step "
+                f"{num_steps - count + int(bad[0])}; "
                 "a smaller train.learning_rate usually helps."
             )

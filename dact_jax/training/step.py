@@ -78,29 +78,85 @@ def make_step(
     return step
 
 
-def scan_steps(
+def loop_steps(
     step: Step, load: Callable[[PyTree, Batch, Key], Batch]
-) -> Callable[[TrainState, PyTree, Batch, Key], tuple[TrainState, Metrics]]:
-    """(state, resident, drawn, key) -> (state, metrics): a chunk of iterations.
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """(state, metrics, resident, drawn, key, first, count) -> (state, metrics).
 
-    Each iteration loads its images from the drawn batch and derives its key from
-    `state.step`, so that a run resumed at any step equals an uninterrupted one.
+    Does iterations first .. first + count - 1 of a chunk of drawn batches. The count is
+    an argument of the compiled program, so that a chunk has the same bits however many
+    calls it is done in. Each iteration loads its images from the drawn batch and
+    derives its key from `state.step`, so that a run resumed at any step equals an
+    uninterrupted one.
 
     Args:
       load: (resident, drawn, key) -> Batch; gathers and augments on the device.
 
     Returns:
-      A function whose `drawn` and metrics have leaves with a leading [chunk] axis.
+      A function whose `drawn` and metrics have leaves with a leading [chunk] axis. The
+      metrics that it gets are those of the iterations before `first`; it fills in its
+      own. `metrics_like` gives empty ones.
     """
+    iterate = _make_iteration(step, load)
 
     def advance(
-        state: TrainState, resident: PyTree, drawn: Batch, key: Key
+        state: TrainState,
+        metrics: Metrics,
+        resident: PyTree,
+        drawn: Batch,
+        key: Key,
+        first: jax.Array,
+        count: jax.Array,
     ) -> tuple[TrainState, Metrics]:
-        def body(state: TrainState, drawn: Batch) -> tuple[TrainState, Metrics]:
-            iteration = keys.key(key, "iteration", state.step)
-            batch = load(resident, drawn, keys.key(iteration, "load"))
-            return step(state, batch, keys.key(iteration, "step"))
+        def body(
+            i: jax.Array, carry: tuple[TrainState, Metrics]
+        ) -> tuple[TrainState, Metrics]:
+            state, metrics = carry
+            state, values = iterate(state, resident, _at(drawn, i), key)
+            metrics = {name: metrics[name].at[i].set(values[name]) for name in metrics}
+            return state, metrics
 
-        return jax.lax.scan(body, state, drawn)
+        return jax.lax.fori_loop(first, first + count, body, (state, metrics))
 
     return advance
+
+
+def metrics_like(
+    step: Step,
+    load: Callable[[PyTree, Batch, Key], Batch],
+    state: TrainState,
+    resident: PyTree,
+    drawn: Batch,
+    key: Key,
+) -> Metrics:
+    """Zeros float32[chunk] by name of metric, for a chunk like `drawn`."""
+    iterate = _make_iteration(step, load)
+
+    def first(
+        state: TrainState, resident: PyTree, drawn: Batch, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        return iterate(state, resident, _at(drawn, 0), key)
+
+    _, metrics = jax.eval_shape(first, state, resident, drawn, key)
+    length = len(jax.tree.leaves(drawn)[0])
+    return {name: jnp.zeros(length, like.dtype) for name, like in metrics.items()}
+
+
+def _make_iteration(
+    step: Step, load: Callable[[PyTree, Batch, Key], Batch]
+) -> Callable[[TrainState, PyTree, Batch, Key], tuple[TrainState, Metrics]]:
+    """One iteration on a drawn batch."""
+
+    def iterate(
+        state: TrainState, resident: PyTree, drawn: Batch, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        iteration = keys.key(key, "iteration", state.step)
+        batch = load(resident, drawn, keys.key(iteration, "load"))
+        return step(state, batch, keys.key(iteration, "step"))
+
+    return iterate
+
+
+def _at(drawn: Batch, i: jax.Array | int) -> Batch:
+    """Batch i of a chunk."""
+    return jax.tree.map(lambda leaf: leaf[i], drawn)

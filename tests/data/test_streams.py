@@ -239,7 +239,7 @@ def test_no_unlabelled_batches(task, pools, label, key, tmp_path):
         loaded = load(version, without[0], key, 0)
         assert loaded.unlabeled is None
         assert_same(loaded[:2], load(version, all_streams[0], key, 0)[:2])
-        stacked = streams.chunk(iter(without), 4)
+        stacked = streams.chunk(iter(without), 4, 4)
         assert stacked.unlabeled is None
         assert len(stacked.source.label) == 4
 
@@ -256,10 +256,11 @@ def test_transductive_unlabeled(task, pools, label, key):
 def test_chunk_stacks(task, pools, label, key):
     task = placed(task)
     stream = streams.batches(task, pools, label, SIZES, key, 0)
-    stacked = [streams.chunk(stream, 3), streams.chunk(stream, 2)]
+    stacked = [streams.chunk(stream, 3, 3), streams.chunk(stream, 2, 3)]
     flat = first(task, pools, label, 5, key)
     assert stacked[0].source.image.shape == (3, 4)
-    assert_same(stacked[1], jax.tree.map(lambda *x: np.stack(x), *flat[3:]))
+    repeated = [*flat[3:], flat[-1]]
+    assert_same(stacked[1], jax.tree.map(lambda *x: np.stack(x), *repeated))
 
 
 def test_place_keeps_pools_above_the_limit(task):

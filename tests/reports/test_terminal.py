@@ -4,12 +4,13 @@ import contextlib
 import io
 import pathlib
 import re
+import time
 
 import pytest
 from rich import console as consoles
 
 from dact_jax import run_types
-from dact_jax.reports import terminal
+from dact_jax.reports import terminal, waiting
 
 ROW = {
     "event": "round",
@@ -60,6 +61,46 @@ def test_without_a_terminal_there_are_only_round_lines():
         LINE,
         LINE.replace("round 1", "round 2").replace("validation -", "validation 50.0 %"),
     ]
+
+
+def test_without_a_terminal_a_line_comes_from_time_to_time():
+    out, clock = console(terminal=False)
+    with terminal.run_progress([100] * 3, console=out, every=0.01) as show:
+        _until(out, "unknown time left; round 0")
+        show.activity("compiling the training step")
+        assert "\nround 0: compiling the training step\n" in out.file.getvalue()
+        clock.seconds = 60.0
+        show.partial(0, 1, {"ce": 0.5})
+        clock.seconds = 62.0
+        show.partial(0, 2, {"ce": 0.4})  # two seconds for a step, 298 are left
+        _until(out, "0:09:56 left; round 0, step 2/100  ce 0.4")
+        show.activity("evaluating")
+        _until(out, "left; round 0, step 2/100: evaluating")
+
+
+def test_a_block_that_takes_long_says_so_without_a_terminal():
+    out, _ = console(terminal=False)
+    with waiting.during("reading the data", console=out, every=0.01):
+        _until(out, "reading the data, 0:00:00 so far\n")
+    with waiting.during("reading the data", console=console(terminal=False)[0]):
+        pass  # a short block prints nothing
+    assert "\n" in out.file.getvalue()
+
+
+def test_a_block_has_a_status_line_on_a_terminal():
+    out, _ = console(terminal=True)
+    with waiting.during("reading the data", console=out):
+        pass
+    assert "reading the data ..." in out.file.getvalue()
+    assert out.file.getvalue().endswith("\x1b[2K")  # erased
+
+
+def _until(out, text):
+    """Waits for a line of another thread."""
+    end = time.monotonic() + 30
+    while text not in out.file.getvalue():
+        assert time.monotonic() < end, out.file.getvalue()
+        time.sleep(0.001)
 
 
 def test_bar_and_round_lines_on_a_terminal():
@@ -206,6 +247,8 @@ def test_combined_shows_all_receive_each_call():
             lambda *args: calls.append((name, "step", *args)),
             lambda row: calls.append((name, "round", row)),
             lambda row: calls.append((name, "select", row)),
+            lambda *args: calls.append((name, "partial", *args)),
+            lambda text: calls.append((name, "activity", text)),
         )
 
     silent = run_types.Show()
@@ -213,12 +256,16 @@ def test_combined_shows_all_receive_each_call():
     show.step(1, 50, {"ce": 0.5})
     show.round({"r": 1})
     show.select({"s": 1})
+    show.partial(1, 51, {"ce": 0.4})
+    show.activity("evaluating")
     assert calls == [
         (name, *call)
         for call in (
             ("step", 1, 50, {"ce": 0.5}),
             ("round", {"r": 1}),
             ("select", {"s": 1}),
+            ("partial", 1, 51, {"ce": 0.4}),
+            ("activity", "evaluating"),
         )
         for name in "ab"
     ]

@@ -1,3 +1,5 @@
+"""The calls in which a chunk is done, and what they yield."""
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -6,34 +8,85 @@ from dact_jax import errors
 from dact_jax.training import loop
 from dact_jax.types import TrainState
 
-
-def _advance(state, chunk):
-    losses = jnp.asarray(chunk, jnp.float32)
-    return state._replace(step=state.step + len(chunk)), {"loss": losses}
+NOTHING_DONE = loop.pack({}, 4)
 
 
-def test_training_yields_the_state_and_the_mean_metrics_of_each_chunk():
-    state = TrainState(jnp.int32(2), None, None)
-    chunks = iter([[1.0, 2.0], [3.0]])
+def _program(values, clock=None, seconds=1.0):
+    """Losses are read from the drawn values; an iteration takes some seconds."""
+
+    def advance(state, losses, drawn, key, first, count):
+        if clock is not None:
+            clock.seconds += seconds * count
+        filled = np.array(losses["loss"])
+        filled[first : first + count] = drawn[first : first + count]
+        return state._replace(step=state.step + count), {"loss": filled}
+
+    return loop.Program(
+        advance, lambda state, drawn, key: {"loss": np.zeros(len(drawn), np.float32)}
+    )
+
+
+class Clock:
+    seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+
+def _train(chunks, *, done=NOTHING_DONE, step=0, seconds=1.0):
+    state, clock = TrainState(jnp.int32(step), None, None), Clock()
+    program = _program(chunks, clock, seconds)
+    return loop.train(program, state, iter(chunks), None, done, clock=clock)
+
+
+def _chunk(*values, first=0, length=None):
+    return loop.Chunk(np.float32(values), first, length or len(values))
+
+
+def test_training_yields_the_state_and_the_losses_of_the_chunk_so_far():
     seen = [
-        (int(state.step), metrics)
-        for state, metrics in loop.train(_advance, state, chunks)
+        (int(state.step), np.asarray(losses["loss"]).tolist(), complete)
+        for state, losses, complete in _train([_chunk(1, 2), _chunk(3, 9, length=1)])
     ]
-    assert seen == [(4, {"loss": 1.5}), (5, {"loss": 3.0})]
+    assert seen == [(1, [1], False), (2, [1, 2], True), (3, [3], True)]
+
+
+def test_a_chunk_that_was_begun_is_continued_with_its_losses():
+    done = loop.pack({"loss": np.float32([1, 2])}, 4)
+    (progress, *_) = _train([_chunk(0, 0, 3, 4, first=2)], done=done, step=2)
+    np.testing.assert_array_equal(progress.losses["loss"], [1, 2, 3])
+    assert progress.state.step == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "lengths"),
+    [(0.001, [1, 99, 100]), (1.0, [1] + [5] * 19 + [4] + [5] * 20), (9.0, [1] * 200)],
+)
+def test_calls_take_about_five_seconds_and_the_first_does_one_iteration(
+    seconds, lengths
+):
+    chunks = [_chunk(*range(100)), _chunk(*range(100))]
+    done = loop.pack({}, 100)
+    steps = [int(p.state.step) for p in _train(chunks, done=done, seconds=seconds)]
+    assert np.diff([0, *steps]).tolist() == lengths
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_is_named_with_its_step(bad):
-    state = TrainState(jnp.int32(10), None, None)
-    progress = loop.train(_advance, state, iter([[1.0, 1.0], [1.0, bad]]))
-    assert int(next(progress)[0].step) == 12
+    progress = _train([_chunk(1, 1), _chunk(1, bad)], step=10, seconds=0.001)
+    assert [int(next(progress).state.step) for _ in range(2)] == [11, 12]
     with pytest.raises(errors.DivergedError, match=r"loss .* step 13"):
-        next(progress)  # the state after the bad chunk is never yielded
+        next(progress)  # the state after the bad iteration is never yielded
 
 
-def test_chunks_lie_at_the_same_places_whatever_the_start():
-    assert loop.chunk_sizes(0, 25, 10) == [10, 10, 5]
-    assert loop.chunk_sizes(20, 25, 10) == [5]
-    assert loop.chunk_sizes(25, 25, 10) == []
-    with pytest.raises(errors.InputError, match=r"train\.chunk=10"):
-        loop.chunk_sizes(15, 25, 10)
+def test_losses_are_packed_in_any_order_of_names():
+    losses = {"b": np.float32([1, 2]), "a": np.float32([3, 4])}
+    empty = {name: np.zeros(3, np.float32) for name in losses}
+    unpacked = loop.unpack(loop.pack(losses, 4), empty)
+    np.testing.assert_array_equal(unpacked["a"], [3, 4, 0])
+    np.testing.assert_array_equal(unpacked["b"], [1, 2, 0])
+
+
+def test_a_mean_is_that_of_float32():
+    values = np.float32([0.1, 0.2, 0.7])
+    assert loop.means({"loss": values}) == {"loss": float(values.mean())}

@@ -1,4 +1,4 @@
-"""Steps of a method: in a scan, on several devices, and as MME's reference code."""
+"""Steps of a method: in a loop, on several devices, and as MME's reference code."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -30,8 +30,12 @@ class Dropped(nn.Module):
 class Compiled(NamedTuple):
     state: TrainState  # the first
     advance: Callable  # (state, batch, key) -> state, metrics
-    scan: Callable  # (state, resident, drawn, key) -> state, metrics
+    loop: Callable  # (state, drawn, key) -> state, metrics of all iterations
     drawn: Batch  # a chunk of three batches
+
+
+def _drawn(resident, drawn, key):
+    return drawn
 
 
 def compile_steps(name, encoder, side):
@@ -42,10 +46,15 @@ def compile_steps(name, encoder, side):
     sgd = optimizer.sgd(schedule, updates_per_iteration=len(method.losses))
     state = step.init_state(toy.drawn(network, (side, side, 1)), sgd)
     advance = step.make_step(network, method, sgd, num_steps=10)
-    scan = step.scan_steps(advance, lambda resident, drawn, key: drawn)
+    some = jax.jit(step.loop_steps(advance, _drawn))
+
+    def loop(state, drawn, key):
+        empty = step.metrics_like(advance, _drawn, state, (), drawn, key)
+        return some(state, empty, (), drawn, key, 0, 3)
+
     batches = [toy.batch(jax.random.key(i), side=side) for i in range(3)]
     drawn = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
-    return Compiled(state, jax.jit(advance), jax.jit(scan), drawn)
+    return Compiled(state, jax.jit(advance), loop, drawn)
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +71,16 @@ def convolutions():
     return compile_steps("source_only", encoder, 16)
 
 
-def test_scan_equals_a_loop_of_steps(mme, key):
-    scanned, metrics = mme.scan(mme.state, (), mme.drawn, key)
+def test_a_compiled_loop_equals_steps(mme, key):
+    at_once, metrics = mme.loop(mme.state, mme.drawn, key)
     looped, losses = mme.state, []
     for i in range(3):
         batch = jax.tree.map(lambda leaf, i=i: leaf[i], mme.drawn)
         step_key = keys.key(keys.key(key, "iteration", i), "step")
         looped, step_metrics = mme.advance(looped, batch, step_key)
         losses.append(step_metrics["loss"])
-    assert scanned.step == 3
-    assert toy.same(scanned, looped, rtol=1e-4, atol=1e-6)
+    assert at_once.step == 3
+    assert toy.same(at_once, looped, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-4)
 
 
@@ -79,11 +88,11 @@ def test_scan_equals_a_loop_of_steps(mme, key):
 def test_two_devices_equal_one(name, request, key):
     assert jax.device_count() == 2
     compiled = request.getfixturevalue(name)
-    one_device, _ = compiled.scan(compiled.state, (), compiled.drawn, key)
+    one_device, _ = compiled.loop(compiled.state, compiled.drawn, key)
     mesh = devices.make_mesh()
     drawn = jax.device_put(compiled.drawn, devices.batched(mesh, axis=1))
     state = jax.device_put(compiled.state, devices.replicated(mesh))
-    two_devices, _ = compiled.scan(state, (), drawn, key)
+    two_devices, _ = compiled.loop(state, drawn, key)
     assert toy.same(one_device, jax.device_get(two_devices), rtol=1e-4, atol=1e-5)
 
 

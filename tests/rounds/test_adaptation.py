@@ -1,0 +1,97 @@
+"""A round's training in any number of calls, saved by time, killed within a chunk."""
+
+import contextlib
+
+import jax
+import numpy as np
+import pytest
+
+from dact_jax import run_types
+from dact_jax.configuration import build
+from dact_jax.rounds import session, workdir
+from dact_jax.training import loop as training
+from tests import toy
+
+CHUNK = 4
+CHANGES = {
+    "train.steps": 6,
+    "train.chunk": CHUNK,
+    "train.save_every": 1000 * CHUNK,
+    "policies.single.purchases": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    config = toy.vector_config(tmp_path_factory.mktemp("data"), "s_act", **CHANGES)
+    return build.build(config)[0]
+
+
+def _unclaimed(folder, config, *, flag):
+    """Stands for the claim of a folder that is this run's already."""
+
+
+def _run(made, folder, *, die_at=None):
+    """(experiment, places that were shown); dies once such a place is shown."""
+    places = []
+
+    def step(number, at, losses):
+        places.append((number, at))
+        if (number, at) == die_at:
+            raise toy.Killed
+
+    @contextlib.contextmanager
+    def shows(stage, lengths, start):
+        yield run_types.Show(step=step, partial=step)
+
+    return session.run(made, folder, {}, _unclaimed, shows).experiment, places
+
+
+def _by_time(made, minutes):
+    return made._replace(schedule=made.schedule._replace(save_minutes=minutes))
+
+
+def _rows(folder):
+    return [
+        {name: value for name, value in row.items() if not name.startswith("seconds")}
+        for row in workdir.read(folder)
+    ]
+
+
+def _same(one, other):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_number_of_calls_has_no_influence(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CALL_SECONDS", 0.0)
+    one_by_one, places = _run(made, tmp_path / "ones")
+    assert places == [(number, at) for number in (0, 1) for at in range(1, 7)]
+    monkeypatch.setattr(training, "CALL_SECONDS", 1e9)
+    at_once, places = _run(made, tmp_path / "chunks")
+    assert places == [(number, at) for number in (0, 1) for at in (1, 4, 6)]
+    _same(one_by_one.train, at_once.train)
+    assert _rows(tmp_path / "ones") == _rows(tmp_path / "chunks")
+
+
+@pytest.mark.parametrize("place", [(0, 3), (0, 5), (1, 2)])
+def test_killed_within_a_chunk_it_goes_on_from_the_checkpoint_by_time(
+    made, tmp_path, monkeypatch, place
+):
+    monkeypatch.setattr(training, "CALL_SECONDS", 0.0)
+    whole, _ = _run(_by_time(made, 0.0), tmp_path / "whole")
+    often = _by_time(made, 1e-9)  # a checkpoint after every call
+    with pytest.raises(toy.Killed):
+        _run(often, tmp_path / "killed", die_at=place)
+    again, places = _run(often, tmp_path / "killed")
+    assert places[0] == place  # only the iteration that was not saved is repeated
+    _same(again.train, whole.train)
+    assert _rows(tmp_path / "killed") == _rows(tmp_path / "whole")
+
+
+def test_without_a_limit_of_time_only_the_number_counts(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CALL_SECONDS", 0.0)
+    with pytest.raises(toy.Killed):
+        _run(_by_time(made, 0.0), tmp_path, die_at=(0, 5))
+    _, places = _run(_by_time(made, 0.0), tmp_path)
+    assert places[0] == (0, 1)
