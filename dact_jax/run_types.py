@@ -1,10 +1,11 @@
-"""What a config is turned into: data, network and settings of a run. No logic."""
+"""What a config is turned into, and the state of a run. No logic."""
 
 import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
+import numpy as np
 import optax
 
 from dact_jax import types
@@ -15,6 +16,8 @@ from dact_jax.types import (
     Method,
     Model,
     Policy,
+    Pools,
+    PyTree,
     Row,
     Task,
     TrainState,
@@ -79,6 +82,27 @@ class Run(NamedTuple):
     train: TrainState  # the state that round 0 begins with
     pretraining: Pretraining | None = None
     loss_predictor: LossPredictorStage | None = None  # if the policy chooses source
+
+
+class Track(NamedTuple):  # the evaluations of a round so far; -1 where nothing is known
+    val: float  # the best validation accuracy
+    test_at_val: float  # the test accuracy of the same network
+    step: int  # its iteration; the last of equals, as MME's code
+    best_test: float  # the best test accuracy: recorded, never used to choose
+    kept: PyTree  # Variables of the best validation; () if eval.keep="last"
+
+
+class Experiment(NamedTuple):  # the state of a run between two steps, in a checkpoint
+    round: int  # current training round, or the next one during a policy turn
+    pools: Pools
+    label: np.ndarray  # int32[N_t], target labels bought so far, else UNLABELED
+    memory: PyTree
+    train: TrainState
+    seconds: float  # training time of this round so far
+    track: Track
+    turn: bool = False  # the policy's turn, not training
+    written: tuple[int, int] = (0, 0)  # bytes of metrics.jsonl and picks.csv
+    losses: np.ndarray = np.zeros((1, 1))  # of a begun chunk (training.loop.pack)
 
 
 def lengths(run: Run) -> list[int]:

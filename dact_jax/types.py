@@ -255,27 +255,6 @@ class Policy(NamedTuple):  # (init, select), as optax is (init, update)
     num_selections: int  # a turn follows each of the first `num_selections` rounds
 
 
-class Track(NamedTuple):  # the evaluations of a round so far; -1 where nothing is known
-    val: float  # the best validation accuracy
-    test_at_val: float  # the test accuracy of the same network
-    step: int  # its iteration; the last of equals, as MME's code
-    best_test: float  # the best test accuracy: recorded, never used to choose
-    kept: PyTree  # Variables of the best validation; () if eval.keep="last"
-
-
-class Experiment(NamedTuple):  # the state of a run between two steps, in a checkpoint
-    round: int  # current training round, or the next one during a policy turn
-    pools: Pools
-    label: np.ndarray  # int32[N_t], target labels bought so far, else UNLABELED
-    memory: PyTree
-    train: TrainState
-    seconds: float  # training time of this round so far
-    track: Track
-    turn: bool = False  # the policy's turn, not training
-    written: tuple[int, int] = (0, 0)  # bytes of metrics.jsonl and picks.csv
-    losses: np.ndarray = np.zeros((1, 1))  # of a begun chunk (training.loop.pack)
-
-
 Prepare = Callable[[jax.Array], jax.Array]  # stored images to network input
 # (variables, uint8[B, H, W, C], domain) -> embedding [B, F], outputs {head: [B, ...]}
 Forward = Callable[[Variables, jax.Array, int], tuple[jax.Array, dict[str, jax.Array]]]

@@ -20,7 +20,8 @@ import dact_jax
 from dact_jax import run_types
 from dact_jax.configuration import build
 from dact_jax.rounds import actions, checkpoint, loop, workdir
-from dact_jax.types import Experiment, Pools, Row, Task
+from dact_jax.run_types import Experiment
+from dact_jax.types import Pools, Row, Task
 from experiments import commands, picked, runs
 
 Fields = Mapping[str, Any]

@@ -12,9 +12,9 @@ from matplotlib import figure
 from dact_jax import types
 from dact_jax.data.readers import files
 from dact_jax.reports import captions, feature_maps, figures, png, projections
-from dact_jax.run_types import Run
+from dact_jax.run_types import Experiment, Run
 from dact_jax.training import inference
-from dact_jax.types import SOURCE, TARGET, Domain, Examples, Experiment
+from dact_jax.types import SOURCE, TARGET, Domain, Examples
 
 _MAX_SAMPLES = 1500  # of an embedding: more would be slow in t-SNE and unreadable
 _MAX_PICKED = 1000  # largest number of picked samples among them

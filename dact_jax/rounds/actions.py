@@ -16,14 +16,13 @@ from dact_jax.rounds import (
     oracle,
     workdir,
 )
-from dact_jax.run_types import Run, Show, lengths
+from dact_jax.run_types import Experiment, Run, Show, lengths
 from dact_jax.training import inference, loop as training, step
 from dact_jax.types import (
     SOURCE,
     UNLABELED,
     Evidence,
     Examples,
-    Experiment,
     Lab,
     LossPredictor,
     Picked,

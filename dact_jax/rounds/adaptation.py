@@ -8,9 +8,9 @@ import numpy as np
 
 from dact_jax import devices, errors, keys
 from dact_jax.rounds import evaluation
-from dact_jax.run_types import Run, lengths
+from dact_jax.run_types import Experiment, Run, lengths
 from dact_jax.training import inference, loop as training
-from dact_jax.types import TARGET, Examples, Experiment, Row, Variables
+from dact_jax.types import TARGET, Examples, Row, Variables
 
 
 class Recorders(NamedTuple):

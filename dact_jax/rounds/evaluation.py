@@ -5,15 +5,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dact_jax.run_types import Run
+from dact_jax.run_types import Experiment, Run, Track
 from dact_jax.training import inference
 from dact_jax.types import (
     UNLABELED,
     Examples,
-    Experiment,
     Pools,
     Row,
-    Track,
     TrainState,
     Variables,
 )

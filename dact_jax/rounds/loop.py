@@ -7,16 +7,15 @@ import numpy as np
 
 from dact_jax import keys
 from dact_jax.rounds import timing
+from dact_jax.run_types import Experiment, Track
 from dact_jax.types import (
     UNLABELED,
-    Experiment,
     Key,
     Lab,
     Picked,
     Policy,
     Row,
     Selection,
-    Track,
     TrainState,
 )
 

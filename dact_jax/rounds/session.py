@@ -7,8 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dact_jax import errors
 from dact_jax.rounds import actions, checkpoint, lock, loop, pretraining, workdir
-from dact_jax.run_types import Run, Show, lengths
-from dact_jax.types import Experiment
+from dact_jax.run_types import Experiment, Run, Show, lengths
 
 PRETRAINING = "pre-training"
 

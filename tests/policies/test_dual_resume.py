@@ -13,7 +13,7 @@ import pytest
 from dact_jax import run_types
 from dact_jax.configuration import build
 from dact_jax.rounds import actions, checkpoint, loop, workdir
-from dact_jax.types import Experiment
+from dact_jax.run_types import Experiment
 from tests import toy
 
 FILES = workdir.METRICS, workdir.PICKS

@@ -7,7 +7,8 @@ import pytest
 
 from dact_jax import errors
 from dact_jax.rounds import checkpoint
-from dact_jax.types import Experiment, Pools, Track, TrainState, Variables
+from dact_jax.run_types import Experiment, Track
+from dact_jax.types import Pools, TrainState, Variables
 
 
 def _experiment(number):

@@ -11,8 +11,9 @@ from dact_jax import errors, run_types
 from dact_jax.configuration import build
 from dact_jax.rounds import actions, checkpoint, evaluation, loop, session, workdir
 from dact_jax.rounds.evaluation import Scores
+from dact_jax.run_types import Track
 from dact_jax.training import inference
-from dact_jax.types import SOURCE, TARGET, Pools, Track
+from dact_jax.types import SOURCE, TARGET, Pools
 from tests import toy
 
 CHANGES = {"eval.every": 2, "eval.keep": "best_val", "model.num_norms": 2}
