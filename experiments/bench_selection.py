@@ -23,7 +23,6 @@ from that of ours.
 
 import importlib.util
 import itertools
-import json
 import pathlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +33,7 @@ from dact_jax import errors
 from dact_jax.types import Row
 from experiments import (
     commands,
+    published,
     runs,
     selection_data,
     selection_process,
@@ -75,7 +75,7 @@ def jobs(flags: FlagValues) -> Iterator[Job]:
     for data, width, rows, budget in grid:
         rows, width = selection_data.shape(data, rows or None, width, features)
         cell = {"data": data, "rows": rows, "width": width, "budget": budget}
-        name = f"{data} {rows} x {width}, budget {budget}"
+        name = _title(cell)
         if tuple(cell.values()) in done:
             continue
         done.add(tuple(cell.values()))
@@ -85,6 +85,10 @@ def jobs(flags: FlagValues) -> Iterator[Job]:
             print(f"{name}: left out, too large for memory.", file=sys.stderr)
         else:
             yield {**cell, **settings}
+
+
+def _title(cell: Job) -> str:
+    return "{data} {rows} x {width}, budget {budget}".format(**cell)
 
 
 def missing(rows: Sequence[Row], job: Job, names: Sequence[str]) -> list[str]:
@@ -131,6 +135,7 @@ def _integers(texts: Sequence[str], flag: str) -> list[int]:
         "Side of the matrices whose product measures the peak.",
     ),
     commands.text("output", str(runs.RESULTS / "selection.json"), "JSON lines."),
+    runs.COMMIT,
     commands.switch("table", "Measure nothing: only write the page of all rows."),
 )
 def main(flags: FlagValues) -> None:
@@ -140,20 +145,23 @@ def main(flags: FlagValues) -> None:
     output = pathlib.Path(flags.output)
     rows = runs.read(output)
     if flags.table:
+        published.check_writable(output, flags, flag="output")
         selection_table.write(output, rows)
         return
     wrong = 0
     names = installed(flags.contestants)
     with selection_row.bound(flags.cores):
         for job in jobs(flags):
-            absent = [name for name in missing(rows, job, names) if name != "ours"]
-            if not missing(rows, job, names):
+            absent = missing(rows, job, names)
+            if not absent:
+                print(f"{output} has the row of {_title(job)} already.")
                 continue
-            row = selection_row.measure(job, ["ours", *absent], flags.rounds)
+            published.check_writable(output, flags, flag="output")
+            row = selection_row.measure(
+                job, sorted({"ours", *absent}, key=NAMES.index), flags.rounds
+            )
             rows.append(row)
-            output.parent.mkdir(parents=True, exist_ok=True)
-            with output.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            runs.write(output, rows)
             entries = row["contestants"].values()
             wrong += sum(not entry.get("agrees", False) for entry in entries)
             print(selection_table.seconds([row]), flush=True)

@@ -21,8 +21,8 @@ from dact_jax import run_types
 from dact_jax.configuration import build
 from dact_jax.rounds import actions, checkpoint, loop, workdir
 from dact_jax.run_types import Experiment
-from dact_jax.types import Pools, Row, Task
-from experiments import commands, picked, runs
+from dact_jax.types import Row, Task
+from experiments import commands, picked, published, runs
 
 Fields = Mapping[str, Any]
 
@@ -145,22 +145,55 @@ def make_table(
     )
 
 
-def fill(table: Table) -> None:
-    """Runs what is not in the file yet, and writes the rows after each run.
+def missing(table: Table, flags: FlagValues) -> list[tuple[str, str, int]]:
+    """(method, task, seed) of the runs that are not in the file yet.
 
-    Seeds are the outer loop, so a table that is stopped early has fewer seeds.
+    Seeds are the outer loop, so a table that is stopped early has fewer seeds. With
+    --page there are none.
+
+    Raises:
+      InputError: the table must not be written to its files.
+    """
+    if flags.page:
+        published.check_writable(table.results, flags)
+        return []
+    wanted = [
+        (method, task, seed)
+        for seed, task, method in itertools.product(
+            table.seeds, table.tasks, table.methods
+        )
+    ]
+    present = _by_run(rows_path(table), flags)
+    return published.plan(table.results, flags, wanted, present)
+
+
+def _by_run(path: pathlib.Path, flags: FlagValues) -> dict[tuple[str, str, int], Row]:
+    rows = published.rows(path, flags)
+    return {(row["method"], row["task"], row["seed"]): row for row in rows}
+
+
+def fill(
+    table: Table, flags: FlagValues, absent: Sequence[tuple[str, str, int]]
+) -> None:
+    """Makes runs that the file lacks, and writes the rows after each.
+
+    Args:
+      absent: of `missing`.
+
+    Raises:
+      InputError: a file of the data is not there.
     """
     path = rows_path(table)
-    rows = {(row["method"], row["task"], row["seed"]): row for row in runs.read(path)}
-    for seed, task, method in itertools.product(
-        table.seeds, table.tasks, table.methods
-    ):
-        if (method, task, seed) in rows:
-            continue
+    rows = _by_run(path, flags)
+    for task in {task for _, task, _ in absent}:
+        _, fields = table.tasks[task]
+        published.check_files(fields.get("source", ""), fields.get("target", ""))
+    changed = published.settings(flags)
+    for method, task, seed in absent:
         config, fields = table.tasks[task]
         row = {"method": method, "task": task, "seed": seed}
         row |= run(config, method, {**fields, "seed": seed})
-        rows[method, task, seed] = row
+        rows[method, task, seed] = row | ({"settings": changed} if changed else {})
         runs.write(path, rows.values())
         last = 100 * row["test_accuracy"][-1]
         print(f"seed {seed}, {task}, {method}: {last:.1f} %", flush=True)
@@ -189,7 +222,7 @@ def run(config: str, method: str, fields: Fields) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         experiment, task = _finish(complete, pathlib.Path(folder))
         rows = workdir.read(pathlib.Path(folder))
-    return _summary(rows, experiment) | composition(experiment.pools, task)
+    return _summary(rows, experiment) | picked.composition(experiment.pools, task)
 
 
 def _finish(
@@ -223,32 +256,6 @@ def _summary(rows: Sequence[Row], experiment: Experiment) -> dict[str, Any]:
         "target_rows": np.flatnonzero(experiment.pools.target).tolist(),
         "seconds": round(sum(row["seconds"] for row in rounds), 2),
         "seconds_selection": seconds,
-    }
-
-
-def composition(pools: Pools, task: Task) -> dict[str, Any]:
-    """How the kept source N and the bought labels T_l differ from their pools.
-
-    Returns:
-      Columns of a row: the total variation of the class frequencies of N and the source
-      (`source_variation`), N and the target pool (`source_to_target`), T_l and the
-      target pool (`target_variation`); the number of classes without a bought label
-      (`unseen_classes`); the mean of `picked.apart` over T_l (`target_apart`).
-    """
-    source, target = (
-        np.asarray(domain.train.label) for domain in (task.source, task.target)
-    )
-
-    def count(label: np.ndarray) -> np.ndarray:
-        return np.bincount(label[label >= 0], minlength=len(task.class_names))
-
-    kept, bought = count(source[pools.source]), count(target[pools.target])
-    return {
-        "source_variation": round(picked.variation(kept, count(source)), 4),
-        "source_to_target": round(picked.variation(kept, count(target)), 4),
-        "target_variation": round(picked.variation(bought, count(target)), 4),
-        "unseen_classes": int((bought == 0).sum()),
-        "target_apart": round(float(picked.apart(task.target)[pools.target].mean()), 4),
     }
 
 

@@ -4,6 +4,7 @@ import collections
 import statistics
 from collections.abc import Sequence
 
+from dact_jax import errors
 from dact_jax.types import Row
 from experiments import choices, runs
 
@@ -17,11 +18,18 @@ _HEADS = {  # column of a row -> heading, which _PICKS explains
 }
 
 
-def write(table: choices.Table) -> None:
-    """Writes <results>.md from the rows that are in the file."""
-    rows = runs.read(choices.rows_path(table))
+def write(table: choices.Table, rows: Sequence[Row]) -> None:
+    """Writes <results>.md from the rows of the table.
+
+    Raises:
+      InputError: no method has a row for each task.
+    """
     tasks = [task for task in table.tasks if any(row["task"] == task for row in rows)]
     rows = _complete([row for row in rows if row["task"] in tasks], len(tasks))
+    if not rows:
+        raise errors.InputError(
+            f"{choices.rows_path(table)} has no row of these tasks: run them first."
+        )
     present = {row["method"] for row in rows}
     methods = [name for name in choices.METHODS if name in present]
     labels = sorted({row["labels"][-1] for row in rows})

@@ -16,7 +16,7 @@ import sys
 
 from absl.flags import FlagValues
 
-from experiments import choices, choices_page, commands, runs
+from experiments import choices, choices_page, commands, published, runs
 
 SIZES = {"photo": 1670, "cartoon": 2344, "sketch": 3929}  # vectors of each domain
 SHARED: choices.Fields = {  # the same small network and label budget for all methods
@@ -70,9 +70,12 @@ def main(flags: FlagValues) -> None:
         title="PACS embeddings: what to label and what to keep",
         command="python -m experiments.choices_table --data_dir=data/pacs_features",
     )
-    if not flags.page:
-        choices.fill(table)
-    choices_page.write(table)
+    absent = choices.missing(table, flags)
+    if absent:
+        choices.fill(table, flags, absent)
+    if absent or flags.page:
+        rows = published.rows(choices.rows_path(table), flags)
+        choices_page.write(table, rows)
 
 
 if __name__ == "__main__":

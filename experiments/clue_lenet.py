@@ -20,7 +20,7 @@ from absl.flags import FlagValues
 
 from dact_jax.models import heads, lenet, model, pretrained
 from dact_jax.types import TARGET, Features, Model, Variables
-from experiments import commands
+from experiments import arrays, commands
 
 WEIGHTS = commands.text("weights", None, "PyTorch or .npz file of CLUE's LeNet.")
 MNIST = commands.text("mnist", None, "The file mnist.npz.")
@@ -67,8 +67,7 @@ def predict(network: Model, variables: Variables, features: Features) -> jax.Arr
 @commands.command(__doc__, WEIGHTS, MNIST)
 def main(flags: FlagValues) -> None:
     """Prints the accuracy."""
-    with np.load(flags.mnist) as mnist:
-        images, labels = mnist["x_test"], mnist["y_test"]
+    images, labels = arrays.read(flags.mnist, ("x_test", "y_test")).values()
     predicted = sweep(flags.weights, images, predict, batch=1000)
     correct = int(np.sum(predicted == labels))
     percent = 100 * correct / len(labels)

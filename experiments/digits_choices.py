@@ -17,11 +17,12 @@ digits_choices_notes.md.
 import pathlib
 import sys
 
-import numpy as np
 from absl.flags import FlagValues
 
-from experiments import choices, choices_page, commands, runs
+from dact_jax.data.readers import digits
+from experiments import arrays, choices, choices_page, commands, published, runs
 
+COLORED = "MNIST-M → MNIST"
 POOL = 10_000  # training images of MNIST that are the target pool
 SHARED: choices.Fields = {
     "train.steps": 200,
@@ -42,11 +43,10 @@ def smaller(data_dir: str, folder: pathlib.Path) -> pathlib.Path:
     """The file of MNIST with a pool of POOL images; written if it is missing."""
     path = folder / f"mnist_{POOL}.npz"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with np.load(f"{data_dir}/mnist/mnist.npz") as arrays:
-            train = {name: arrays[name][:POOL] for name in ("x_train", "y_train")}
-            test = {name: arrays[name] for name in ("x_test", "y_test")}
-        np.savez(path, **train, **test)
+        found = arrays.read(f"{data_dir}/mnist/mnist.npz", digits.ARRAYS)
+        for name in ("x_train", "y_train"):
+            found[name] = found[name][:POOL]
+        arrays.write(path, found)
     return path
 
 
@@ -71,17 +71,21 @@ def main(flags: FlagValues) -> None:
         flags,
         {
             "printed → handwritten": ("configs/digits.py", shared),
-            "MNIST-M → MNIST": ("configs/svhn_mnist.py", mnist),
+            COLORED: ("configs/svhn_mnist.py", mnist),
         },
         choices.DIGITS,
         title="Digits: what to label and what to keep",
         command="python -m experiments.digits_choices --data_dir=data",
     )
-    if not flags.page:
-        if "MNIST-M → MNIST" in table.tasks:
+    absent = choices.missing(table, flags)
+    if absent:
+        if any(task == COLORED for _, task, _ in absent):
+            published.check_files(mnist["source"])
             smaller(flags.data_dir, pathlib.Path(flags.runs))
-        choices.fill(table)
-    choices_page.write(table)
+        choices.fill(table, flags, absent)
+    if absent or flags.page:
+        rows = published.rows(choices.rows_path(table), flags)
+        choices_page.write(table, rows)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 from absl.flags import FlagValues
 
 from dact_jax.types import Row
-from experiments import commands, runs
+from experiments import commands, published, runs
 
 CONFIG = "configs/digits.py"
 PRESETS = ("source_only", "s_rt", "s_act")
@@ -68,7 +68,8 @@ def table(rows: Sequence[Row], presets: Sequence[str]) -> str:
 def paired(rows: Sequence[Row], preset: str, rival: str) -> str:
     """A sentence on the difference of two presets by seed, with all labels."""
     last = {(row["preset"], row["seed"]): row["test_accuracy"][-1] for row in rows}
-    seeds = sorted({seed for _, seed in last})
+    seeds = sorted({seed for name, seed in last if name == preset})
+    seeds = [seed for seed in seeds if (rival, seed) in last]
     gaps = [100 * (last[preset, seed] - last[rival, seed]) for seed in seeds]
     each = ", ".join(f"{gap:+.2f}" for gap in gaps)
     return (
@@ -99,16 +100,22 @@ def main(flags: FlagValues) -> None:
     """Finishes the runs and writes their rows and the page."""
     domains = {"data.source": flags.source, "data.target": flags.target}
     fields = runs.shorten({**domains, **runs.resize(flags.side)}, flags.steps)
-    rows = [
-        run(preset, seed, pathlib.Path(flags.runs), fields)
-        for seed in range(flags.seeds)
-        for preset in flags.presets
-    ]
     results = pathlib.Path(flags.results)
-    runs.write(results.with_name(f"{results.name}.json"), rows)
-    parts = [_about(domains, flags.seeds), table(rows, flags.presets)]
+    path = results.with_name(f"{results.name}.json")
+    rows = {(row["preset"], row["seed"]): row for row in published.rows(path, flags)}
+    wanted = [(p, seed) for seed in range(flags.seeds) for p in flags.presets]
+    absent = published.plan(results, flags, wanted, rows)
+    if not absent:
+        return
+    published.check_files(*domains.values())
+    changed = published.settings(flags)
+    for preset, seed in absent:
+        row = run(preset, seed, pathlib.Path(flags.runs), fields)
+        rows[preset, seed] = row | ({"settings": changed} if changed else {})
+        runs.write(path, rows.values())
+    parts = [_about(domains, flags.seeds), table(list(rows.values()), flags.presets)]
     if {"s_act", "s_rt"} <= set(flags.presets):
-        parts.append(paired(rows, "s_act", "s_rt"))
+        parts.append(paired(list(rows.values()), "s_act", "s_rt"))
     runs.write_page(results, parts)
     print(parts[1])
 

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from absl.flags import FlagValues
 
+from dact_jax import errors
 from dact_jax.data.readers import embeddings
 from dact_jax.methods import jan
 from experiments import commands
@@ -40,6 +41,12 @@ def main(flags: FlagValues) -> None:
     """Prints a line for each pair of domains and each estimator."""
     rng = np.random.default_rng(0)
     source, target = load(flags.source), load(flags.target)
+    for path, (vectors, _) in ((flags.source, source), (flags.target, target)):
+        if flags.batch > len(vectors):
+            raise errors.InputError(
+                f"--batch={flags.batch} is more than the {len(vectors)} vectors of "
+                f"{path}."
+            )
     estimate = jax.jit(jan.joint_mmd, static_argnums=2)
     constant = 2 / (flags.batch - 1)
     pairs = {"source, source": (source, source), "source, target": (source, target)}

@@ -19,9 +19,10 @@ import sys
 import numpy as np
 from absl.flags import FlagValues
 
-from experiments import commands, picked, runs, unsupervised
+from experiments import arrays, commands, picked, runs, unsupervised
 
 METHODS = ("source_only", "dann")
+ARRAYS = ("features", "label", "path", "classes")
 
 
 def draw(label: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -46,9 +47,8 @@ def draw(label: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 def save(path: pathlib.Path, data: dict[str, np.ndarray], rows: np.ndarray) -> None:
     """Writes some rows of embeddings, in the same form."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     chosen = {name: data[name][rows] for name in ("features", "label", "path")}
-    np.savez(path, classes=data["classes"], **chosen)
+    arrays.write(path, chosen | {"classes": data["classes"]})
 
 
 @commands.command(
@@ -64,7 +64,7 @@ def main(flags: FlagValues) -> None:
     """Writes both sets of sketches, finishes the runs and prints the table."""
     folder, root = pathlib.Path(flags.data_dir), pathlib.Path(flags.runs)
     domains = {
-        name: dict(np.load(folder / f"{name}.npz")) for name in unsupervised.PACS
+        name: arrays.read(folder / f"{name}.npz", ARRAYS) for name in unsupervised.PACS
     }
     num_classes = len(domains["sketch"]["classes"])
     count = {

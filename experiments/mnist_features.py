@@ -10,14 +10,16 @@ Time:  9 s for the 60 000 images on 2 CPU cores.
         --mnist=mnist.npz --output=mnist_features.npy
 """
 
+import pathlib
 import sys
 
 import jax
 import numpy as np
 from absl.flags import FlagValues
 
+from dact_jax.data import selections
 from dact_jax.types import Features, Model, Variables
-from experiments import clue_lenet, commands
+from experiments import arrays, clue_lenet, commands
 
 
 def embed(network: Model, variables: Variables, features: Features) -> jax.Array:
@@ -34,10 +36,11 @@ def embed(network: Model, variables: Variables, features: Features) -> jax.Array
 )
 def main(flags: FlagValues) -> None:
     """Writes the file and prints its shape."""
-    with np.load(flags.mnist) as mnist:
-        images = mnist["x_train"]
+    output = pathlib.Path(flags.output)
+    selections.check_output(output, [], overwrite=True)
+    images = arrays.read(flags.mnist, ("x_train",))["x_train"]
     features = clue_lenet.sweep(flags.weights, images, embed, batch=500)
-    np.save(flags.output, features)
+    np.save(output, features)
     zeros = 100 * np.mean(features == 0)
     print(f"{features.dtype}{list(features.shape)}, {zeros:.1f} % of them 0")
 

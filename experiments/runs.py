@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dact_jax
+from dact_jax import errors, storage
 from experiments import commands
 
 COLUMNS = {  # column of a row that a table may show -> its heading
@@ -30,6 +31,9 @@ METHODS = commands.text("methods", "", "Rows, separated by semicolons; empty: al
 TASKS = commands.text("tasks", "", "Columns, separated by semicolons; empty: all.")
 SIDE = commands.integer(
     "side", 28, "Pixels of a side of the images; 16 for a quick try.", least=16
+)
+COMMIT = commands.switch(
+    "commit", "Write into experiments/results too, whose rows are published."
 )
 PAGE = commands.switch(
     "page", "Run nothing: only write the page of the rows there are."
@@ -56,6 +60,7 @@ def flags(results: str, *, seeds: int) -> tuple[commands.Flag, ...]:
             str(RESULTS / results),
             "Files to write, without suffix: .json has a row a run, .md the page.",
         ),
+        COMMIT,
     )
 
 
@@ -89,15 +94,26 @@ def finish(
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines; none if there is no file."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
+    """The rows of a file of JSON lines; none if there is no file.
+
+    Raises:
+      InputError: a line is not a JSON object.
+    """
+    rows = []
+    for number, line in enumerate(storage.read_text(path).splitlines(), start=1):
+        try:
+            rows.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            raise errors.InputError(
+                f"{path}, line {number} is not a row: restore or delete that line."
+            ) from None
+    return rows
 
 
 def write(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes rows to a file, one JSON object a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    storage.write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def write_page(results: pathlib.Path, parts: Iterable[str]) -> None:
@@ -112,7 +128,8 @@ def write_page(results: pathlib.Path, parts: Iterable[str]) -> None:
     if notes.exists():
         parts.append(notes.read_text(encoding="utf-8").strip())
     page = results.with_name(f"{results.name}.md")
-    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    storage.write_atomic(page, "\n\n".join(parts) + "\n")
 
 
 def cell(values: Sequence[float]) -> str:

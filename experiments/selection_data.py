@@ -10,7 +10,8 @@ import pathlib
 
 import numpy as np
 
-from dact_jax import errors
+from dact_jax import array_files, errors
+from experiments import arrays
 
 DRAWN = ("mixture", "noise", "power")
 ROWS = 60_000  # drawn by default
@@ -44,17 +45,24 @@ def read(path: pathlib.Path, rows: int | None = None) -> np.ndarray:
         files, which are concatenated in the order of their names.
     """
     files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+    if not files:
+        raise errors.InputError(f"the folder {path} holds no .npz file.")
     parts = [_features(file) for file in files]
     points = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return np.array(points[:rows], np.float32)
 
 
 def _features(file: pathlib.Path) -> np.ndarray:
-    content = np.load(file, mmap_mode="r")
-    if isinstance(content, np.ndarray):
-        return content
-    with content:
-        return content["features"]
+    if file.suffix == ".npz":
+        points = arrays.read(file, ("features",))["features"]
+    else:
+        points = array_files.mapped(file)
+    if points.ndim != 2 or points.dtype.kind not in "fiu":
+        raise errors.InputError(
+            f"{file} must hold [N, F] real numbers, not "
+            f"{points.dtype}{list(points.shape)}."
+        )
+    return points
 
 
 def load(

@@ -4,6 +4,7 @@ import itertools
 import pathlib
 from collections.abc import Callable, Sequence
 
+from dact_jax import errors
 from dact_jax.types import Row
 from experiments import runs
 
@@ -148,7 +149,13 @@ def section(machine: tuple[str, ...], rows: Sequence[Row]) -> list[str]:
 
 
 def write(results: pathlib.Path, rows: Sequence[Row]) -> None:
-    """Writes the page beside the file of the rows, such as selection.json."""
+    """Writes the page beside the file of the rows, such as selection.json.
+
+    Raises:
+      InputError: there are no rows.
+    """
+    if not rows:
+        raise errors.InputError(f"{results} has no row: measure some first.")
     parts = ["# Greedy k-center: seconds of a selection", INTRO]
     order = ("data", "rows", "width", "budget")
     for machine, group in itertools.groupby(sorted(rows, key=_machine), _machine):

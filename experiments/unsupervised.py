@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from absl.flags import FlagValues
 
+from dact_jax import errors
 from dact_jax.types import Row
-from experiments import commands, runs
+from experiments import commands, published, runs
 
 Fields = Mapping[str, Any]
 
@@ -117,9 +118,11 @@ def make(
         methods=commands.selected(flags.methods, tuple(METHODS), "methods"),
         root=pathlib.Path(flags.runs),
     )
-    if not flags.page:
-        fill(table)
-    write_page(table)
+    if flags.page:
+        published.check_writable(table.results, flags)
+        write_page(table, published.rows(_path(table), flags))
+    else:
+        fill(table, flags)
 
 
 def run(
@@ -153,27 +156,47 @@ def run(
     return {"method": method, "task": task, "seed": seed} | {k: row[k] for k in keep}
 
 
-def fill(table: Table) -> None:
-    """Finishes the runs of the table, and writes rows and page after each seed.
+def fill(table: Table, flags: FlagValues) -> None:
+    """Finishes the runs that have no row yet, and writes rows and page after each seed.
 
-    Rows of other methods and seeds stay in the file. Seeds are the outer loop, so a
-    table that is stopped early is complete, with fewer seeds.
+    Seeds are the outer loop, so a table that is stopped early is complete, with fewer
+    seeds.
+
+    Raises:
+      InputError: the rows must not be written to the file, or data are not there.
     """
     path = _path(table)
-    for seed in range(table.seeds):
-        rows = {(r["method"], r["task"], r["seed"]): r for r in runs.read(path)}
-        for task, method in itertools.product(table.tasks, table.methods):
+    wanted = [
+        (method, task, seed)
+        for seed, task, method in itertools.product(
+            range(table.seeds), table.tasks, table.methods
+        )
+    ]
+    rows = {(r["method"], r["task"], r["seed"]): r for r in published.rows(path, flags)}
+    absent = published.plan(table.results, flags, wanted, rows)
+    for task in {task for _, task, _ in absent}:
+        published.check_files(table.tasks[task]["source"], table.tasks[task]["target"])
+    changed = published.settings(flags)
+    for seed, group in itertools.groupby(absent, key=operator.itemgetter(2)):
+        for method, task, _ in group:
             row = run(table.config, method, task, seed, table.root, table.tasks[task])
+            row |= {"settings": changed} if changed else {}
             rows[method, task, seed] = row
             percent = 100 * row["test_accuracy"]
             print(f"seed {seed}, {task}, {method}: {percent:.1f} %", flush=True)
         runs.write(path, rows.values())
-        write_page(table)
+        write_page(table, list(rows.values()))
 
 
-def write_page(table: Table) -> None:
-    """Writes the page of the rows that are in the file."""
-    runs.write_page(table.results, _parts(table, runs.read(_path(table))))
+def write_page(table: Table, rows: Sequence[Row]) -> None:
+    """Writes the page of rows.
+
+    Raises:
+      InputError: there are none.
+    """
+    if not rows:
+        raise errors.InputError(f"{_path(table)} has no row: run the table first.")
+    runs.write_page(table.results, _parts(table, rows))
 
 
 def _path(table: Table) -> pathlib.Path:

@@ -65,7 +65,6 @@ def test_the_mean_over_tasks_deviates_over_seeds():
 
 
 def test_a_page_has_every_column_under_its_name(tmp_path):
-    runs.write(tmp_path / "x.json", ROWS)
     (tmp_path / "x_notes.md").write_text("Some notes.\n")
     table = unsupervised.Table(
         title="A title",
@@ -77,7 +76,7 @@ def test_a_page_has_every_column_under_its_name(tmp_path):
         methods=("source_only", "dann"),
         root=tmp_path,
     )
-    unsupervised.write_page(table)
+    unsupervised.write_page(table, ROWS)
     text = (tmp_path / "x.md").read_text(encoding="utf-8")
     assert text.startswith("# A title\n")
     assert "`python -m this --seeds=2`" in text
@@ -173,9 +172,8 @@ def test_gaps_leave_out_seeds_that_lack_a_task():
 
 def test_the_page_of_choices(tmp_path):
     table = choices.Table("Title", "cmd", {"a": (), "b": ()}, (), (), tmp_path / "t")
-    runs.write(tmp_path / "t.json", CHOICES)
     (tmp_path / "t_notes.md").write_text("What it means.\n")
-    choices_page.write(table)
+    choices_page.write(table, CHOICES)
     text = (tmp_path / "t.md").read_text()
     assert text.startswith("# Title\n")
     assert "`cmd --seeds=2`" in text
@@ -402,6 +400,9 @@ def test_every_module_is_a_command_or_is_imported():
         assert any(re.search(rf"\b{name}\.", text) for text in TEXTS.values()), name
 
 
+ELSEWHERE = ("--results=runs/nowhere", "--seeds=1")
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "named"),
     [
@@ -415,7 +416,26 @@ def test_every_module_is_a_command_or_is_imported():
         ("bench_selection", ["--contestants=scipy"], "scipy"),
         ("bench_selection", ["--cores=100000"], "--cores"),
         ("jan_spread", ["--source=missing.npz"], "missing.npz"),
-        ("label_shift", ["--data_dir=missing"], "missing"),
+        ("label_shift", ["--data_dir=missing"], "missing/photo.npz"),
+        ("digits_choices", ["--data_dir=missing", *ELSEWHERE], "missing/mnist"),
+        ("choices_table", ["--data_dir=missing", *ELSEWHERE], "missing/"),
+        ("embeddings_table", ["--data_dir=missing", *ELSEWHERE], "missing/"),
+        ("mnist_table", ["--data_dir=missing", *ELSEWHERE], "missing/"),
+        ("digits_table", ["--source=missing.npz", *ELSEWHERE], "missing.npz"),
+        ("digits_table", ["--presets=mmee", *ELSEWHERE], "'mmee'"),
+        ("choices_table", ["--page", *ELSEWHERE], "nowhere.json"),
+        ("digits_choices", ["--page", *ELSEWHERE], "nowhere.json"),
+        ("embeddings_table", ["--page", *ELSEWHERE], "nowhere.json"),
+        ("bench_selection", ["--table", "--output=runs/nowhere.json"], "nowhere.json"),
+        ("bench_selection", ["--data=mmee"], "--features"),
+        ("bench_selection", ["--data=x", "--features=missing"], "missing"),
+        ("bench_selection", ["--data=x", "--features=tests"], "tests"),
+        ("clue_lenet", ["--mnist=missing.npz", "--weights=x"], "missing.npz"),
+        (
+            "mnist_features",
+            ["--mnist=x", "--weights=x", "--output=missing/x.npy"],
+            "folder missing",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(name, arguments, named, capsys):
@@ -496,7 +516,71 @@ def test_embeddings_table(pacs, tmp_path):
     (tmp_path / "made/table.md").unlink()
     run_command("embeddings_table", "--page", *arguments, f"--runs={tmp_path}/none")
     assert (tmp_path / "made/table.md").read_text() == page
+    # A row that is there stays, with its seconds; nothing else is run.
+    row["seconds"] = 12345.0
+    runs.write(tmp_path / "made/table.json", [row])
+    run_command("embeddings_table", *arguments, f"--runs={tmp_path}/none")
+    assert _rows(tmp_path / "made/table.json") == [row]
     assert not (tmp_path / "none").exists()
+    # Rows of a quick try are never taken for those of the table.
+    assert row["settings"] == {"steps": 2}
+    with pytest.raises(SystemExit):
+        run_command("embeddings_table", *arguments, "--steps=3")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "why"),
+    [
+        ("digits_table", ["--steps=1", "--seeds=6"], "--steps=1"),
+        ("digits_table", ["--steps=1", "--seeds=6", "--commit"], "--steps=1"),
+        ("digits_table", ["--seeds=6"], "--commit"),
+        ("digits_choices", ["--seeds=4"], "--commit"),
+        ("digits_choices", ["--seeds=4", "--side=16", "--commit"], "--side=16"),
+        ("digits_choices", ["--page"], "--commit"),
+        ("choices_table", ["--seeds=11"], "--commit"),
+        ("embeddings_table", ["--seeds=6"], "--commit"),
+        ("embeddings_table", ["--page"], "--commit"),
+        ("mnist_table", ["--seeds=4"], "--commit"),
+        ("bench_selection", ["--rows=80", "--width=4", "--budget=5"], "--commit"),
+        ("bench_selection", ["--table"], "--commit"),
+    ],
+)
+def test_published_results_are_written_with_commit_alone(
+    name, arguments, why, capsys, monkeypatch
+):
+    def fail(*args, **options):
+        raise AssertionError("it must not work before it is refused")
+
+    monkeypatch.setattr(runs, "finish", fail)
+    monkeypatch.setattr(choices, "run", fail)
+    monkeypatch.setattr(selection_row, "measure", fail)
+    before = _contents(runs.RESULTS)
+    with pytest.raises(SystemExit) as stop:
+        run_command(name, *arguments)
+    assert stop.value.code == 2
+    assert why in capsys.readouterr().err
+    assert _contents(runs.RESULTS) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "choices_table",
+        "digits_choices",
+        "digits_table",
+        "embeddings_table",
+        "mnist_table",
+    ],
+)
+def test_a_table_that_is_complete_says_so(name, capsys, monkeypatch):
+    before = _contents(runs.RESULTS)
+    run_command(name)
+    assert capsys.readouterr().out.startswith("Nothing to do: ")
+    assert _contents(runs.RESULTS) == before
+
+
+def _contents(folder):
+    return {path: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_mnist_table(digits, tmp_path):
