@@ -148,8 +148,7 @@ def make_table(
 def missing(table: Table, flags: FlagValues) -> list[tuple[str, str, int]]:
     """(method, task, seed) of the runs that are not in the file yet.
 
-    Seeds are the outer loop, so a table that is stopped early has fewer seeds. With
-    --page there are none.
+    Seeds are the outer loop: a table stopped early has fewer. With --page: none.
 
     Raises:
       InputError: the table must not be written to its files.
