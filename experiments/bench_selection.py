@@ -109,6 +109,38 @@ def _integers(texts: Sequence[str], flag: str) -> list[int]:
     return [int(text) for text in texts]
 
 
+def fill(
+    output: pathlib.Path, rows: list[Row], names: Sequence[str], flags: FlagValues
+) -> int:
+    """Measures the rows that the file lacks; how many contestants failed or differ.
+
+    Args:
+      output: the file, written after each row.
+      rows: those that it has.
+      names: contestants, ours first.
+
+    Raises:
+      InputError: the file must not be written.
+    """
+    wrong = 0
+    with selection_row.bound(flags.cores):
+        for job in jobs(flags):
+            absent = missing(rows, job, names)
+            if not absent:
+                print(f"{output} has the row of {_title(job)} already.")
+                continue
+            published.check_writable(output, flags, flag="output")
+            row = selection_row.measure(
+                job, sorted({"ours", *absent}, key=NAMES.index), flags.rounds
+            )
+            rows.append(row)
+            runs.write(output, rows)
+            entries = row["contestants"].values()
+            wrong += sum(not entry.get("agrees", False) for entry in entries)
+            print(selection_table.seconds([row]), flush=True)
+    return wrong
+
+
 @commands.command(
     __doc__,
     commands.words(
@@ -148,23 +180,7 @@ def main(flags: FlagValues) -> None:
         published.check_writable(output, flags, flag="output")
         selection_table.write(output, rows)
         return
-    wrong = 0
-    names = installed(flags.contestants)
-    with selection_row.bound(flags.cores):
-        for job in jobs(flags):
-            absent = missing(rows, job, names)
-            if not absent:
-                print(f"{output} has the row of {_title(job)} already.")
-                continue
-            published.check_writable(output, flags, flag="output")
-            row = selection_row.measure(
-                job, sorted({"ours", *absent}, key=NAMES.index), flags.rounds
-            )
-            rows.append(row)
-            runs.write(output, rows)
-            entries = row["contestants"].values()
-            wrong += sum(not entry.get("agrees", False) for entry in entries)
-            print(selection_table.seconds([row]), flush=True)
+    wrong = fill(output, rows, installed(flags.contestants), flags)
     if wrong:
         sys.exit(1)
 
