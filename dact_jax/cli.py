@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -66,6 +67,12 @@ def _discard_output() -> None:
         except (OSError, ValueError):
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+def print_anything() -> None:
+    """Lets names be printed that the terminal's encoding lacks: they are escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # it is another thing in a notebook
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def listing() -> str:

@@ -44,6 +44,7 @@ def main(argv: Sequence[str]) -> None:
 def _execute(command: str) -> None:
     logging.set_verbosity(logging.WARNING)  # jax logs every backend that it lacks
     logging.get_absl_handler().setFormatter(None)  # a warning is its sentence alone
+    cli.print_anything()
     config = _CONFIG.value
     name = f"{config.name}_seed{config.seed}"
     folder = pathlib.Path(_WORKDIR.value or pathlib.Path("runs", name))

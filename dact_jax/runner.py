@@ -12,6 +12,7 @@ import ml_collections
 
 from dact_jax import errors
 from dact_jax.configuration import build, defaults
+from dact_jax.data import left_out
 from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
 from dact_jax.rounds import checkpoint, claim, lock, session, workdir
 from dact_jax.rounds.workdir import Pick
@@ -105,20 +106,19 @@ def _run(
     with waiting.during("reading the data") if progress else contextlib.nullcontext():
         built, data = build.build(config)
     write_report = _make_reporter(config, built, folder, command)
-    done = session.run(
-        built,
-        folder,
-        identity,
-        functools.partial(
-            claim.claim,
-            data=data,
-            devices=[device.device_kind for device in jax.devices()],
-            classes=built.task.class_names,
-            image_shape=built.task.source.train.image.shape[1:],
-            defaults=defaults.initial(),
-        ),
-        _make_shows(config, folder, write_report, progress=progress),
+    claim_for_data = functools.partial(
+        claim.claim,
+        data=data,
+        devices=[device.device_kind for device in jax.devices()],
+        classes=built.task.class_names,
+        image_shape=built.task.source.train.image.shape[1:],
+        defaults=defaults.initial(),
     )
+    claim_for_data(folder, identity)
+    sides = {"source": built.task.source, "target": built.task.target}
+    left_out.write(folder, {side: domain.left_out for side, domain in sides.items()})
+    shows = _make_shows(config, folder, write_report, progress=progress)
+    done = session.run(built, folder, identity, claim_for_data, shows)
     markdown = folder / "report.md"
     if not (done.finished_before and markdown.exists()):
         write_report()

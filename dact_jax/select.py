@@ -210,6 +210,7 @@ def _define_flags() -> flags.FlagValues:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command; a user's error ends it with one sentence and exit code 2."""
+    cli.print_anything()
     values = _define_flags()
     try:
         _, *arguments = values(argv)

@@ -1,7 +1,9 @@
-"""Report sections on what a run cost (labels, computing time) and what it decided."""
+"""Report sections: what a run cost, what it decided, which files it did not use."""
 
 from collections.abc import Iterable, Sequence
 
+from dact_jax import errors
+from dact_jax.data import left_out
 from dact_jax.reports import markdown
 from dact_jax.types import Row
 
@@ -87,6 +89,19 @@ def decisions(rows: Sequence[Row]) -> str:
         "T_l the target labels bought before the decision. acc_s and acc_t are the "
         "validation accuracies of two copies of the loss predictor, one trained "
         "further on N and one on T_l. Only acc_s > acc_t favors the source."
+    )
+
+
+def unused_files(rows: Sequence[left_out.Row]) -> str:
+    """The section on files of the data that were left out; "" if there are none."""
+    if not rows:
+        return ""
+    body = [[errors.printable(cell) for cell in row] for row in rows[: left_out.SHOWN]]
+    table = markdown.table(("domain", "file or folder", "reason"), body)
+    first = f" The first {left_out.SHOWN}:" if len(rows) > left_out.SHOWN else ""
+    return (
+        f"## Files left out\n\n{len(rows)} files or folders of the data were not used; "
+        f"{left_out.FILE} lists all.{first}\n\n{table}"
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dact_jax import errors, storage
+from dact_jax.data import left_out
 from dact_jax.reports import captions, comparison, curves, ledger, markdown, png
 from dact_jax.reports.curves import Reference
 from dact_jax.rounds import workdir
@@ -71,6 +72,7 @@ def write(
         _picks(workdir.read_picks(folder)),
         _classes(rounds),
         comparison.section(rounds, published),
+        ledger.unused_files(left_out.read(folder)),
         *_pictures(folder),
         f"## Repeat or resume\n\n```bash\n{command}\n```" if command else "",
     ]
