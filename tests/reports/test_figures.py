@@ -81,12 +81,12 @@ def test_colors_differ_and_are_dark_enough_for_thin_numbers(count):
 
 
 def test_three_points_and_odd_names_are_drawn():
-    class_names = ["$x", "_hidden", "a very long name of a class, and more of it"]
+    class_names = ["$x", "_\udce9\n", "a very long name of a class, and more of it"]
     fig = draw(
         figures.embedding(cloud(3, 3, picked=1), class_names, "a$b$", "1 $ picked")
     )
     texts = [text.get_text().strip() for text in fig.legends[0].get_texts()]
-    assert texts == [r"\$x", "_hidden", "a very long name …"]
+    assert texts == [r"\$x", r"_\xe9\n", "a very long name …"]
     counts = np.array([1, 0, 0])
     draw(
         figures.class_shares([figures.ClassCounts("$a$", counts, counts)], class_names)

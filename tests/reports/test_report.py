@@ -6,8 +6,10 @@ import pytest
 from matplotlib import figure, image
 
 from dact_jax import errors
+from dact_jax.data import left_out
 from dact_jax.reports import captions, curves, report
 from dact_jax.rounds import workdir
+from dact_jax.types import LeftOut
 
 COSTS = "Labels and computing time"
 BOUGHT = "target labels for training, bought or given"
@@ -430,3 +432,17 @@ def test_a_failure_while_drawing_keeps_the_old_curve(tmp_path, monkeypatch):
         report.write(tmp_path, "x")
     assert curve.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 4  # no draft is left
+
+
+def test_files_left_out_are_named(tmp_path):
+    fill(tmp_path, 1)
+    assert "left out" not in report.write(tmp_path, "x").markdown.read_text()
+    files = [LeftOut(f"b/{i:02}|\n.heic", "no image") for i in range(23)]
+    left_out.write(tmp_path, {"target": files})
+    text = report.write(tmp_path, "x").markdown.read_text()
+    section = text.split("## Files left out\n\n")[1]
+    assert section.startswith("23 files")
+    assert left_out.FILE in section
+    assert section.count("| no image |") == 20
+    assert "b/19" in section
+    assert "b/20" not in section

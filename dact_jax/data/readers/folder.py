@@ -108,17 +108,23 @@ def load(
 def _class_folder(ids: Sequence[str], domain: str) -> str:
     """The folder whose subfolders are the classes.
 
-    It is the domain's, unless that holds a single folder, which holds only folders.
+    It is the domain's, unless that holds a single folder and nothing else: with one
+    class there would be nothing to tell apart.
     """
     base = domain
     while True:
         below = _below(ids, base)
-        if len(below) != 1 or any(len(path) < 3 for path in next(iter(below.values()))):
+        folders = [name for name, paths in below.items() if len(paths[0]) > 1]
+        if len(below) != 1 or not folders:
             break
-        base = f"{base}/{next(iter(below))}"
-    if base == domain or len(below) < 2:
+        base = f"{base}/{folders[0]}"
+    if base == domain or len(folders) < 2:
         return domain
-    logging.warning("The classes of %s are the folders in %s.", domain, base)
+    logging.warning(
+        "The classes of %s are the folders in %s.",
+        errors.printable(domain),
+        errors.printable(base),
+    )
     return base
 
 
