@@ -10,7 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from dact_jax import devices, errors
+from dact_jax import devices, errors, paths
 from dact_jax.configuration import build_inference, defaults, files
 from dact_jax.configuration.build_inference import Inference
 from dact_jax.data import inputs
@@ -113,7 +113,7 @@ def load(workdir: str | os.PathLike[str]) -> Classifier:
       InputError: the folder is not a run's, has no readable checkpoint, or a new round
         has begun from untrained weights (`train.carry_weights=False`).
     """
-    folder = pathlib.Path(workdir)
+    folder = pathlib.Path(paths.expanded(workdir, "workdir"))
     record = claim.read(folder)
     if not (record.classes and record.image_shape):
         raise errors.InputError(

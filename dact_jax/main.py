@@ -1,6 +1,7 @@
 """`python -m dact_jax.main --config=configs/digits.py`: one run, started or resumed."""
 
 import itertools
+import os
 import pathlib
 import re
 import shlex
@@ -11,7 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from dact_jax import cli, errors, runner, signals
-from dact_jax.configuration import defaults, files
+from dact_jax.configuration import defaults, files, listing
 from dact_jax.reports import terminal
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -25,7 +26,7 @@ _LESS_MEMORY = (
     "lower train.batch_source, train.batch_target, train.batch_unlabeled, "
     "train.eval_batch or data.size, or give less data"
 )
-_HELP = {"help", "helpshort", "h", "?"}
+_HELP = {"help", "helpshort", "helpfull", "helpxml", "h", "?"}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -35,7 +36,10 @@ def main(argv: Sequence[str]) -> None:
       argv: the program's name and the flags.
     """
     if {arg.lstrip("-") for arg in argv[1:] if arg.startswith("-")} & _HELP:
-        print(_help())
+        try:
+            print(_help(argv))
+        except errors.InputError as error:
+            cli.exit_with(error)
         return
     command = " ".join(["python -m dact_jax.main", *map(shlex.quote, argv[1:])])
     app.run(lambda _: _execute(command), argv=list(argv), flags_parser=_parse)
@@ -47,7 +51,8 @@ def _execute(command: str) -> None:
     cli.print_anything()
     config = _CONFIG.value
     name = f"{config.name}_seed{config.seed}"
-    folder = pathlib.Path(_WORKDIR.value or pathlib.Path("runs", name))
+    given = os.path.expanduser(_WORKDIR.value)  # `run` refuses an unknown user
+    folder = pathlib.Path(given or pathlib.Path("runs", name))
 
     def next_time() -> str:
         if runner.has_checkpoint(config, folder):
@@ -73,19 +78,24 @@ def _conclude(result: runner.Result, folder: pathlib.Path) -> None:
     print(terminal.summary(result.rows, result.report), flush=True)
 
 
-def _help() -> str:
+def _help(argv: Sequence[str]) -> str:
+    """The flags, and what there is to choose in the config that is named, if any."""
+    named = [a.partition("=")[2] for a in argv if re.match("--?config=", a)]
+    config = files.load(named[-1]) if named else defaults.get_config()
     return "\n".join(
         [
             __doc__,
             "",
             "  --config=FILE[:preset=NAME]   a config file, or the name of a packaged",
-            "                                config: " + ", ".join(files.names()),
+            "                                config",
             "  --config.FIELD=VALUE          any field: --config.train.steps=100",
             "  --workdir=DIR                 folder of the run; by default",
             "                                runs/<config.name>_seed<config.seed>",
             "",
-            "The same command resumes a run that was stopped. Fields and presets:",
-            "docs/configs.md; what a run leaves: docs/run_folder.md.",
+            "The same command resumes a run that was stopped. More on fields and",
+            "presets: docs/configs.md; what a run leaves: docs/run_folder.md.",
+            "",
+            listing.text(config),
         ]
     )
 
@@ -97,7 +107,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
         sys.argv = _checked(flags.FLAGS.read_flags_from_files(list(argv)))
         program, *rest = flags.FLAGS(sys.argv)
         if rest:
-            raise errors.InputError(f"{rest[0]!r} is no flag: write --name=value.")
+            name = rest[0] if "=" in rest[0] else "name=value"
+            raise errors.InputError(f"{rest[0]!r} is no flag: write --{name}.")
         return [program]
     except (flags.Error, errors.InputError) as error:
         cli.exit_with(error)
@@ -130,7 +141,12 @@ def _checked(argv: Sequence[str]) -> list[str]:
             if config is None:
                 raise errors.InputError(f"write --config= before --{name}.")
             defaults.check_field(field[1], config)
-    if config is None and "helpfull" not in {arg.lstrip("-") for arg in argv}:
+            negated = name.startswith("no")
+            if equals:
+                defaults.check_text(field[1], value)
+            elif not (negated or isinstance(defaults.leaves(config)[field[1]], bool)):
+                defaults.check_text(field[1], after)
+    if config is None:
         raise errors.InputError("give --config=, such as --config=configs/digits.py")
     return checked
 

@@ -36,13 +36,18 @@ def names(family: str) -> tuple[str, ...]:
     return tuple(sorted(m.name for m in modules if not m.name.startswith("_")))
 
 
+def about(family: str, name: str) -> str:
+    """The first line of a plug-in's docstring."""
+    return (module(family, name).__doc__ or "").strip().partition("\n")[0]
+
+
 def options(family: str, name: str) -> dict[str, Any]:
     """The keyword options of a plug-in's `make` that have a default, with it.
 
     Raises:
       InputError: the family has no plug-in of that name.
     """
-    parameters = inspect.signature(_module(family, name).make).parameters.values()
+    parameters = inspect.signature(module(family, name).make).parameters.values()
     return {
         p.name: p.default
         for p in parameters
@@ -56,7 +61,7 @@ def declared(family: str, name: str) -> dict[str, kinds.Option]:
     Raises:
       InputError: the family has no plug-in of that name.
     """
-    known = getattr(_module(family, name), "OPTIONS", {})
+    known = getattr(module(family, name), "OPTIONS", {})
     return {
         option: known.get(option, kinds.Option(kinds.like(default), ""))
         for option, default in options(family, name).items()
@@ -69,7 +74,7 @@ def load(family: str, name: str, /, *args: Any, **kwargs: Any) -> Any:
     Raises:
       InputError: no such plug-in, or it has no such option.
     """
-    make = _module(family, name).make
+    make = module(family, name).make
     _check_names(family, name, kwargs, tuple(inspect.signature(make).parameters))
     _check_kinds(family, name, kwargs)
     return make(*args, **kwargs)
@@ -87,7 +92,7 @@ def check(family: str, name: str, chosen: Mapping[str, Any]) -> None:
     defaults = options(family, name)
     _check_names(family, name, chosen, tuple(defaults))
     _check_kinds(family, name, chosen)
-    check_options = getattr(_module(family, name), "check", None)
+    check_options = getattr(module(family, name), "check", None)
     if check_options is not None:
         values = {**defaults, **chosen}
         checked = inspect.signature(check_options).parameters
@@ -96,12 +101,12 @@ def check(family: str, name: str, chosen: Mapping[str, Any]) -> None:
 
 def trains_target_norm(method: str) -> bool:
     """TRAINS_TARGET_NORM of a method: whether it updates batch norm of the target."""
-    return getattr(_module("methods", method), "TRAINS_TARGET_NORM", True)
+    return getattr(module("methods", method), "TRAINS_TARGET_NORM", True)
 
 
 def provides(method: str) -> tuple[str, ...]:
     """PROVIDES of a method, and the outputs of the classifier that every one has."""
-    own = getattr(_module("methods", method), "PROVIDES", ())
+    own = getattr(module("methods", method), "PROVIDES", ())
     return "classifier", "classifier.features", *own
 
 
@@ -116,10 +121,10 @@ def needs(acquisition: str, chosen: Mapping[str, Any] | None = None) -> tuple[st
     Args:
       chosen: values by option; the others have their defaults.
     """
-    module = _module("acquisitions", acquisition)
+    plugin = module("acquisitions", acquisition)
     values = {**options("acquisitions", acquisition), **(chosen or {})}
-    outputs = list(getattr(module, "NEEDS", ()))
-    for (option, value), more in getattr(module, "NEEDS_IF", {}).items():
+    outputs = list(getattr(plugin, "NEEDS", ()))
+    for (option, value), more in getattr(plugin, "NEEDS_IF", {}).items():
         if values[option] == value:
             outputs += more
     return tuple(outputs)
@@ -127,12 +132,12 @@ def needs(acquisition: str, chosen: Mapping[str, Any] | None = None) -> tuple[st
 
 def on_target(acquisition: str) -> Mapping[str, Any]:
     """ON_TARGET of an acquisition: values by option that it must have on the target."""
-    return getattr(_module("acquisitions", acquisition), "ON_TARGET", {})
+    return getattr(module("acquisitions", acquisition), "ON_TARGET", {})
 
 
 def blind(acquisition: str) -> bool:
     """BLIND of an acquisition: whether it reads no evidence."""
-    return getattr(_module("acquisitions", acquisition), "BLIND", False)
+    return getattr(module("acquisitions", acquisition), "BLIND", False)
 
 
 def check_classes(acquisition: str, num_classes: int) -> None:
@@ -141,7 +146,7 @@ def check_classes(acquisition: str, num_classes: int) -> None:
     Raises:
       InputError: the data have fewer classes.
     """
-    fewest = getattr(_module("acquisitions", acquisition), "MIN_CLASSES", 1)
+    fewest = getattr(module("acquisitions", acquisition), "MIN_CLASSES", 1)
     if num_classes < fewest:
         raise errors.InputError(
             f"acquisition {acquisition!r} needs at least {fewest} classes, and there "
@@ -151,15 +156,20 @@ def check_classes(acquisition: str, num_classes: int) -> None:
 
 def buys(policy: str) -> bool:
     """BUYS of a policy: whether it ranks the target by an acquisition."""
-    return getattr(_module("policies", policy), "BUYS", True)
+    return getattr(module("policies", policy), "BUYS", True)
 
 
 def loss_predictor(policy: str) -> str | None:
     """LOSS_PREDICTOR of a policy; None where it does not choose source samples."""
-    return getattr(_module("policies", policy), "LOSS_PREDICTOR", None)
+    return getattr(module("policies", policy), "LOSS_PREDICTOR", None)
 
 
-def _module(family: str, name: str) -> ModuleType:
+def module(family: str, name: str) -> ModuleType:
+    """The file of a plug-in.
+
+    Raises:
+      InputError: the family has no plug-in of that name.
+    """
     if name not in names(family):
         raise errors.InputError(
             f"there is no {name!r} in {family}; "

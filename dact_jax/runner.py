@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from dact_jax import errors
+from dact_jax import errors, paths
 from dact_jax.configuration import build, defaults
 from dact_jax.data import left_out
 from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
@@ -72,7 +72,8 @@ def run(
             'use dact_jax.config("digits").'
         )
     defaults.check(config)
-    folder = pathlib.Path(workdir)
+    config = defaults.expanded(config)
+    folder = pathlib.Path(paths.expanded(workdir, "workdir"))
     if config.tensorboard:
         tensorboard.require()
     identity = defaults.identity(config)
@@ -137,7 +138,8 @@ def has_checkpoint(
 ) -> bool:
     """Whether a run goes on in this folder, from its pre-training or later."""
     folder = pathlib.Path(workdir)
-    stage = pathlib.Path(config.pretrain.folder or folder / "pretrained")
+    shared = os.path.expanduser(config.pretrain.folder)
+    stage = pathlib.Path(shared or folder / "pretrained")
     places = [folder, stage] if config.pretrain.steps else [folder]
     return any(checkpoint.exists(place / "checkpoints") for place in places)
 

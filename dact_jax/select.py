@@ -9,11 +9,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from absl import flags
 
-from dact_jax import cli, errors, plugins, signals
+from dact_jax import cli, errors, keys, paths, plugins, signals
 from dact_jax.data import selections
 from dact_jax.data.selections import Pool
 from dact_jax.geometry import k_center
@@ -23,7 +22,6 @@ from dact_jax.types import Evidence, Picked
 
 _FAMILY, _DEFAULT = "acquisitions", "k_center"
 _LESS_MEMORY = "select from fewer rows, or from rows of float32"
-_MAX_SEED = 2**32 - 1  # jax.random.key drops the higher bits
 
 
 def run(
@@ -126,7 +124,7 @@ def select(
         if not plugins.blind(method):
             selections.check_finite(pool.features, "--features")
         evidence = Evidence(pool.features, outputs, None)
-        return acquire(evidence, labelled, budget, jax.random.key(seed))
+        return acquire(evidence, labelled, budget, keys.root(seed))
 
     bar = terminal.selection_progress(budget, chosen=int(labelled.sum()))
     with bar as report_progress:
@@ -201,7 +199,8 @@ def _define_flags() -> flags.FlagValues:
     texts("option", [], "Option of the method, such as restarts=3 for clue.")
     texts("labelled", [], "Labelled rows: .npy, one number per line, or a picks.csv.")
     text("logits", "", "Predictions .npy [N, K], for methods that need them.")
-    integer("seed", 0, "Of methods that draw.", lower_bound=0, upper_bound=_MAX_SEED)
+    most = keys.MAX_SEED
+    integer("seed", 0, "Of methods that draw.", lower_bound=0, upper_bound=most)
     text("output", "picks.csv", "File to write, .csv or .npy.")
     switch("overwrite", False, "Replace the output if it exists.")
     switch("help", False, "Show this.")
@@ -225,15 +224,15 @@ def main(argv: Sequence[str]) -> None:
             raise errors.InputError(
                 "give --features= and --budget=, such as --features=x.npy --budget=100"
             )
-        output = pathlib.Path(values.output)
+        output = _path(values.output, "output")
         with signals.handled(lambda: f"stopped; {output} is not written."):
             run(
-                pathlib.Path(values.features),
+                _path(values.features, "features"),
                 values.budget,
                 method=values.method,
                 options=values.option,
-                labelled=[pathlib.Path(path) for path in values.labelled],
-                logits=pathlib.Path(values.logits) if values.logits else None,
+                labelled=[_path(path, "labelled") for path in values.labelled],
+                logits=_path(values.logits, "logits") if values.logits else None,
                 seed=values.seed,
                 output=output,
                 overwrite=values.overwrite,
@@ -243,6 +242,10 @@ def main(argv: Sequence[str]) -> None:
     except Exception as error:
         memory = errors.is_out_of_memory(error)
         cli.exit_with(error, then=_LESS_MEMORY if memory else "")
+
+
+def _path(text: str, flag: str) -> pathlib.Path:
+    return pathlib.Path(paths.expanded(text, f"--{flag}"))
 
 
 def _illegal_value(error: flags.IllegalFlagValueError, values: flags.FlagValues) -> str:

@@ -12,13 +12,14 @@ PACKAGE = "dact_jax"
 # stands for all modules in it, which may import one another. `dact_jax/<folder>/
 # __init__.py` says what each takes and gives.
 GROUND = (
-    "types errors storage cells run_types keys devices ops kinds plugins array_files"
+    "types errors storage cells run_types keys devices ops kinds paths plugins "
+    "array_files"
 )
 ROOMS = "geometry models data training methods acquisitions policies"
 LAYERS = {
     "types errors storage cells": "",
-    "run_types keys devices ops": "types",
-    "kinds array_files": "errors",
+    "run_types keys devices ops": "types errors",
+    "kinds paths array_files": "errors",
     "plugins": "errors kinds",
     "geometry": "types errors keys devices",
     "models": "types errors keys ops array_files",

@@ -254,6 +254,20 @@ def test_keys_depend_on_name_and_counters(key):
     assert len(seen) == 6
 
 
+def test_two_seeds_have_two_keys_or_are_refused():
+    for seed in (0, 1, 2**31, keys.MAX_SEED):  # seeds that runs have used stay
+        data = jax.random.key_data(keys.root(seed))
+        np.testing.assert_array_equal(
+            data, jax.random.key_data(jax.random.key(np.uint32(seed)))
+        )
+    assert not np.array_equal(
+        jax.random.key_data(keys.root(keys.MAX_SEED)), jax.random.key_data(keys.root(0))
+    )
+    for seed in (-1, 2**32, 2**63, 10**20):
+        with pytest.raises(errors.InputError, match=f"seed={seed} "):
+            keys.root(seed)
+
+
 def test_the_oracle_knows_what_the_data_set_holds():
     ask = oracle.from_dataset(np.array([2, -1, 0], np.int32))
     assert ask(np.array([2, 0])).tolist() == [0, 2]

@@ -91,7 +91,7 @@ def _variables(
 ) -> Variables:
     """The variables before training, with which all losses can be traced."""
     shape = build_data.input_shape(config, task)
-    variables = network.init(keys.key(jax.random.key(config.seed), "init"), shape)
+    variables = network.init(keys.key(keys.root(config.seed), "init"), shape)
     if weights is not None:
         variables = pretrained.apply_weights(variables, weights, config.model.encoder)
     if method.prepare is not None:
@@ -128,7 +128,7 @@ def _run(
         augment=build_data.make_augment(config),
         prepare=prepare,
         forward=forward,
-        key=jax.random.key(config.seed),
+        key=keys.root(config.seed),
         train=build_stages.make_state(variables, optimizer, schedule.first_steps),
     )
 

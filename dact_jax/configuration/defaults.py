@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import ml_collections
 
-from dact_jax import errors, kinds, plugins
+from dact_jax import errors, kinds, paths, plugins
 from dact_jax.configuration import data_fields, fields, model_fields, training_fields
 from dact_jax.configuration.fields import Field
 
@@ -18,6 +18,9 @@ Config: TypeAlias = ml_collections.ConfigDict
 CHOSEN = {"methods": "method", "acquisitions": "acquisition", "policies": "policy"}
 PRETRAIN_METHOD = "source_only"  # whose losses pre-training minimizes
 STAGE_POLICY = "fixed"  # of pre-training and the loss predictor: one round
+# As absl reads them on the command line.
+_SWITCH = {**dict.fromkeys(("true", "t", "1"), True)}
+_SWITCH |= dict.fromkeys(("false", "f", "0"), False)
 _ALIASES = ("source", "target")  # short names of data.source and data.target
 
 
@@ -109,7 +112,8 @@ def check(config: Config) -> None:
 
     Raises:
       InputError: a field is not declared, with the most similar name that is; a value
-        is not of its field's kind; or a field with two names has two values.
+        is not of its field's kind or names no plug-in; or a field with two names has
+        two values.
     """
     known = declared()
     given = leaves(config)
@@ -120,6 +124,10 @@ def check(config: Config) -> None:
         if field not in known:
             raise _unknown(field, known)
         kinds.check(field, value, known[field].kind)
+    for family, field in [*CHOSEN.items(), ("acquisitions", "source_acquisition")]:
+        if given[field] not in plugins.names(family):
+            near = errors.suggestion(given[field], plugins.names(family))
+            raise errors.InputError(f"there is no {field} {given[field]!r}; {near}")
     for name in _ALIASES:  # a config made from a dict has both
         long = given.get(f"data.{name}")
         if given.get(name, long) != long:
@@ -127,6 +135,49 @@ def check(config: Config) -> None:
                 f"config.{name}={given[name]!r} and config.data.{name}={long!r} are "
                 "one field: give both the same value."
             )
+
+
+def check_text(field: str, text: str) -> None:
+    """Checks the value of a field as it is written on the command line.
+
+    Tuples are not checked: what a text means there, the parser of flags decides.
+
+    Raises:
+      InputError: the value is not of the field's kind.
+    """
+    known = declared().get(field)
+    if known is None or not isinstance(known.default, bool | int | float | str):
+        return
+    value: Any = text
+    if isinstance(known.default, bool):
+        value = _SWITCH.get(text.lower(), text)
+    elif not isinstance(known.default, str):
+        value = _number(text)
+    kinds.check(field, value, known.kind)
+
+
+def _number(text: str) -> float | str:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text
+
+
+def expanded(config: Config) -> Config:
+    """The config with home folders in place of "~" in every path.
+
+    Raises:
+      InputError: a path begins with the name of a user that does not exist.
+    """
+    copy = config.copy_and_resolve_references()
+    values = leaves(copy)
+    for field, known in declared().items():
+        if known.kind.path and values.get(field):
+            path = paths.expanded(values[field], field)
+            copy.update_from_flattened_dict({field: path})
+    return copy
 
 
 def check_field(field: str, config: Config) -> None:

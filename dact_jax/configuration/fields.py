@@ -6,7 +6,7 @@ field is one line there: its default, its kind and what it is.
 
 from typing import Any, NamedTuple
 
-from dact_jax import kinds
+from dact_jax import keys, kinds
 
 
 class Field(NamedTuple):
@@ -27,8 +27,6 @@ def _is_published(value: Any) -> bool:
     )
 
 
-# Keys that differ only above 32 bits are the same key.
-SEED = kinds.whole(0, 2**32 - 1)
 _PUBLISHED = kinds.Kind(
     "a tuple of results, each (name, number of labels, accuracy in percent)",
     _is_published,
@@ -40,7 +38,7 @@ _DOMAIN = (
 
 GENERAL = {
     "name": Field("run", kinds.text(), "default workdir: runs/<name>_seed<seed>"),
-    "seed": Field(0, SEED, "all randomness of the run"),
+    "seed": Field(0, kinds.whole(0, keys.MAX_SEED), "all randomness of the run"),
     "reference": Field((), _PUBLISHED, "published results that the report shows"),
     "tensorboard": Field(
         False, kinds.flag(), "also write event files; needs the extra tensorboard"

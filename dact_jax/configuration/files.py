@@ -8,11 +8,13 @@ import inspect
 import os
 import pathlib
 import runpy
+import traceback
 from typing import Any
 
+import ml_collections
 import numpy as np
 
-from dact_jax import errors
+from dact_jax import errors, paths
 from dact_jax.configuration import defaults
 from dact_jax.configuration.defaults import Config
 
@@ -32,27 +34,72 @@ def load(spec: str | os.PathLike[str], /, **overrides: Any) -> Config:
 
     Raises:
       InputError: there is no such file, preset or field, or a value has another type
-        than its field.
+        than its field; or the file fails.
     """
-    name, _, argument = os.fspath(spec).partition(":")
+    name, colon, argument = os.fspath(spec).partition(":")
     path = resolve(name)
-    get_config = runpy.run_path(str(path)).get("get_config")
-    if get_config is None:
+    if colon and not argument:
         raise errors.InputError(
-            f"the config file {str(path)!r} defines no get_config()."
+            f"the config {os.fspath(spec)!r} ends in a colon: leave it out, or give a "
+            "preset after it, such as ':preset=s_act'."
         )
-    arguments = [argument] if argument else []
+    config = _call(path, [argument] if argument else [])
+    for field, value in overrides.items():
+        override(config, field, value)
+    return config
+
+
+def _call(path: pathlib.Path, arguments: list[str]) -> Config:
+    """What get_config() of a config file returns.
+
+    Raises:
+      InputError: the file is no Python, has no such function, or fails.
+    """
+    try:
+        get_config = runpy.run_path(str(path)).get("get_config")
+    except Exception as error:
+        raise _failed(path, error) from error
+    if not callable(get_config):
+        raise errors.InputError(f"the config file {path} defines no get_config().")
     try:
         inspect.signature(get_config).bind(*arguments)
     except TypeError:
         raise errors.InputError(
-            f"get_config() of the config file {str(path)!r} cannot be called with the "
+            f"get_config() of the config file {path} cannot be called with the "
             f"arguments {arguments}."
         ) from None
-    config = get_config(*arguments)
-    for field, value in overrides.items():
-        override(config, field, value)
+    try:
+        config = get_config(*arguments)
+    except Exception as error:
+        raise _failed(path, error) from error
+    if not isinstance(config, ml_collections.ConfigDict):
+        code = getattr(get_config, "__code__", None)
+        place = f", line {code.co_firstlineno}" if code else ""
+        raise errors.InputError(
+            f"{path}{place}: get_config() returns {_kind(config)}, but must return the "
+            "config that dact_jax.configuration.defaults.get_config() makes."
+        )
     return config
+
+
+def _failed(path: pathlib.Path, error: Exception) -> errors.InputError:
+    """One sentence on an error in a config file, with its last line in that file."""
+    if isinstance(error, errors.InputError):
+        return error
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        line, reason = error.lineno, error.msg
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        line = lines[-1] if lines else None
+        text = " ".join(str(error).split()).strip("\"'")
+        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    place = "" if line is None else f", line {line}"
+    return errors.InputError(f"{path}{place}: {reason.rstrip('.')}.")
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
 
 
 def override(config: Config, field: str, value: Any) -> None:
@@ -83,7 +130,7 @@ def resolve(name: str | os.PathLike[str]) -> pathlib.Path:
     Raises:
       InputError: there is neither such a file nor such a packaged config.
     """
-    path = pathlib.Path(name)
+    path = pathlib.Path(paths.expanded(name, "config"))
     if path.is_file():
         return path
     if path.parent in (pathlib.Path(), pathlib.Path(_CONFIGS)):

@@ -317,7 +317,17 @@ MISTAKES = {
         "--noconfig.train.nestrov",
         "'train.nesterov'",
     ),
-    "wrong type": (f"--config={TINY}", "--config.train.steps=abc", "train.steps=abc"),
+    "wrong type": (
+        f"--config={TINY}",
+        "--config.train.steps=abc",
+        "train.steps='abc' must be a whole number",
+    ),
+    "NaN": (f"--config={TINY}", "--config.methods.mme.weight=nan", "weight=nan must"),
+    "value apart": (f"--config={TINY}", "--config.seed", "4294967296", "seed=42949"),
+    "no switch": (f"--config={TINY}", "--config.figures=maybe", "True or False"),
+    "no dashes": (f"--config={TINY}", "config.train.steps=3", "--config.train.steps=3"),
+    "no such user": ("--config=~nosuchuser/x.py", "--workdir=x", "'nosuchuser'"),
+    "empty preset": (f"--config={TINY}:", "--workdir=x", "colon"),
     "unknown flag": (f"--config={TINY}", "--confg.seed=1", "confg.seed"),
     "unknown config": ("--config=tyni", "--config.seed=1", "'tiny'"),
     "unknown preset": (f"--config={TINY}:preset=s_atc", "--workdir=x", "'s_act'"),
@@ -359,6 +369,24 @@ def test_main_answers_a_wrong_flag_with_one_sentence(
     with pytest.raises(SystemExit) as caught:
         main.main(sys.argv)
     _check_exit(caught.value.code, *capsys.readouterr(), part)
+
+
+@pytest.mark.parametrize("help", [["--help"], [f"--config={TINY}", "-h"]])
+def test_help_lists_what_there_is_to_choose(help, capsys):
+    main.main(["main", *help])
+    out, err = capsys.readouterr()
+    assert err == ""
+    for part in ("\n  s_clue ", "\n  badge ", "\n  dual ", "\n  train.steps="):
+        assert part in out
+    for of_absl in ("alsologtostderr", "pdb", "flagfile", "verbosity"):
+        assert of_absl not in out
+    assert ("\n  train.steps=100 " in out) == (len(help) == 2)  # tiny, or the default
+
+
+def test_help_about_a_config_that_is_not_there_is_one_sentence(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main.main(["main", "--config=tyni", "--help"])
+    _check_exit(caught.value.code, *capsys.readouterr(), "'tiny'")
 
 
 @pytest.mark.parametrize("mistake", ["wrong type", RUN_STARTS])

@@ -146,5 +146,52 @@ def test_a_file_whose_get_config_does_not_fit(body, spec, part, elsewhere):
     _write(elsewhere / "mine.py", body)
     with pytest.raises(errors.InputError) as caught:
         files.load(spec)
-    assert "'mine.py'" in str(caught.value)
+    assert "mine.py" in str(caught.value)
     assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        ("x = 1\ndef get_config(:\n", ("mine.py, line 2: invalid syntax",)),
+        ("import nosuchmodule\n", ("mine.py, line 1", "nosuchmodule")),
+        ("\nraise OSError", ("mine.py, line 2: OSError.",)),
+        ("def get_config():\n    return {}", ("mine.py, line 1", "a dict")),
+        ("\ndef get_config():\n    pass", ("mine.py, line 2", "nothing")),
+        (
+            "def get_config():\n    return inner()\ndef inner():\n    return {}['a']",
+            ("mine.py, line 4: KeyError: a.",),
+        ),
+        (
+            "from dact_jax.configuration import defaults\n"
+            "def get_config():\n"
+            "    config = defaults.get_config()\n"
+            "    config.train.steps = 'many'\n"
+            "    return config",
+            ("mine.py, line 4: TypeError", "steps"),
+        ),
+        ("\0", ("mine.py", "null bytes")),
+        ("get_config = 3", ("mine.py defines no get_config",)),
+    ],
+)
+def test_a_file_that_fails_is_one_sentence_with_its_line(body, parts, elsewhere):
+    _write(elsewhere / "mine.py", body)
+    with pytest.raises(errors.InputError) as caught:
+        files.load("mine.py")
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_a_colon_without_a_preset_is_named():
+    with pytest.raises(errors.InputError, match=r"'tiny:' ends in a colon"):
+        files.load("tiny:")
+
+
+def test_a_config_file_in_the_home_folder(elsewhere, monkeypatch):
+    monkeypatch.setenv("HOME", str(elsewhere))
+    _write(elsewhere / "mine.py", "")
+    assert files.resolve("~/mine.py") == elsewhere / "mine.py"
+    with pytest.raises(errors.InputError, match="no user 'nosuchuser'"):
+        files.resolve("~nosuchuser/mine.py")
