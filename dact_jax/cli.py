@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from absl import flags
+from absl import flags, logging
 
 from dact_jax import errors
 
@@ -36,6 +36,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         exit_with(errors.InputError(f"there is no command {name!r}; {near}"))
     module = importlib.import_module(f"dact_jax.{name}")
     module.main([f"{program} {name}", *options])
+
+
+def quiet_libraries() -> None:
+    """Logs warnings only, each as its sentence alone."""
+    logging.set_verbosity(logging.WARNING)  # jax logs every backend that it lacks
+    logging.get_absl_handler().setFormatter(None)
 
 
 def exit_with(error: Exception, *, then: str = "") -> NoReturn:

@@ -3,6 +3,7 @@
 Batches are split along this axis; network variables are replicated.
 """
 
+import os
 from typing import Any
 
 import jax
@@ -10,7 +11,25 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from dact_jax import errors
 from dact_jax.types import Array, PyTree
+
+
+def check() -> None:
+    """Checks that jax has a device, before anything else needs one.
+
+    Raises:
+      InputError: the platforms that JAX_PLATFORMS names are not there.
+    """
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        names = os.environ.get("JAX_PLATFORMS", "")
+        reason = f" ({errors.clause(error)})" if str(error) else ""
+        raise errors.InputError(
+            f"jax finds no device for JAX_PLATFORMS={names!r}{reason}: unset it, or "
+            "install jax for that platform."
+        ) from None
 
 
 def make_mesh() -> Mesh:

@@ -1,14 +1,18 @@
 """`python -m dact_jax.main --config=configs/digits.py`: one run, started or resumed."""
 
-import itertools
 import os
+
+# XLA's own log, such as its alarm about slow compilation, is not for users.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before jax is imported
+
+import itertools
 import pathlib
 import re
 import shlex
 import sys
 from collections.abc import Sequence
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
 from dact_jax import cli, errors, runner, signals
@@ -46,8 +50,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _execute(command: str) -> None:
-    logging.set_verbosity(logging.WARNING)  # jax logs every backend that it lacks
-    logging.get_absl_handler().setFormatter(None)  # a warning is its sentence alone
+    cli.quiet_libraries()
     cli.print_anything()
     config = _CONFIG.value
     name = f"{config.name}_seed{config.seed}"

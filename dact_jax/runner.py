@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from dact_jax import errors, paths
+from dact_jax import devices, errors, paths
 from dact_jax.configuration import build, defaults
 from dact_jax.data import left_out
 from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
@@ -76,6 +76,7 @@ def run(
     folder = pathlib.Path(paths.expanded(workdir, "workdir"))
     if config.tensorboard:
         tensorboard.require()
+    devices.check()
     identity = defaults.identity(config)
     _check_stage_folder(config, folder)
     # Reading the data can take long.

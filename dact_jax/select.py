@@ -1,5 +1,10 @@
 """`python -m dact_jax.select --features=x.npy --budget=100`: rows to label next."""
 
+import os
+
+# XLA's own log, such as its alarm about slow compilation, is not for users.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before jax is imported
+
 import ast
 import contextlib
 import functools

@@ -1,13 +1,15 @@
 """What the package gives a Python user, and what it loads for that."""
 
 import ast
+import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 import dact_jax
-from dact_jax import cli
+from dact_jax import cli, devices, errors
 from dact_jax.configuration import files
 
 HEAVY = (
@@ -40,6 +42,35 @@ def test_a_run_loads_no_library_that_it_may_not_need():
     loaded = _loaded("import dact_jax.main, dact_jax.data.readers.sources")
     assert not {"tensorflow_datasets", "grain", "sklearn"} & {*ast.literal_eval(loaded)}
     assert "flax" in loaded  # or this test sees nothing
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_the_log_of_xla_is_silent_before_jax_is_imported(command):
+    code = f"""
+import os, sys
+class Watch:
+    def find_spec(self, name, *rest):
+        if name == "jaxlib":
+            print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
+sys.meta_path.insert(0, Watch())
+import dact_jax.{command}"""
+    environment = {**os.environ}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == "3\n", done.stderr
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no libtpu"), AssertionError()])
+def test_a_platform_that_is_not_there_is_named(monkeypatch, error):
+    def fail():
+        raise error
+
+    monkeypatch.setenv("JAX_PLATFORMS", "tpu")
+    monkeypatch.setattr(jax, "devices", fail)
+    with pytest.raises(errors.InputError, match="JAX_PLATFORMS='tpu'"):
+        devices.check()
 
 
 def test_the_public_names_are_there():
