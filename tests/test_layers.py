@@ -18,14 +18,8 @@ GROUND = (
 ROOMS = "geometry models data training methods acquisitions policies"
 LAYERS = {
     "types errors storage cells": "",
-<<<<<<< HEAD
     "run_types keys devices ops": "types errors",
     "kinds paths array_files": "errors",
-=======
-    "run_types keys ops": "types",
-    "devices": "types errors",
-    "kinds array_files": "errors",
->>>>>>> 3a0ea85 (A platform that jax lacks is named at once; XLA's own log does not reach users)
     "plugins": "errors kinds",
     "geometry": "types errors keys devices",
     "models": "types errors keys ops array_files",
