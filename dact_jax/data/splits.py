@@ -8,6 +8,7 @@ import numpy as np
 from absl import logging
 
 from dact_jax import errors
+from dact_jax.data import class_names
 from dact_jax.data.readers import files
 from dact_jax.types import UNLABELED, Dataset, Domain, Examples, Task
 
@@ -143,25 +144,23 @@ def _align(source: Dataset, train_classes: set[str], target: Dataset) -> Dataset
     all_labelled = (target.label != UNLABELED).all()
     for name in source.class_names:
         if name not in train_classes:
+            reason = class_names.lost(name, source)
             raise errors.InputError(
-                f"class {name} has no image in the train part of source {source.name}."
+                f"class {name!r} has no image in the train part of source "
+                f"{source.name}{reason and f': {reason}'}."
             )
-    for name in target.class_names:
-        if name not in number:
-            raise errors.InputError(
-                f"class {name} is in {target.name} but not in source {source.name}."
-            )
-    for name in source.class_names:
-        if all_labelled and name not in present:
-            raise errors.InputError(
-                f"class {name} is in source {source.name} but not in {target.name}."
-            )
-        if name not in present:
-            logging.warning(
-                "No image of %s has the label %s: accuracies do not cover that class.",
-                target.name,
-                name,
-            )
+    here, there = target.name, f"source {source.name}"
+    if unknown := [name for name in target.class_names if name not in number]:
+        raise errors.InputError(class_names.only_in(unknown, here, there, source))
+    missing = [name for name in source.class_names if name not in present]
+    if missing and all_labelled:
+        raise errors.InputError(class_names.only_in(missing, there, here, target))
+    for name in missing:
+        logging.warning(
+            "No image of %s has the label %s: accuracies do not cover that class.",
+            target.name,
+            name,
+        )
     numbers = [*(number[name] for name in target.class_names), UNLABELED]
     label = np.array(numbers, np.int32)[target.label]  # UNLABELED is the index -1
     return target._replace(label=label, class_names=source.class_names)
