@@ -51,8 +51,8 @@ def lines(name: str, files: Sequence[LeftOut]) -> list[str]:
     if not files:
         return []
     head = (
-        f"Left out of {errors.printable(name)}: {len(files)} files or folders; {FILE} "
-        "in the run's folder lists all."
+        f"Left out of {errors.printable(name)}: {len(files)} files or folders "
+        f"({FILE} in the run's folder lists all)."
     )
     ordered = sorted(files, key=lambda file: not file.damaged)
     listed = [f"{errors.printable(f.path)}: {f.reason}" for f in ordered[:SHOWN]]

@@ -97,7 +97,7 @@ def test_a_class_that_lost_its_images(photos):
     for path in (photos / "a" / "dog").iterdir():
         path.write_bytes(b"no image")
     config = _config(photos, **{"data.on_error": "skip"})
-    _refused(config, "class dog", "source a")
+    _refused(config, "class 'dog'", "source a", "a/dog/0.png")
 
 
 def test_the_same_images_twice(photos):

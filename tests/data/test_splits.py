@@ -184,8 +184,8 @@ PARTIAL[4] = UNLABELED
 @pytest.mark.parametrize(
     ("source", "target", "options", "message"),
     [
-        (SOURCE, dataset("t", [0], ("z",)), {}, "class z .* t .*not .* source s"),
-        (SOURCE, dataset("t", [0], ("a",)), {}, "class b .* source s .*not .* t"),
+        (SOURCE, dataset("t", [0], ("z",)), {}, "class 'z' .* t .*not .* source s"),
+        (SOURCE, dataset("t", [0], ("a",)), {}, "class 'b' .* source s .*not .* t"),
         (SOURCE, TARGET, {"val_per_class": 8}, "class [abc] of t .*[0-7] .*8 "),
         (SOURCE, TARGET, {"val_per_class": -1}, "per class .*-1"),
         (SOURCE, TARGET, {"transductive_set": "some"}, "transductive_set .*'some'"),
