@@ -6,11 +6,22 @@ from collections.abc import Collection, Sequence
 
 _LISTED = 12  # valid names that a suggestion spells out
 _QUOTED = 80  # characters of a text that a message repeats
+_LINE = 2000  # characters of a line of a message
+_NEXT = "\n  "  # before each further line of a message
 _CLAUSE = 240  # characters of another library's message
 
 
 class InputError(ValueError):
-    """A file, field or value is wrong; the message names it and what would be right."""
+    """A file, field or value is wrong; the message names it and what would be right.
+
+    It is one sentence, perhaps with a list on lines that begin with two blanks. What it
+    repeats of a file cannot add lines, control a terminal or fill the screen: control
+    characters are shown as escapes, and the middle of a line is cut.
+    """
+
+    def __init__(self, message: str) -> None:
+        lines = map(_shown, message.split(_NEXT))
+        super().__init__(_NEXT.join(lines))
 
 
 def check_choice(field: str, value: object, valid: Sequence[object]) -> None:
@@ -84,6 +95,12 @@ def is_out_of_memory(error: Exception) -> bool:
     return exhausted or isinstance(error, MemoryError)
 
 
+def _shown(line: str) -> str:
+    if len(line) > _LINE:
+        line = f"{line[: _LINE // 2]} ... {line[len(line) - _LINE // 4 :]}"
+    return printable(line)
+
+
 def quoted(value: object) -> str:
     """A value from a file for a message: on one line, and not longer than one."""
     if isinstance(value, str) and len(value) > _QUOTED:
@@ -96,4 +113,4 @@ def quoted(value: object) -> str:
 def clause(error: BaseException) -> str:
     """What a library says of an error, as a part of one sentence."""
     text = " ".join(str(error)[:_CLAUSE].split()).rstrip(".") or type(error).__name__
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return printable(text)

@@ -100,15 +100,14 @@ def _read_zip(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
 def _check_members(members: Any, size: int) -> None:
     """PyTorch does not compress, so all members together fit into the file."""
     for member in members:
-        if member.compress_type != zipfile.ZIP_STORED:
+        name = errors.quoted(member.filename)
+        is_stored = member.compress_type == zipfile.ZIP_STORED
+        if not is_stored or member.compress_size != member.file_size:
             raise ValueError(
-                f"its member {errors.quoted(member.filename)} is compressed, which "
-                "torch.save does not do"
+                f"its member {name} is compressed, which torch.save does not do"
             )
         if member.flag_bits & _ENCRYPTED:
-            raise ValueError(
-                f"its member {errors.quoted(member.filename)} is encrypted"
-            )
+            raise ValueError(f"its member {name} is encrypted")
     if sum(member.file_size for member in members) > size:
         raise ValueError("its members claim more bytes than the file has")
 

@@ -9,6 +9,7 @@ parts may be exponentially large to whoever goes through them.
 import collections
 import pickle
 import pickletools
+import warnings
 from collections.abc import Sequence
 from typing import IO, Any, NamedTuple
 
@@ -145,10 +146,12 @@ def load(file: IO[bytes]) -> Unpickled:
         time than its size.
     """
     start = file.tell()
-    _check(file)
-    file.seek(start)
-    unpickler = _Unpickler(file)
-    return Unpickled(unpickler.load(), unpickler.dtypes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes in texts, which are no weights
+        _check(file)
+        file.seek(start)
+        unpickler = _Unpickler(file)
+        return Unpickled(unpickler.load(), unpickler.dtypes)
 
 
 class _Extent(NamedTuple):

@@ -543,7 +543,11 @@ def test_members_that_claim_more_than_the_file(torch, tmp_path):
     with pytest.raises(errors.InputError, match=r"zip\.pth .*compressed"):
         torch_files.load(tmp_path / "zip.pth")
     raw = (tmp_path / "net.pth").read_bytes()
-    size = (8000).to_bytes(4, "little")
-    (tmp_path / "net.pth").write_bytes(raw.replace(size, b"\xff\xff\xff\x7f"))
-    with pytest.raises(errors.InputError, match=r"net\.pth .*claim more bytes"):
-        torch_files.load(tmp_path / "net.pth")
+    size, more = (8000).to_bytes(4, "little"), b"\xff\xff\xff\x7f"
+    for lie, words in ((2 * more, "claim more bytes"), (more + size, "compressed")):
+        (tmp_path / "net.pth").write_bytes(raw.replace(2 * size, lie))
+        tracemalloc.start()
+        with pytest.raises(errors.InputError, match=rf"net\.pth .*{words}"):
+            torch_files.load(tmp_path / "net.pth")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+        tracemalloc.stop()
