@@ -13,20 +13,20 @@ PACKAGE = "dact_jax"
 # __init__.py` says what each takes and gives.
 GROUND = (
     "types errors storage cells run_types keys devices ops kinds paths plugins "
-    "array_files"
+    "array_files vectors labelled_rows"
 )
 ROOMS = "geometry models data training methods acquisitions policies"
 LAYERS = {
     "types errors storage cells": "",
     "run_types keys devices ops": "types errors",
-    "kinds paths array_files": "errors",
+    "kinds paths array_files vectors labelled_rows": "types errors vectors",
     "plugins": "errors kinds",
-    "geometry": "types errors keys devices",
+    "geometry": "types errors keys devices vectors labelled_rows",
     "models": "types errors keys ops array_files",
-    "data": "types errors storage cells keys array_files",
+    "data": "types errors storage cells keys array_files vectors labelled_rows",
     "training": "types errors run_types keys devices data",
     "methods": "types errors kinds keys ops models",
-    "acquisitions": "types errors kinds keys ops geometry",
+    "acquisitions": "types errors kinds keys ops vectors geometry",
     "policies": "types errors kinds keys",
     "rounds": f"{GROUND} data models training",
     "reports": f"{GROUND} data training rounds",

@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import errors
-from dact_jax.geometry import points
+from dact_jax import errors, vectors
 from dact_jax.types import Array, Evidence
 
 
@@ -52,7 +51,7 @@ def finite_matrix(values: Array | None, name: str, num_rows: int) -> jax.Array:
       name: of the values, for error messages.
 
     Raises:
-      InputError: `values` is None or has another shape, or `geometry.points.check`
+      InputError: `values` is None or has another shape, or `vectors.check`
         rejects a row.
     """
     if values is None:
@@ -63,7 +62,7 @@ def finite_matrix(values: Array | None, name: str, num_rows: int) -> jax.Array:
             f"{name!r} must be float[{num_rows}, columns], one row for each image of "
             f"the pool; its shape is {shape}."
         )
-    points.check(values, repr(name))
+    vectors.check(values, repr(name))
     return jnp.asarray(values, jnp.float32)
 
 

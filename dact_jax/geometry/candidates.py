@@ -46,6 +46,7 @@ class _State(NamedTuple):
     """State of n candidates; `pick` writes to the fields from `exact` on."""
 
     points: np.ndarray  # float64[n, F]
+    origin: np.ndarray  # float[F], of the frame
     unit: float  # squared distances in the frame per squared distance of points
     table: np.ndarray | None  # float64[n, n] by products; None: not precise enough
     error: float  # of the table; 0 without a table
@@ -80,9 +81,9 @@ def pick(
 
     Args:
       rows: int[n], row of each candidate in the pool, ascending.
-      points: float32[n, F], the candidates.
+      points: float[n, F], the candidates.
       nearest: of the candidates, all compared with every center, none picked.
-      centers: float32[C, F].
+      centers: float[C, F].
       frame: of the distances.
       outside: all other points.
       budget: most picks.
@@ -97,6 +98,7 @@ def pick(
     exact = scale**2 * _squared_norm(raw - centers[nearest.center])
     state = _State(
         raw,
+        np.asarray(frame.origin),
         scale**2,
         table=_table(placed, norm) if precise else None,
         error=error if precise else 0.0,
@@ -158,7 +160,7 @@ def _doubtful(state: _State, at: int, contested: bool) -> bool:
 def _measure(state: _State, at: int, centers: np.ndarray) -> None:
     """Finds the nearest of all centers and picks, by differences."""
     point, num_picks = state.points[at], len(state.picked)
-    number = _possibly_nearest(point, centers)
+    number = _possibly_nearest(point, centers, state.origin)
     chunks = np.split(number, range(_CHUNK, len(number), _CHUNK))
     others = (*(centers[chunk] for chunk in chunks), state.points[state.picked])
     squared = np.concatenate([_squared_norm(block - point) for block in others])
@@ -168,8 +170,12 @@ def _measure(state: _State, at: int, centers: np.ndarray) -> None:
     state.exact[at] = state.others[at] = state.value[at] = np.min(squared)
 
 
-def _possibly_nearest(point: np.ndarray, centers: np.ndarray) -> np.ndarray:
+def _possibly_nearest(
+    point: np.ndarray, centers: np.ndarray, origin: np.ndarray
+) -> np.ndarray:
     """int[m], the centers that float32 products do not exclude as the nearest."""
+    if centers.dtype != np.float32:  # a far origin would leave nothing of float32
+        point, centers = point - origin, (centers - origin).astype(np.float32)
     point = point.astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         norm = _squared_norm(centers)

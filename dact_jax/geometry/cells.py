@@ -37,10 +37,10 @@ def pivots(sample: np.ndarray, num: int, min_explained: float) -> np.ndarray:
     `min_explained` of its variance: such cells would save nothing.
 
     Args:
-      sample: float32[n, F].
+      sample: float[n, F].
       min_explained: 0 .. 1.
     """
-    mean = sample.mean(0)
+    mean = sample.mean(0, dtype=sample.dtype).astype(np.float32)
     identical = np.broadcast_to(mean, (num, len(mean)))
     if num == 1:
         return identical
@@ -53,6 +53,7 @@ def pivots(sample: np.ndarray, num: int, min_explained: float) -> np.ndarray:
         centroids /= np.maximum(size, 1)
     remaining = np.square(sample - centroids[_nearest(sample, centroids)]).sum()
     total = np.square(sample - mean).sum()
+    centroids = centroids.astype(np.float32)
     return centroids if remaining < (1 - min_explained) * total else identical
 
 

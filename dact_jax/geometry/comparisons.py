@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from dact_jax import devices
+from dact_jax import devices, vectors
 from dact_jax.geometry import bounds, cells, nearest, points
 from dact_jax.geometry.nearest import Tiles, TwoNearest
 from dact_jax.geometry.points import Points
@@ -39,7 +39,7 @@ def compare_all(state: Traversal) -> None:
             tiles=tiles,
         )
         survey = jax.device_get(survey)
-        points.check_valid(rows, survey.valid)
+        vectors.check_valid(rows, survey.valid)
         bounds.record_survey(state.bounds, rows, survey)
         _record(state, rows, survey.nearest, count, all_cells=True)
     if count < state.num:

@@ -16,7 +16,6 @@ from jax.typing import DTypeLike
 
 from dact_jax.types import Array
 
-MAX_SQUARED_NORM = 2.0**120  # of a point; float32 products of longer ones may overflow
 # How distances are computed, in increasing order of precision and cost.
 MODES = ("float32", "float64", "differences")
 _MEDIAN_ROWS = 128  # least number of rows of which the median is taken
@@ -26,7 +25,7 @@ _NARROW = 64  # features; XLA's sums over shorter rows are slow on CPUs
 class Frame(NamedTuple):
     """The affine map applied to points before products: (x - origin) * scale."""
 
-    origin: Array  # float32[F]
+    origin: Array  # float[F], of the points' dtype
     scale: Array  # float32[], a power of two, so that scaling does not round
 
 
@@ -44,10 +43,10 @@ def make_frame(sample: np.ndarray) -> Frame:
     grows with the distance from the origin. Bounds hold in any frame, but are looser.
 
     Args:
-      sample: float32[n, F], finite points.
+      sample: float[n, F], finite points.
     """
     rows = sample[:: max(1, len(sample) // _MEDIAN_ROWS)]
-    origin = np.median(rows, axis=0).astype(np.float32)
+    origin = np.median(rows, axis=0).astype(sample.dtype)
     spread = float(np.abs(sample - origin).max())
     # Never enlarge: a point far beyond the sample must not overflow.
     scale = 2.0 ** -np.ceil(np.log2(max(spread, 1.0)))
@@ -138,7 +137,7 @@ def append_centers(
 
     Args:
       centers: with room for n more.
-      points: float32[n, F].
+      points: float[n, F].
       order: int32[n].
       count: int32[], centers so far.
       num: int32[], centers to append.
@@ -159,9 +158,12 @@ def append_centers(
 
 
 def to_frame(points: jax.Array, frame: Frame, dtype: DTypeLike) -> jax.Array:
-    """dtype[n, F], float32[n, F] points in the coordinates of the frame."""
-    origin = jnp.asarray(frame.origin, dtype)
-    return (points.astype(dtype) - origin[None]) * jnp.asarray(frame.scale, dtype)
+    """dtype[n, F], points float[n, F] in the coordinates of the frame."""
+    # Rounded to float32 after the origin is subtracted, which float64 points may need.
+    wider = np.promote_types(points.dtype, dtype)
+    origin = jnp.asarray(frame.origin, wider)
+    placed = (points.astype(wider) - origin[None]) * jnp.asarray(frame.scale, wider)
+    return placed.astype(dtype)
 
 
 def pairwise(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -10,15 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dact_jax import devices
-from dact_jax.geometry import (
-    bounds,
-    candidates,
-    comparisons,
-    distances,
-    plain_scan,
-    points,
-    traversal,
-)
+from dact_jax.geometry import bounds, candidates, comparisons, distances, traversal
 from dact_jax.geometry.candidates import TIE, NearestCenter, Outside
 from dact_jax.geometry.points import Points
 from dact_jax.geometry.traversal import Traversal
@@ -49,10 +41,6 @@ def traverse(
     Raises:
       InputError: a point is not finite, or too long.
     """
-    size = pool.num * pool.width
-    reads = size * (len(chosen) + budget)
-    if size <= tuning.scan_numbers and reads <= tuning.scan_reads:
-        return _scan(pool, chosen, budget, report_progress)
     report_progress(0, budget)
     state = traversal.start(pool, chosen, budget, tuning)
     comparisons.compare_all(state)
@@ -72,24 +60,6 @@ def traverse(
                 comparisons.update_bounds(state, step.least)
     row, squared = map(np.concatenate, zip(*picks, strict=True))
     return row, np.sqrt(squared) / np.float64(state.frame.scale)
-
-
-def _scan(
-    pool: Points, chosen: np.ndarray, budget: int, report_progress: ReportProgress
-) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.arange(pool.num)
-    all_points = pool.read_replicated(rows)
-    points.check_valid(rows, points.valid(np.asarray(all_points)))
-    row, squared = plain_scan.scan(
-        all_points,
-        np.resize(chosen, pool.num).astype(np.int32),
-        np.int32(len(chosen)),
-        np.int32(budget),
-        mesh=pool.mesh,
-    )
-    report_progress(budget, budget)
-    row, squared = devices.from_process_0((np.asarray(row), np.asarray(squared)))
-    return row[:budget], np.sqrt(squared[:budget])
 
 
 class _Step(NamedTuple):

@@ -33,22 +33,29 @@ fiftieth of the squared covering radius (tight clusters far from each other), bo
 would exclude too few rows. Then the loop continues with products in float64, and
 finally with differences.
 
+*Digits*: points are float32 where that holds every value of the features' dtype, else
+float64; of 64-bit integers, which float64 cannot hold, differences from the middle row.
+So no digit is lost that tells rows apart. (Products begin in float32 all the same.)
+
 *Memory*, in bytes beside the pool: 96 N + 20 F R + 49 152 F G, with R the least power
 of two >= L + budget + 256 (at least 1024), and G the least one >= N / 2^18 (from 1 to
 8): the bounds of the rows, the centers, and one block. Never N x N, never L x N. The
 pool itself is copied only where it becomes resident on the devices, or where the plain
-scan reads it: 24 N F, and N F <= 2^20.
+scan reads it: 24 N F, and N F <= 2^20. Where points are float64, the terms with F are
+twice as large.
 """
 
+import functools
 import operator
 from collections.abc import Sequence
 
 import jax
 import numpy as np
+import threadpoolctl  # type: ignore[import-untyped]
 from jax.sharding import Mesh
 
-from dact_jax import errors
-from dact_jax.geometry import farthest_first, points, tuning
+from dact_jax import devices, errors, labelled_rows, vectors
+from dact_jax.geometry import farthest_first, plain_scan, points, tuning
 from dact_jax.geometry.farthest_first import ReportProgress
 from dact_jax.geometry.tuning import Tuning
 from dact_jax.types import Array, Picked
@@ -62,7 +69,8 @@ def k_center(
     mesh: Mesh | None = None,
     resident: bool | None = None,
     report_progress: ReportProgress | None = None,
-) -> np.ndarray:
+    return_distances: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """int32[budget], rows that cover the features, in pick order.
 
     Equals greedy k-center in float64, with the lowest row of those that tie (to 1e-12
@@ -70,8 +78,9 @@ def k_center(
     any label the first pick is row 0, as in google/active-learning.
 
     Args:
-      features: [N, F] real numbers, one row per point, taken as float32: a NumPy array,
-        a memory map (which is read block by block, never copied) or a jax array.
+      features: [N, F] real numbers, one row per point: a NumPy array, a memory map
+        (which is read block by block, never copied), a jax array, or what NumPy makes
+        an array of, such as a tensor of PyTorch on the CPU.
       budget: number of picks, at most N less the labelled rows.
       labelled: int[L], rows that are chosen already, or bool[N]; none by default.
       mesh: the devices that share the work, in one axis "data"; all by default. Every
@@ -79,6 +88,9 @@ def k_center(
       resident: whether the features are copied to the devices, split by rows; by
         default on accelerators, where they fit.
       report_progress: called with (picks so far, budget) from time to time.
+      return_distances: whether to return float32[budget], too: the Euclidean distance
+        of each pick to the nearest row that was labelled or picked before it (inf where
+        there was none).
 
     Raises:
       InputError: features are not finite [N, F], a label is not one of their rows, or
@@ -92,7 +104,7 @@ def k_center(
         resident=resident,
         report_progress=report_progress,
     )
-    return picked.row
+    return (picked.row, picked.score) if return_distances else picked.row
 
 
 def select(
@@ -118,9 +130,11 @@ def select(
     Raises:
       InputError: as `k_center`.
     """
-    pool = points.make(features, mesh=mesh, resident=resident)
-    chosen = _rows(labelled, pool.num)
-    budget = _budget(budget, pool.num - len(chosen))
+    features = vectors.matrix(features)
+    num, width = features.shape
+    given = [] if labelled is None else labelled
+    chosen = np.flatnonzero(labelled_rows.mask(given, num, "labelled"))
+    budget = _budget(budget, num - len(chosen))
     first = np.zeros(1 if budget and not len(chosen) else 0, np.int32)
     if budget == 0:
         return Picked(first, np.zeros(0, np.float32))
@@ -129,30 +143,37 @@ def select(
         if report_progress is not None:
             report_progress(done + len(first), budget)
 
-    with jax.enable_x64(True):
-        row, distance = farthest_first.traverse(
-            pool, np.append(chosen, first), budget - len(first), report, tuning
-        )
+    centers, left = np.append(chosen, first), budget - len(first)
+    size = num * width
+    if size <= tuning.scan_numbers and size * (len(centers) + left) <= (
+        tuning.scan_reads
+    ):
+        row, distance = _scan(features, centers, left)
+        report(left, left)
+    else:
+        with jax.enable_x64(True):
+            pool = points.make(features, mesh=mesh, resident=resident, precise=True)
+            row, distance = farthest_first.traverse(pool, centers, left, report, tuning)
     distance = np.append(np.full(len(first), np.inf), distance)
     return Picked(np.append(first, row), distance.astype(np.float32))
 
 
-def _rows(labelled: Sequence[int] | Array | None, num: int) -> np.ndarray:
-    rows = np.asarray([] if labelled is None else labelled)
-    if rows.dtype == bool and rows.shape == (num,):
-        return np.flatnonzero(rows)
-    if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
-        raise errors.InputError(
-            f"labelled must be row numbers (integers) or a mask bool[{num}], not "
-            f"{rows.dtype} of shape {rows.shape}."
-        )
-    rows = np.unique(rows).astype(np.int64)
-    if rows.size and not (rows[0] >= 0 and rows[-1] < num):
-        raise errors.InputError(
-            f"labelled must be rows 0 .. {num - 1} of the features, not "
-            f"{rows[0]} .. {rows[-1]}."
-        )
-    return rows
+def _scan(
+    features: Array, centers: np.ndarray, budget: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows int32[budget] and their distances, by a plain scan in process 0."""
+    host = np.asarray(features)
+    form = vectors.precise_form(host)._replace(dtype=vectors.FLOAT64.dtype)
+    all_points = vectors.cast(host, form)
+    vectors.check_valid(np.arange(len(host)), vectors.valid(all_points))
+    with _blas().limit(limits=1, user_api="blas"):  # on two, a pass may take longer
+        row, squared = plain_scan.scan(all_points, centers, budget)
+    return devices.from_process_0((row, np.sqrt(squared)))
+
+
+@functools.cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()
 
 
 def _budget(budget: int, left: int) -> int:

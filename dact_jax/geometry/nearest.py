@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
+from dact_jax import vectors
 from dact_jax.geometry import distances
 from dact_jax.geometry.distances import Centers, Frame
 from dact_jax.types import Array
@@ -41,7 +42,7 @@ class Survey(NamedTuple):
     """Results of the first comparison; all but `nearest` never change."""
 
     squared_norm: Array  # float64[S], |x|^2 in the frame
-    valid: Array  # bool[S], finite and of at most MAX_SQUARED_NORM
+    valid: Array  # bool[S], finite and of at most `vectors.MAX_SQUARED_NORM`
     cell: Array  # int32[S], number of the nearest pivot
     nearest: TwoNearest  # among the first `tiles.centers` centers
 
@@ -61,7 +62,7 @@ def two_nearest(
     """Compares points with centers order[first:last], rounded up to whole tiles.
 
     Args:
-      points: float32[S, F], split over the devices; on each device S is a multiple of
+      points: float[S, F], split over the devices; on each device S is a multiple of
         `tiles.points`.
       span: int32[S / tiles.points, 2], (first, last) of each tile of points; split too.
       order: int32[C], numbers of centers, with at least `tiles.centers` behind `last`.
@@ -129,7 +130,7 @@ def survey(
                 squared = _differences(placed, first)
             return Survey(
                 squared_norm.astype(jnp.float64),
-                squared_norm < distances.MAX_SQUARED_NORM,
+                squared_norm < vectors.MAX_SQUARED_NORM,
                 cell,
                 _two_least(squared, number),
             )

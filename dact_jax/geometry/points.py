@@ -16,15 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from dact_jax import devices, errors
-from dact_jax.geometry import distances
+from dact_jax import devices, vectors
 from dact_jax.types import Array
+from dact_jax.vectors import Form
 
 _MEMORY_SHARE = 0.5  # of a device's free memory that the points may take
 _THREADS = min(
     8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 )
-_CHECKED_ROWS = 4096  # at once
 _ONE_THREAD_BYTES = 2**18  # that one thread copies faster than several
 
 
@@ -36,9 +35,9 @@ class Points(NamedTuple):
     mesh: Mesh
     # Devices that hold rows of their own; 1: the host holds all rows.
     parts: int
-    # int[parts * r], r rows of each part in turn -> float32[parts * r, F], split.
+    # int[parts * r], r rows of each part in turn -> float[parts * r, F], split.
     read_split: Callable[[np.ndarray], jax.Array]
-    # int[r], any rows -> float32[r, F], on every device.
+    # int[r], any rows -> float[r, F], on every device.
     read_replicated: Callable[[np.ndarray], jax.Array]
 
     @property
@@ -58,26 +57,33 @@ class Points(NamedTuple):
 
 
 def make(
-    features: Array, *, mesh: Mesh | None = None, resident: bool | None = None
+    features: Array,
+    *,
+    mesh: Mesh | None = None,
+    resident: bool | None = None,
+    precise: bool = False,
 ) -> Points:
     """The points of a pool.
 
     Args:
-      features: [N, F] real numbers, taken as float32: a NumPy array, `np.memmap` or jax
-        array.
+      features: [N, F] real numbers: a NumPy array, `np.memmap` or jax array.
       mesh: the devices, in one axis "data"; all of them by default.
       resident: whether the pool is copied to the devices, split by rows. By default
         it is on accelerators of a single process, where it takes at most half of
         their free memory.
+      precise: whether points are float64 where float32 cannot hold the features' dtype
+        (then `jax.enable_x64` must be on); otherwise they are always float32.
 
     Raises:
       InputError: features are not an [N, F] array of real numbers, or are empty.
     """
     mesh = devices.make_mesh() if mesh is None else mesh
-    features = _array(features)
+    features = vectors.matrix(features)
+    form = vectors.precise_form(features) if precise else vectors.FLOAT32
     if resident is None:
-        resident = _fits(features, mesh)
-    return _resident(features, mesh) if resident else _hosted(features, mesh)
+        resident = _fits(features, mesh, form.dtype.itemsize)
+    make_points = _resident if resident else _hosted
+    return make_points(features, mesh, form)
 
 
 def blocks(points: Points, size: int) -> Iterator[tuple[np.ndarray, jax.Array]]:
@@ -102,30 +108,17 @@ def sample(points: Points, size: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.asarray(points.read_replicated(rows))
 
 
-def _array(features: Array) -> Array:
-    if not isinstance(features, jax.Array | np.ndarray):
-        features = np.asarray(features)
-    dtype = features.dtype
-    real = np.issubdtype(dtype, np.integer) or jnp.issubdtype(dtype, np.floating)
-    if features.ndim != 2 or 0 in features.shape or not real:
-        raise errors.InputError(
-            "features must be [N, F] real numbers, one row per point, not "
-            f"{dtype} of shape {tuple(features.shape)}."
-        )
-    return features
-
-
-def _fits(features: Array, mesh: Mesh) -> bool:
+def _fits(features: Array, mesh: Mesh, size: int) -> bool:
     stats = [device.memory_stats() for device in mesh.local_devices]
     # Processes must agree, but each sees the memory of its own devices only.
     single_process = jax.process_count() == 1
     if mesh.devices.flat[0].platform == "cpu" or not single_process or not all(stats):
         return False
     free = min(s["bytes_limit"] - s["bytes_in_use"] for s in stats if s)
-    return 4 * features.size / mesh.size <= _MEMORY_SHARE * free
+    return size * features.size / mesh.size <= _MEMORY_SHARE * free
 
 
-def _hosted(features: Array, mesh: Mesh) -> Points:
+def _hosted(features: Array, mesh: Mesh, form: Form) -> Points:
     features = np.asarray(features)
     width = features.shape[1]
     split, replicated = devices.batched(mesh), devices.replicated(mesh)
@@ -133,7 +126,7 @@ def _hosted(features: Array, mesh: Mesh) -> Points:
     def reader(sharding: jax.sharding.Sharding) -> Callable[[np.ndarray], jax.Array]:
         def read(rows: np.ndarray) -> jax.Array:
             def shard(index: Any) -> np.ndarray:
-                return _take(features, rows[index[0]])
+                return _take(features, rows[index[0]], form)
 
             return jax.make_array_from_callback((len(rows), width), sharding, shard)
 
@@ -142,16 +135,18 @@ def _hosted(features: Array, mesh: Mesh) -> Points:
     return Points(len(features), width, mesh, 1, reader(split), reader(replicated))
 
 
-def _take(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """float32[rows, F], rows of an array on the host, copied by several threads."""
-    copy = _aligned((len(rows), features.shape[1]))
+def _take(
+    features: np.ndarray, rows: np.ndarray, form: Form = vectors.FLOAT32
+) -> np.ndarray:
+    """[rows, F], rows of an array on the host, copied by several threads."""
+    copy = _aligned((len(rows), features.shape[1]), form.dtype)
 
     def read(part: slice) -> None:
         # np.take would copy all of an array that is not contiguous.
         if features.dtype == copy.dtype and features.flags.c_contiguous:
             np.take(features, rows[part], 0, out=copy[part], mode="clip")
         else:
-            copy[part] = features[rows[part]]
+            copy[part] = vectors.cast(features[rows[part]], form)
 
     if copy.nbytes <= _ONE_THREAD_BYTES or _THREADS == 1:
         read(slice(None))
@@ -161,12 +156,12 @@ def _take(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return copy
 
 
-def _aligned(shape: tuple[int, int]) -> np.ndarray:
-    """float32[shape], uninitialized, aligned so that a CPU device need not copy it."""
-    size, align = 4 * shape[0] * shape[1], 64
+def _aligned(shape: tuple[int, int], dtype: np.dtype[Any]) -> np.ndarray:
+    """dtype[shape], uninitialized, aligned so that a CPU device need not copy it."""
+    size, align = dtype.itemsize * shape[0] * shape[1], 64
     raw = np.empty(size + align, np.uint8)
     start = -raw.ctypes.data % align
-    return raw[start : start + size].view(np.float32).reshape(shape)
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 @functools.cache
@@ -174,13 +169,13 @@ def _threads() -> concurrent.futures.ThreadPoolExecutor:
     return concurrent.futures.ThreadPoolExecutor(_THREADS)
 
 
-def _resident(features: Array, mesh: Mesh) -> Points:
+def _resident(features: Array, mesh: Mesh, form: Form) -> Points:
     num, width = features.shape
     part = -(-num // mesh.size)
 
     def shard(index: Any) -> np.ndarray:
         rows = np.arange(part * mesh.size)[index[0]]
-        return np.asarray(features[np.minimum(rows, num - 1)], np.float32)
+        return vectors.cast(np.asarray(features[np.minimum(rows, num - 1)]), form)
 
     held = jax.make_array_from_callback(
         (part * mesh.size, width), devices.batched(mesh), shard
@@ -219,7 +214,7 @@ def _take_any(held: jax.Array, rows: jax.Array, mesh: Mesh) -> jax.Array:
         at = rows - _first_row(held)
         is_local = (at >= 0) & (at < len(held))
         points = held[jnp.clip(at, 0, len(held) - 1)]
-        points = jnp.where(is_local[:, None], points, jnp.float32(0))
+        points = jnp.where(is_local[:, None], points, jnp.zeros((), points.dtype))
         return jax.lax.psum(points, "data")
 
     return jax.shard_map(take, mesh=mesh, in_specs=(_ROWS, _ALL), out_specs=_ALL)(
@@ -229,40 +224,3 @@ def _take_any(held: jax.Array, rows: jax.Array, mesh: Mesh) -> jax.Array:
 
 def _first_row(held: jax.Array) -> jax.Array:
     return jax.lax.axis_index("data").astype(jnp.int32) * jnp.int32(len(held))
-
-
-def check(values: Array, name: str) -> None:
-    """Checks rows as k-center does, block by block; for all that rank rows by numbers.
-
-    Args:
-      values: [N, columns] real numbers.
-      name: of the values, for messages.
-
-    Raises:
-      InputError: a row holds NaN or infinity, or is too long.
-    """
-    for start in range(0, len(values), _CHECKED_ROWS):
-        block = np.asarray(values[start : start + _CHECKED_ROWS])
-        check_valid(start + np.arange(len(block)), valid(block), name)
-
-
-def check_valid(rows: np.ndarray, valid: np.ndarray, name: str = "features") -> None:
-    """Raises an InputError that names the lowest row that is not valid.
-
-    Args:
-      rows: int[n].
-      valid: bool[n], whether a row is finite and not too long.
-      name: of what has these rows.
-    """
-    if not valid.all():
-        raise errors.InputError(
-            f"{name} must be finite, without NaN, and short enough for float32 to hold "
-            f"the squared length of a row; row {rows[~valid].min()} is not."
-        )
-
-
-def valid(points: np.ndarray) -> np.ndarray:
-    """bool[n], whether rows of real numbers [n, F] are finite and not too long."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        squared_norm = np.square(points.astype(np.float32)).sum(-1)
-        return squared_norm < distances.MAX_SQUARED_NORM

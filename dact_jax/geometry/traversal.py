@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dact_jax import devices
+from dact_jax import devices, vectors
 from dact_jax.geometry import bounds, cells, distances, points
 from dact_jax.geometry.bounds import Bounds
 from dact_jax.geometry.distances import Centers, Frame
@@ -25,7 +25,7 @@ class Traversal(NamedTuple):
     pivots: jax.Array  # float32[cells, F], in the frame
     mode: str  # one of distances.MODES
     centers: Centers
-    point: np.ndarray  # float32[C, F], the centers on the host; written to
+    point: np.ndarray  # float[C, F], the centers on the host; written to
     row: np.ndarray  # int[C], row of each center in the pool; written to
     num: int  # centers
     bounds: Bounds  # of the pool; written to
@@ -45,7 +45,7 @@ def start(pool: Points, chosen: np.ndarray, budget: int, tuning: Tuning) -> Trav
       InputError: a point is not finite, or too long.
     """
     rows, sample = points.sample(pool, tuning.sample)
-    points.check_valid(rows, points.valid(sample))
+    vectors.check_valid(rows, vectors.valid(sample))
     host_frame, total = distances.make_frame(sample), len(chosen) + budget
     pivots = devices.put(
         _pivots(pool, sample, host_frame, total, tuning), pool.mesh, split=False
@@ -116,7 +116,7 @@ def add_centers(
     Args:
       state: its `row` and `point` are written to.
       rows: int[n], rows of the candidates, padded.
-      candidates: float32[n, F], these points.
+      candidates: float[n, F], these points.
       picked: int[p], which of them are picked, in pick order.
     """
     count, num = state.num, len(picked)
@@ -137,11 +137,24 @@ def add_centers(
 def increase_precision(state: Traversal) -> Traversal:
     """Switches to the next more precise mode and discards all bounds.
 
+    Differences of float64 points are those of the points themselves: subtracting an
+    origin first would round them.
+
     Args:
       state: in a mode that is not the last of MODES.
     """
     mode = distances.MODES[distances.MODES.index(state.mode) + 1]
+    if mode == "differences" and state.point.dtype == np.float64:
+        state = _without_origin(state)
     chunk = state.tuning.candidates
     centers = _centers(state.pool, state.point, state.num, state.frame, mode, chunk)
     bounds.reset(state.bounds)
     return state._replace(mode=mode, centers=centers)
+
+
+def _without_origin(state: Traversal) -> Traversal:
+    origin, scale = (np.asarray(x) for x in state.frame)
+    put = functools.partial(devices.put, mesh=state.pool.mesh, split=False)
+    frame = Frame(put(np.zeros_like(origin)), state.frame.scale)
+    moved = np.asarray(state.pivots) + (origin * scale).astype(np.float32)
+    return state._replace(frame=frame, pivots=put(moved))

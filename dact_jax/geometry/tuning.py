@@ -11,7 +11,8 @@ class Tuning(NamedTuple):
     `experiments/bench_selection.py` measures the time that they give.
     """
 
-    # A plain scan over the pool for every pick is faster than blocks on a small job:
+    # A plain scan over the pool for every pick is faster than blocks on a small job,
+    # and compiles nothing:
     # numbers in the pool (N F), and numbers read in all (N F centers), at most.
     scan_numbers: int = 2**20
     scan_reads: int = 2**26

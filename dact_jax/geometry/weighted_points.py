@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from dact_jax import devices
+from dact_jax import devices, vectors
 from dact_jax.geometry import distances, points
 from dact_jax.geometry.points import Points
 
@@ -129,7 +129,7 @@ def _centered(view: Weighted) -> Weighted:
     first, second = (np.zeros(pool.width) for _ in range(2))
     for number, (valid, total, squares) in blocks(view, compute):
         wrong = ~np.asarray(valid) & view.is_first[number]
-        points.check_valid(view.block_row[number], ~wrong, "points")
+        vectors.check_valid(view.block_row[number], ~wrong, "points")
         first += np.asarray(total)
         second += np.asarray(squares)
     count = np.count_nonzero(view.weight)
@@ -156,7 +156,7 @@ def _moments(
         counts = (weight[number] > 0).reshape(-1)[:, None]
         gap = x - origin[None]
         # As in k-center: then distances to any point and to the mean are finite, too.
-        valid = distances.squared_norm(x) < distances.MAX_SQUARED_NORM
+        valid = distances.squared_norm(x) < vectors.MAX_SQUARED_NORM
         gap = jnp.where(counts, gap, jnp.float32(0)).astype(jnp.float64)
         total = jax.lax.psum((jnp.sum(gap, 0), jnp.sum(gap**2, 0)), "data")
         return jax.lax.all_gather(valid, "data", tiled=True), *total

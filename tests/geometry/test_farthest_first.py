@@ -161,6 +161,68 @@ def test_clusters_that_float64_products_cannot_resolve(tuning):
     assert picked.row.tolist() == [0, *greedy(points, [0], 99)]
 
 
+def seconds(rng):
+    return rng.uniform(0, 50, (3000, 3)) + 1.7e9
+
+
+def nanoseconds(rng):
+    return rng.integers(0, 1000, (3000, 3)) + 1_700_000_000_000_000_000
+
+
+def far_integers(rng):
+    ends = np.array([-(2**57), 2**57])
+    return rng.choice(ends, (3000, 1)) + (rng.integers(0, 1000, (3000, 3)) << 13)
+
+
+def unsigned(rng):
+    return rng.integers(2**64 - 500, 2**64, (3000, 3), np.uint64)
+
+
+def clusters_by_their_last_digits(rng):
+    centers = 1e3 * rng.normal(size=(20, 3))
+    return centers[rng.integers(20, size=3000)] + 1e-5 * rng.normal(size=(3000, 3))
+
+
+def halves_far_apart(rng):
+    """Half of the rows differ by less than the digits that the others leave."""
+    points = 1e-9 * rng.normal(size=(3000, 3))
+    points[1500:] += 1e9
+    return points
+
+
+# Of one shape, so that all share their compiled programs.
+WIDE = [
+    seconds,
+    nanoseconds,
+    far_integers,
+    unsigned,
+    clusters_by_their_last_digits,
+    halves_far_apart,
+    lambda rng: (rng.integers(0, 500, (3000, 3)) + 2**30).astype(np.int32),
+    lambda rng: rng.normal(size=(3000, 3)).astype(np.longdouble),
+]
+
+
+@pytest.mark.parametrize("case", WIDE)
+@pytest.mark.parametrize("sizes", [BLOCKS, BLOCKS._replace(scan_numbers=2**20)])
+def test_digits_that_float32_cannot_hold_count(case, sizes):
+    points = case(np.random.default_rng(0))
+    exact = points
+    if points.dtype.kind in "iu":  # as Python integers, which do not overflow
+        exact = points.astype(object) - points.astype(object)[1500]
+    picked = k_center.select(points, 150, labelled=[0, 9], tuning=sizes)
+    assert picked.row.tolist() == greedy(exact, [0, 9], 150)
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_digits_count_wherever_the_points_are(resident):
+    points = seconds(np.random.default_rng(0))
+    mesh = reference.first_devices(2)
+    options = {"mesh": mesh, "resident": resident, "tuning": BLOCKS}
+    picked = k_center.select(points, 50, labelled=[7], **options)
+    assert picked.row.tolist() == greedy(points, [7], 50)
+
+
 def many_duplicates(rng):
     """More rows tie for the farthest than there are candidates; vectors are long."""
     points = 0.3 * rng.normal(size=(1200, 512))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import dact_jax
 from dact_jax import errors
 from dact_jax.acquisitions import k_center as plugin
 from dact_jax.geometry import k_center
@@ -100,8 +101,9 @@ def test_missing_head_features_are_named():
         (np.ones((3, 2)), None, 4, "budget=4 .* 3 points"),
         (np.ones((3, 2)), None, 1.5, "budget .* 1.5"),
         (np.ones((3, 2)), [0, 1], 2, "budget=2 .* 1 points"),
-        (np.ones((3, 2)), [3], 1, "labelled .* 0 .. 2 .* 3 .. 3"),
-        (np.ones((3, 2)), [True, False], 1, r"labelled .* bool\[3\].* \(2,\)"),
+        (np.ones((3, 2)), [3], 1, "labelled: 3 .* 0 .. 2"),
+        (np.ones((3, 2)), [0, 1, 0], 1, "labelled .* 0 or 1 .* 3 rows.* bool"),
+        (np.ones((3, 2)), [True, False], 1, r"labelled .* bool\[3\].* bool\[2\]"),
         (np.ones((3, 2)), [1.5], 1, "labelled .* float64"),
         (np.ones(3), None, 1, r"features .* \(3,\)"),
         (np.full((3, 2), np.nan), None, 1, "features .* row 0 "),
@@ -111,6 +113,58 @@ def test_bad_input_is_rejected(points, centers, budget, message):
     centers = None if centers is None else np.array(centers)
     with pytest.raises(errors.InputError, match=message):
         k_center.select(points, budget, labelled=centers)
+
+
+def test_distances_are_returned_with_the_rows():
+    points = np.array([[0.0], [1.0], [5.0]])
+    row, distance = dact_jax.k_center(points, 3, return_distances=True)
+    assert (row.tolist(), distance.tolist()) == ([0, 2, 1], [np.inf, 5, 1])
+    assert (row.dtype, distance.dtype) == (np.int32, np.float32)
+
+
+class Tensor:
+    """A tensor of PyTorch, as far as NumPy sees it."""
+
+    def __init__(self, values, fault=None):
+        self.values, self.fault = values, fault
+
+    def __array__(self, dtype=None, copy=None):
+        if self.fault is not None:
+            raise self.fault
+        return self.values
+
+
+def test_tensors_and_lists():
+    points = [[0.0], [1.0], [3.0]]
+    for given in (points, Tensor(np.array(points)), np.ma.array(points)):
+        assert dact_jax.k_center(given, 2).tolist() == [0, 2]
+    assert dact_jax.k_center(points, 1, labelled=Tensor(np.array([2]))).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        Tensor(None, RuntimeError("Can't call numpy() on Tensor that requires grad.")),
+        Tensor(None, TypeError("can't convert cuda:0 device type tensor to numpy.")),
+        Tensor(None, TypeError("Got unsupported ScalarType BFloat16")),
+        [[1.0], [2.0, 3.0]],
+    ],
+)
+def test_what_numpy_cannot_convert_is_told(points):
+    with pytest.raises(
+        errors.InputError, match=r"features .*float\(\)\.cpu\(\)"
+    ) as told:
+        dact_jax.k_center(points, 1)
+    assert "\n" not in str(told.value)
+
+
+def test_masked_numbers_are_rejected():
+    masked = np.ma.array(np.ones((3, 2)), mask=[[0, 0], [0, 1], [0, 0]])
+    with pytest.raises(errors.InputError, match=r"features .* 1 are masked"):
+        dact_jax.k_center(masked, 1)
+    rows = np.ma.array([0, 1], mask=[False, True])
+    with pytest.raises(errors.InputError, match=r"labelled .* 1 are masked"):
+        dact_jax.k_center(np.ones((3, 2)), 1, labelled=rows)
 
 
 def test_unknown_features_are_rejected():
