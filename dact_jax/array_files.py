@@ -159,8 +159,7 @@ def _told(wrong: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise errors.InputError(f"{wrong}: {reason.rstrip('.')}.") from None
+        raise errors.InputError(f"{wrong}: {errors.clause(error)}.") from None
 
 
 @contextlib.contextmanager

@@ -47,10 +47,9 @@ def as_array(values: Any, where: str) -> np.ndarray:
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
         raise errors.InputError(
-            f"{where} cannot be read as a NumPy array ({reason}); of a PyTorch tensor, "
-            "give x.detach().float().cpu().numpy()."
+            f"{where} cannot be read as a NumPy array ({errors.clause(error)}); of a "
+            "PyTorch tensor, give x.detach().float().cpu().numpy()."
         ) from None
 
 
