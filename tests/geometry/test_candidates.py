@@ -94,6 +94,8 @@ def test_the_nearest_center_is_never_excluded(case):
     for point in points[:40]:
         point = point * np.float32(1.01)
         exact = ((points.astype(np.float64) - point) ** 2).sum(-1)
-        numbers = candidates._possibly_nearest(point.astype(np.float64), points)
+        numbers = candidates._possibly_nearest(
+            point.astype(np.float64), points, points[0]
+        )
         assert exact.argmin() in numbers
         assert case != "normal" or len(numbers) < 5

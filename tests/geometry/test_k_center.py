@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import dact_jax
-from dact_jax import errors
+from dact_jax import errors, plugins
 from dact_jax.acquisitions import k_center as plugin
 from dact_jax.geometry import k_center
 from dact_jax.types import Evidence
@@ -169,7 +169,7 @@ def test_masked_numbers_are_rejected():
 
 def test_unknown_features_are_rejected():
     with pytest.raises(errors.InputError, match="features='raw'"):
-        plugin.make(features="raw")
+        plugins.check("acquisitions", "k_center", {"features": "raw"})
 
 
 def test_no_pick():
