@@ -31,6 +31,7 @@ def get_config(arg="preset=s_act"):
     config = defaults.get_config()
     config.data.size = config.data.crop = 1  # a vector is an image of one pixel
     config.data.shots_per_class = 3
+    config.data.stratified = True
     config.model.encoder = "mlp"
     config.model.batch_norm = True
     config.model.dropout = 0.0

@@ -29,6 +29,7 @@ def get_config(arg="preset=s_act"):
     config.model.encoder = "resnet18"
     config.model.weights = "resnet18-f37072fd.pth"
     presets.budget(config, initial=20, per_round=20, purchases=4)
+    config.data.stratified = True
     config.train.steps = 500
     config = presets.apply(config, "folder", arg, recipes.PHOTOS)
     return presets.lengths(

@@ -11,8 +11,8 @@ import jax
 import ml_collections
 
 from dact_jax import devices, errors, paths
-from dact_jax.configuration import build, defaults
-from dact_jax.data import left_out
+from dact_jax.configuration import build, build_data, defaults
+from dact_jax.data import label_counts, left_out
 from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
 from dact_jax.rounds import checkpoint, claim, lock, session, workdir
 from dact_jax.rounds.workdir import Pick
@@ -107,7 +107,10 @@ def _run(
     """A run in its folder, which this process holds."""
     with waiting.during("reading the data") if progress else contextlib.nullcontext():
         built, data = build.build(config)
-    write_report = _make_reporter(config, built, folder, command)
+    label_lines = label_counts.lines(built.task, build_data.given(config, built.task))
+    if progress:
+        terminal.show_lines(label_lines)
+    write_report = _make_reporter(config, built, folder, command, label_lines)
     claim_for_data = functools.partial(
         claim.claim,
         data=data,
@@ -197,7 +200,11 @@ def _make_shows(
 
 
 def _make_reporter(
-    config: ml_collections.ConfigDict, built: Run, folder: pathlib.Path, command: str
+    config: ml_collections.ConfigDict,
+    built: Run,
+    folder: pathlib.Path,
+    command: str,
+    label_lines: Sequence[str],
 ) -> Callable[[], object]:
     """Writes report.md, from the rounds that are finished."""
     source, target = built.task.source.name, built.task.target.name
@@ -211,4 +218,5 @@ def _make_reporter(
         reference=published,
         command=command,
         keep=built.evaluation.keep,
+        labels=label_lines,
     )

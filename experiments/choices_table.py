@@ -20,6 +20,7 @@ from experiments import choices, choices_page, commands, published, runs
 
 SIZES = {"photo": 1670, "cartoon": 2344, "sketch": 3929}  # vectors of each domain
 SHARED: choices.Fields = {  # the same small network and label budget for all methods
+    "data.stratified": False,  # test images are a random third, as in the papers
     "model.widths": (256,),
     "methods.mme.head": "two_layer",
     "train.batch_source": 32,

@@ -59,6 +59,7 @@ VARIANTS = (
 MAIN = tuple(name for name in METHODS if name not in VARIANTS)
 PACS = ("photo", "cartoon", "sketch")  # domains whose embeddings are compared
 ON_VECTORS: Fields = {  # the same network, batches and pre-training for all methods
+    "data.stratified": False,  # test images are a random third, as in the papers
     "model.widths": (256,),
     "train.batch_source": 32,
     "train.batch_target": 32,

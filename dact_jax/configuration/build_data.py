@@ -11,7 +11,7 @@ from absl import logging
 
 from dact_jax import devices, errors
 from dact_jax.configuration.defaults import Config
-from dact_jax.data import augment, fingerprint, left_out, splits, streams
+from dact_jax.data import augment, fingerprint, hold_out, left_out, splits, streams
 from dact_jax.data.readers import embeddings, lists, sources
 from dact_jax.models import encoders
 from dact_jax.types import Array, Dataset, Key, Task
@@ -42,7 +42,10 @@ def read(config: Config) -> tuple[Task, dict[str, str]]:
         source,
         target,
         seed=config.seed,
+        test_fraction=config.data.test_fraction,
+        stratified=config.data.stratified,
         val_per_class=config.data.val_per_class,
+        leave=max(config.data.shots_per_class, 1),
         transductive=config.data.transductive,
         transductive_set=config.data.transductive_set,
         lists=parts,
@@ -68,13 +71,9 @@ def given(config: Config, task: Task) -> np.ndarray:
     if config.data.labelled_list:
         ids = lists.read_ids(config.data.labelled_list, root=config.data.root or None)
         return np.isin(np.arange(len(label)), splits.find(task.target.id, ids))
-    if config.data.shots_per_class:
-        return splits.shots(
-            label,
-            config.data.shots_per_class,
-            seed=config.seed,
-            class_names=task.class_names,
-        )
+    shots = config.data.shots_per_class
+    if shots:
+        return hold_out.shots(task, shots, seed=config.seed)
     return np.zeros(len(label), bool)
 
 

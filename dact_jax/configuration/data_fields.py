@@ -62,7 +62,19 @@ DATA = {
     "std": Field(
         (0.5,), kinds.each(kinds.positive()), "then divides them, for each channel"
     ),
-    # A third of the labelled target images tests, unless the data name test images.
+    # How the target is split, unless the data name test or validation images.
+    "test_fraction": Field(
+        1 / 3,
+        kinds.real(below=1),
+        "share of the labelled target images that test; 0: none, so that accuracy is "
+        "known for validation images only",
+    ),
+    "stratified": Field(
+        False,
+        kinds.flag(),
+        "every class gives its share of the test images, and keeps some to train on; "
+        "False: they are drawn without regard to class, as in the papers",
+    ),
     "val_per_class": Field(
         3, kinds.whole(), "labelled target images a class for validation (T_v)"
     ),
@@ -75,7 +87,8 @@ DATA = {
     "transductive_set": Field(
         "all",
         kinds.choice("all", "test"),
-        "all: no third is held out, unlabelled target images test; test: to the third",
+        "all: unlabelled target images test, none are held out; test: to those held "
+        "out",
     ),
     # MME's list files, which fix T_l, T_v and T_u (= test): give all three, or none.
     "labelled_list": Field("", kinds.path(), "MME's list file of T_l"),

@@ -1,6 +1,5 @@
 """Makes a task of two domains: splits the target into train, val and test."""
 
-import zlib
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -8,7 +7,7 @@ import numpy as np
 from absl import logging
 
 from dact_jax import errors
-from dact_jax.data import class_names
+from dact_jax.data import class_names, hold_out
 from dact_jax.data.readers import files
 from dact_jax.types import UNLABELED, Dataset, Domain, Examples, Task
 
@@ -28,7 +27,10 @@ def make_task(
     target: Dataset,
     *,
     seed: int,
+    test_fraction: float = 1 / 3,
+    stratified: bool = True,
     val_per_class: int = 3,
+    leave: int = 1,
     transductive: bool = False,
     transductive_set: Literal["all", "test"] = "all",
     lists: Lists | None = None,
@@ -36,10 +38,10 @@ def make_task(
     """Splits the target; matches its classes to the source's by name.
 
     The source's train part is its official one, or all images. The target keeps the
-    parts of its official split. Without an official test part, test is a random third
-    (rounded down) of the labelled images. Without an official val part, T_v is
-    `val_per_class` random labelled images of each class from the remaining ones.
-    Unlabelled images are always in train.
+    parts of its official split. Without an official test part, test is a fraction
+    (rounded down) of the labelled images that the split does not name "train". Without
+    an official val part, T_v is `val_per_class` random labelled images of each class
+    from the remaining ones. Unlabelled images are always in train.
 
     With `transductive` and transductive_set="all" (the protocol of MME) there is no
     separate test part: `target.test is target.train`, and evaluation is on the images
@@ -51,7 +53,12 @@ def make_task(
     Args:
       source: every train image must be labelled.
       target: may have unlabelled images.
+      test_fraction: share of the labelled images in test; 0: no test part.
+      stratified: whether each class gives its share to test, but never its last
+        images; False: test is drawn without regard to class, as in the papers.
       val_per_class: images of each class in T_v; 0: no T_v.
+      leave: if stratified, labelled images of each class that test leaves to train,
+        besides T_v.
       transductive: whether the unlabelled stream holds the test images.
       transductive_set: which test images: "all" of the target, or its "test" part.
       lists: the exact split, in place of a random one.
@@ -62,10 +69,7 @@ def make_task(
         in the target, or an image in the source's train part, val or test is
         unlabelled.
     """
-    if transductive_set not in ("all", "test"):
-        raise errors.InputError(
-            f'data.transductive_set must be "all" or "test", not {transductive_set!r}.'
-        )
+    _check_options(test_fraction, val_per_class, transductive_set)
     rows = _parts(source)
     target = _align(source, _present(source, rows["train"]), target)
     _check_labelled(source, rows["train"], "source images")
@@ -76,38 +80,47 @@ def make_task(
     elif test_on_train:
         rows = _parts(target)
         rows["train"] = np.union1d(rows["train"], rows.pop("test"))
-        rows = _hold_out_val(target, rows, val_per_class, seed)
+        rows = hold_out.val(target, rows, val_per_class, seed)
     else:
-        rows = _hold_out_test(target, _parts(target), seed)
-        rows = _hold_out_val(target, rows, val_per_class, seed)
+        rows = _parts(target)
+        rows = hold_out.test(
+            target,
+            rows,
+            fraction=test_fraction,
+            stratified=stratified,
+            leave=leave + (0 if len(rows["val"]) else val_per_class),
+            seed=seed,
+        )
+        rows = hold_out.val(target, rows, val_per_class, seed)
     domain = _domain(target, rows)
     if test_on_train:
         _check_labelled(target, rows["train"], "test images")
         domain = domain._replace(test=domain.train)
     unlabeled = domain.test if transductive and not test_on_train else None
+    if unlabeled is not None and not len(unlabeled.label):
+        raise errors.InputError(
+            f"data.transductive_set='test' adapts to the test images of {target.name}, "
+            "and there are none: set data.test_fraction, such as 0.3, or "
+            "data.transductive_set='all'."
+        )
     return Task(source_domain, domain, source.class_names, unlabeled)
 
 
-def shots(
-    label: np.ndarray, per_class: int, *, seed: int, class_names: Sequence[str]
-) -> np.ndarray:
-    """Draws the same number of images of every class: MME's labelled target.
-
-    Args:
-      label: int32[N], UNLABELED for rows that must not be drawn.
-      per_class: images of each class.
-      class_names: names of the labels.
-
-    Returns:
-      bool[N], True for drawn rows.
-
-    Raises:
-      InputError: a class has fewer images.
-    """
-    classes = np.unique(label[label != UNLABELED])
-    names = [class_names[k] for k in classes]
-    drawn = _draw_per_class(label, classes, names, per_class, _rng(seed, "shots"))
-    return np.isin(np.arange(len(label)), drawn)
+def _check_options(
+    test_fraction: float, val_per_class: int, transductive_set: str
+) -> None:
+    if transductive_set not in ("all", "test"):
+        raise errors.InputError(
+            f'data.transductive_set must be "all" or "test", not {transductive_set!r}.'
+        )
+    if not 0 <= test_fraction < 1:
+        raise errors.InputError(
+            f"data.test_fraction={test_fraction} must be at least 0 and less than 1."
+        )
+    if val_per_class < 0:
+        raise errors.InputError(
+            f"data.val_per_class={val_per_class} must be 0 or more."
+        )
 
 
 def find(id: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
@@ -182,64 +195,6 @@ def _parts(data: Dataset) -> dict[str, np.ndarray]:
     return rows
 
 
-def _hold_out_test(
-    data: Dataset, rows: dict[str, np.ndarray], seed: int
-) -> dict[str, np.ndarray]:
-    """Moves a random third of the labelled images to test if test is empty."""
-    if len(rows["test"]):
-        return rows
-    labelled = rows["train"][data.label[rows["train"]] != UNLABELED]
-    test = _rng(seed, "test").permutation(labelled)[: len(labelled) // 3]
-    return {**rows, "train": np.setdiff1d(rows["train"], test), "test": np.sort(test)}
-
-
-def _hold_out_val(
-    data: Dataset, rows: dict[str, np.ndarray], per_class: int, seed: int
-) -> dict[str, np.ndarray]:
-    """Moves per_class labelled images of each class to val if val is empty."""
-    if len(rows["val"]) or not per_class:
-        return rows
-    label = data.label[rows["train"]]
-    classes = np.arange(len(data.class_names))
-    if (label == UNLABELED).any():  # the labels may not cover all classes
-        classes = np.unique(label[label != UNLABELED])
-        if not len(classes):
-            raise errors.InputError(
-                f"{data.name} has no labelled image to validate on: "
-                "label some, or set data.val_per_class=0."
-            )
-    names = [f"{data.class_names[k]} of {data.name}" for k in classes]
-    val = _draw_per_class(label, classes, names, per_class, _rng(seed, "val"))
-    return {
-        **rows,
-        "train": np.delete(rows["train"], val),
-        "val": rows["train"][np.sort(val)],
-    }
-
-
-def _draw_per_class(
-    label: np.ndarray,
-    classes: np.ndarray,
-    names: Sequence[str],
-    per_class: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """int64[len(classes) * per_class], random rows of each class."""
-    if per_class < 1:
-        raise errors.InputError(f"images per class must be 1 or more, not {per_class}.")
-    shuffled = rng.permutation(len(label))
-    drawn = []
-    for k, name in zip(classes, names, strict=True):
-        members = shuffled[label[shuffled] == k]
-        if len(members) < per_class:
-            raise errors.InputError(
-                f"class {name} has {len(members)} labelled images to draw from, "
-                f"but {per_class} are needed."
-            )
-        drawn.append(members[:per_class])
-    return np.concatenate(drawn)
-
-
 def _listed(data: Dataset, lists: Lists) -> dict[str, np.ndarray]:
     """Rows of the published split."""
     labelled, val, unlabeled = (find(data.id, ids) for ids in lists)
@@ -264,7 +219,3 @@ def _domain(data: Dataset, rows: dict[str, np.ndarray]) -> Domain:
     return Domain(
         data.name, part("train"), part("val"), part("test"), id, data.left_out
     )
-
-
-def _rng(seed: int, purpose: str) -> np.random.Generator:
-    return np.random.default_rng([seed, zlib.crc32(purpose.encode())])

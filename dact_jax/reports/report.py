@@ -28,6 +28,7 @@ def write(
     reference: Reference | None = None,
     command: str | None = None,
     keep: str = "last",
+    labels: Sequence[str] = (),
 ) -> Files:
     """Writes report.md and its curves from metrics.jsonl and picks.csv.
 
@@ -43,6 +44,7 @@ def write(
       reference: published accuracies, shown beside those of the run.
       command: shell command that resumes or repeats the run.
       keep: network of a round that training continues from, "last" or "best_val".
+      labels: sentences that say where the labels of the target went.
 
     Raises:
       InputError: no round is finished, or an accuracy in `reference` is outside
@@ -62,6 +64,7 @@ def write(
     parts = [
         f"# {title}",
         _summary(rounds),
+        _labels(labels),
         _pretraining(rows),
         _learning_curve(rows, rounds, published, files.curve),
         _source_curve(rows, rounds, folder),
@@ -98,6 +101,13 @@ def _summary(rounds: Sequence[Row]) -> str:
                 f"it was {markdown.percent(first['test_accuracy'])} %"
             )
     return f"{text}. Rounds finished: {len(rounds)}."
+
+
+def _labels(lines: Sequence[str]) -> str:
+    """The lines as they are: class names in them are no Markdown."""
+    if not lines:
+        return ""
+    return "\n".join(["## Where the labels are", "", "```text", *lines, "```"])
 
 
 def _pretraining(rows: Sequence[Row]) -> str:

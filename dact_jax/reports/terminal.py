@@ -174,6 +174,15 @@ def combine(*shows: Show) -> Show:
     return Show(show_step, show_round, show_select, show_partial, show_activity)
 
 
+def show_lines(
+    lines: Sequence[str], *, console: rich.console.Console | None = None
+) -> None:
+    """Prints lines as they are; stdout by default."""
+    console = console or rich.console.Console()
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def summary(rows: Sequence[Row], report: pathlib.Path) -> str:
     """Text for the end of a run: labels used, accuracy by round, path of the report.
 
@@ -192,7 +201,7 @@ def summary(rows: Sequence[Row], report: pathlib.Path) -> str:
     ]
     return "\n".join(
         [
-            f"Labels used: {_labels(rounds[-1])}.",
+            f"Labels used: {_labels(rounds[-1])}{_tested(rounds[-1])}.",
             f"{'round':>5}  {'labels':>6}  {'test':>8}  {'validation':>10}  seconds",
             *table,
             f"Report: {report}",
@@ -237,6 +246,11 @@ def _labels(row: Row) -> str:
         f"{row['labels_target']} target labels bought, {row['labels_val']} for "
         f"validation, {row['source_samples']} source samples"
     )
+
+
+def _tested(row: Row) -> str:
+    count = row.get("test_images")
+    return "" if count is None else f"; {count} labelled images test"
 
 
 def _percent(accuracy: float | None) -> str:

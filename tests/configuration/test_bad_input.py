@@ -141,7 +141,7 @@ def test_a_budget_larger_than_the_pool(photos):
 
 def test_a_class_too_small_for_validation(photos):
     config = _config(photos, **{"data.val_per_class": 8})
-    _refused(config, "class", "of b", "8")
+    _refused(config, "class", "b has 9", "kept for test", "8")
 
 
 def test_unlabelled_images_are_not_for_sale(photos):

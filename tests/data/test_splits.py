@@ -117,11 +117,42 @@ def test_source_split_is_kept():
 
 
 def test_given_val_is_kept():
-    split = np.array(["train"] * 12 + ["val"] * 2)
+    split = np.array([""] * 12 + ["val"] * 2)
     target = dataset("t", np.arange(14) % 3, split=split)
     task = splits.make_task(SOURCE, target, seed=0)
     assert task.target.val.image[:, 0, 0, 0].tolist() == [12, 13]
     assert len(task.target.test.label) == 4
+
+
+@pytest.mark.parametrize("stratified", [True, False])
+def test_images_given_to_train_are_never_held_out_for_test(stratified):
+    split = np.array(["train"] * 20 + [""] * 10)
+    target = dataset("t", np.arange(30) % 3, split=split)
+
+    def test_rows(target):
+        options = {"seed": 0, "val_per_class": 0, "stratified": stratified}
+        task = splits.make_task(SOURCE, target, **options)
+        assert len(task.target.train.label) + len(task.target.test.label) == 30
+        return task.target.test.image[:, 0, 0, 0]
+
+    rows = test_rows(target)
+    assert len(rows) == 3
+    assert rows.min() >= 20
+    all_train = target._replace(split=np.array(["train"] * 30))
+    assert len(test_rows(all_train)) == 0
+
+
+@pytest.mark.parametrize("stratified", [True, False])
+def test_the_fraction_that_tests(stratified):
+    target = dataset("t", np.arange(30) % 3)
+
+    def count(fraction):
+        options = {"seed": 0, "val_per_class": 1, "stratified": stratified}
+        task = splits.make_task(SOURCE, target, test_fraction=fraction, **options)
+        assert len(task.target.train.label) == 27 - len(task.target.test.label)
+        return len(task.target.test.label)
+
+    assert [count(f) for f in (0, 0.1, 0.29, 1 / 3, 0.5)] == [0, 3, 8, 10, 15]
 
 
 def test_unlabelled_images_stay_in_train():
@@ -163,19 +194,6 @@ def test_published_lists_are_used_exactly():
     assert splits.find(task.target.id, lists.labelled).tolist() == [3, 1]
 
 
-def test_shots():
-    label = np.array([0, 1, 2, 0, 1, 2, 0, UNLABELED])
-    mask = splits.shots(label, 2, seed=0, class_names="abc")
-    assert mask.dtype == bool
-    np.testing.assert_array_equal(np.bincount(label[mask]), [2, 2, 2])
-    masks = {
-        tuple(splits.shots(label, 1, seed=seed, class_names="abc")) for seed in range(9)
-    }
-    assert len(masks) > 1
-    with pytest.raises(errors.InputError, match=r"class [abc] .*2 .*3 "):
-        splits.shots(label, 3, seed=0, class_names="abc")
-
-
 TARGET = dataset("t", np.arange(30) % 3)
 PARTIAL = TARGET.label.copy()
 PARTIAL[4] = UNLABELED
@@ -186,8 +204,27 @@ PARTIAL[4] = UNLABELED
     [
         (SOURCE, dataset("t", [0], ("z",)), {}, "class 'z' .* t .*not .* source s"),
         (SOURCE, dataset("t", [0], ("a",)), {}, "class 'b' .* source s .*not .* t"),
-        (SOURCE, TARGET, {"val_per_class": 8}, "class [abc] of t .*[0-7] .*8 "),
-        (SOURCE, TARGET, {"val_per_class": -1}, "per class .*-1"),
+        (
+            SOURCE,
+            TARGET,
+            {"val_per_class": 8, "stratified": False},
+            "t has 10 .*class [abc]: [34] kept for test; [67] are left, .*"
+            r"data\.val_per_class=8",
+        ),
+        (SOURCE, TARGET, {"val_per_class": 11}, "t has 10 .*class a; 10 are left"),
+        (SOURCE, TARGET, {"val_per_class": -1}, r"data\.val_per_class=-1"),
+        (SOURCE, TARGET, {"test_fraction": 1.0}, r"data\.test_fraction=1\.0"),
+        (SOURCE, TARGET, {"test_fraction": float("nan")}, r"data\.test_fraction=nan"),
+        (
+            SOURCE,
+            TARGET,
+            {
+                "test_fraction": 0,
+                "transductive": True,
+                "transductive_set": "test",
+            },
+            r"data\.transductive_set='test' .*t, .*data\.test_fraction",
+        ),
         (SOURCE, TARGET, {"transductive_set": "some"}, "transductive_set .*'some'"),
         (
             SOURCE,

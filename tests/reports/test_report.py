@@ -244,6 +244,14 @@ def choice(iteration, source, target, branch, **counts):
     ]
 
 
+def test_where_labels_are_is_quoted_as_it_is(tmp_path):
+    fill(tmp_path, 1)
+    lines = ["Source a: 3 of <img>.", "Target b*: `2` |"]
+    text = report.write(tmp_path, "x", labels=lines).markdown.read_text()
+    assert "## Where the labels are\n\n```text\n" + "\n".join(lines) + "\n```\n" in text
+    assert "## Where" not in report.write(tmp_path, "x").markdown.read_text()
+
+
 def fill_d_act(folder, *, read):
     """Two iterations; 2000 source samples, 500 and then 1000 of which are used."""
     workdir.append(

@@ -212,6 +212,20 @@ def test_summary():
     assert "r.md" in line
 
 
+def test_summary_counts_test_images():
+    (first, *_) = terminal.summary(
+        [ROW | {"test_images": 16}], pathlib.Path("r.md")
+    ).splitlines()
+    assert first.endswith("1000 source samples; 16 labelled images test.")
+
+
+def test_lines_are_shown_as_they_are():
+    out, _ = console(terminal=False)
+    long = "[bold]x[/bold] " * 30 + "."
+    terminal.show_lines([long, "b"], console=out)
+    assert out.file.getvalue() == f"{long}\nb\n"
+
+
 def test_lines_of_algorithm_2():
     out, _ = console(terminal=False)
     place = {"event": "select", "round": 0, "step": 0, "iteration": 2}
