@@ -15,6 +15,7 @@ from dact_jax.configuration import build, build_data, defaults
 from dact_jax.data import label_counts, left_out
 from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
 from dact_jax.rounds import checkpoint, claim, lock, session, workdir
+from dact_jax.rounds.formats import trees
 from dact_jax.rounds.workdir import Pick
 from dact_jax.run_types import Run, Show
 from dact_jax.types import Row
@@ -78,22 +79,23 @@ def run(
         tensorboard.require()
     devices.check()
     identity = defaults.identity(config)
-    _check_stage_folder(config, folder)
+    _check_folders(config, folder)
     # Reading the data can take long.
     claim.check(folder, identity, defaults=defaults.initial())
     with lock.hold(folder):
         return _run(config, folder, identity, progress=progress, command=command)
 
 
-def _check_stage_folder(
-    config: ml_collections.ConfigDict, folder: pathlib.Path
-) -> None:
-    """Rejects a run whose pre-training would wait for the run's own lock for ever."""
-    stage = config.pretrain.folder
-    if stage and pathlib.Path(stage).resolve() == folder.resolve():
-        raise errors.InputError(
-            f"pretrain.folder={stage} is the folder of the run itself: give another."
-        )
+def _check_folders(config: ml_collections.ConfigDict, folder: pathlib.Path) -> None:
+    """Rejects folders in which a run could not save, or would wait for itself."""
+    trees.check_path(folder)
+    if stage := config.pretrain.folder:
+        trees.check_path(pathlib.Path(stage))
+        if pathlib.Path(stage).resolve() == folder.resolve():
+            raise errors.InputError(
+                f"pretrain.folder={stage} is the folder of the run itself: give "
+                "another."
+            )
 
 
 def _run(

@@ -41,7 +41,7 @@ LAYERS = {
 OUTSIDE = {
     "flax": "types models methods configuration",
     "ml_collections": "configuration main runner classifier",
-    "orbax": "rounds.checkpoint",
+    "orbax": "rounds.formats.trees",
     "tensorflow": "",  # slow to import, and never required
     "torch": "",
 }
@@ -249,7 +249,7 @@ def test_names_say_what_a_module_holds():
         ("data.x", "import dact_jax", "imports dact_jax; it may import: types"),
         ("", "from dact_jax import types", "types; it may import: classifier config"),
         ("training.x", "from flax import linen", "imports flax; only these may: types"),
-        ("reports.x", "import orbax.checkpoint", "orbax; only these may: rounds.check"),
+        ("reports.x", "import orbax.checkpoint", "orbax; only these may: rounds.form"),
         ("data.x", "import tensorflow as tf", "tensorflow; only these may: none"),
         ("policies.x", "import ml_collections", "ml_collections; only these may: con"),
         ("models.x", "from dact_jax.methods import mme", "methods.mme; it may import"),
@@ -271,7 +271,7 @@ def test_a_wrong_import_is_seen(name, source, fault):
         ("methods.x", "from dact_jax.models import heads\nimport flax.linen as nn"),
         ("methods.x", "from dact_jax.models.heads import Cosine"),
         ("data.x", "from dact_jax.data import pixels\nimport tensorflow_datasets"),
-        ("rounds.checkpoint", "import orbax.checkpoint as ocp"),
+        ("rounds.formats.trees", "import orbax.checkpoint as ocp"),
         ("", "import importlib.metadata"),
     ],
 )

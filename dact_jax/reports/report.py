@@ -50,6 +50,7 @@ def write(
       InputError: no round is finished, or an accuracy in `reference` is outside
         [0, 1].
     """
+    workdir.check(folder)  # no report of half a record
     rows = workdir.read(folder)
     rounds = [row for row in rows if row["event"] == "round"]
     if not rounds:

@@ -1,26 +1,20 @@
-"""Saves and restores any pytree, atomically. The only module that imports orbax."""
+"""The checkpoints of a run: saved atomically with digests, checked before use."""
 
-import contextlib
-import gc
-import logging as standard_logging
+import os
 import pathlib
 import shutil
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from absl import logging
 
 from dact_jax import errors, storage
+from dact_jax.rounds.formats import manifest, trees
 from dact_jax.types import PyTree
 
-# Raised by orbax where files of a checkpoint are missing, empty or truncated.
-_DAMAGED = (ValueError, OSError, KeyError, TypeError)
-_LAST_WORDS = 0.2  # seconds for the threads of a save that failed
+_ATTEMPTS = 3  # to read, while a run replaces its checkpoints
 
 
 class Store(NamedTuple):
@@ -28,69 +22,73 @@ class Store(NamedTuple):
 
     save: Callable[[PyTree], None]
     restore: Callable[[PyTree], PyTree | None]
-    close: Callable[[], None]
 
 
-def open_store(folder: pathlib.Path, *, keep: int = 2) -> Store:
+class _Unusable(NamedTuple):
+    """A checkpoint that cannot be used, and a clause that says why."""
+
+    path: pathlib.Path
+    reason: str
+
+
+def open_store(
+    folder: pathlib.Path, *, keep: int = 2, record: Sequence[pathlib.Path] = ()
+) -> Store:
     """A store of checkpoints in `folder`, which is created if it is missing.
 
     A checkpoint counts only once it is complete on disk: after a process is killed
     while saving, the previous checkpoint is the latest. `restore` returns the newest
-    that can be read, or None if there is none, and moves newer, damaged ones to
-    `<folder>_damaged`. If there are checkpoints but none can be read, it raises
+    whose files are those that were saved, or None if there is none, and moves newer
+    ones to `<folder>_damaged`. If there are checkpoints but none can be used, it raises
     InputError and changes nothing.
 
     Args:
       keep: number of newest checkpoints that are kept.
+      record: files whose length and digest each checkpoint notes.
     """
     root = pathlib.Path(folder).absolute()
-    with storage.naming(root):
-        manager = ocp.CheckpointManager(
-            root,
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, create=True, enable_async_checkpointing=False
-            ),
-        )
+    root.mkdir(parents=True, exist_ok=True)
 
     def save(tree: PyTree) -> None:
-        last = manager.latest_step()
-        number = 1 if last is None else last + 1
-        # Python scalars become arrays, whose dtype and shape orbax keeps.
-        arrays = jax.tree.map(_array, tree)
-        with storage.naming(root / str(number)), _one_error():
-            manager.save(number, args=ocp.args.StandardSave(arrays), force=True)
+        numbers = manifest.numbers(root)
+        path = root / str(numbers[0] + 1 if numbers else 1)
+        with storage.naming(path):
+            _remove_drafts(root)
+            draft = storage.temporary(path)
+            try:
+                trees.write(draft, tree)
+                manifest.seal(draft, record)
+                os.rename(draft, path)
+            except BaseException:
+                shutil.rmtree(draft, ignore_errors=True)
+                raise
+            manifest.sync(root)
+            for number in numbers[keep - 1 :]:
+                _remove(root / str(number))
 
     def restore(template: PyTree) -> PyTree | None:
-        arrays = jax.tree.map(_array, template)
-        numbers = sorted(manager.all_steps(), reverse=True)
-        for index, number in enumerate(numbers):
-            try:
-                tree = manager.restore(number, args=ocp.args.StandardRestore(arrays))
-            except _DAMAGED as error:
-                reason = str(error).split("\n")[0]
-                logging.warning("%s cannot be read: %s", root / str(number), reason)
-                continue
-            _set_aside(root, numbers[:index])
-            manager.reload()
-            # NumPy leaves (pools, labels, counters) come back as NumPy.
-            return jax.tree.map(_like, template, tree)
-        if numbers:
-            raise errors.InputError(
-                f"no checkpoint in {root} can be read; none was changed. Use the "
-                "library versions in config.yaml, or give another --workdir."
-            )
+        unusable: list[_Unusable] = []
+        for number in manifest.numbers(root):
+            path = root / str(number)
+            tree = _load(path, lambda path: _read(path, template))
+            if not isinstance(tree, _Unusable):
+                _set_aside(unusable, path)
+                return tree
+            unusable.append(tree)
+        if unusable:
+            raise errors.InputError(_none_left(root, unusable))
         return None
 
-    return Store(save, restore, manager.close)
+    return Store(save, restore)
 
 
 def exists(folder: pathlib.Path) -> bool:
     """Whether the folder holds a complete checkpoint, which may still be damaged."""
-    return any(path.name.isdigit() for path in folder.glob("*"))
+    return bool(manifest.numbers(folder))
 
 
 def read(folder: pathlib.Path, template: Mapping[str, Any]) -> dict[str, Any]:
-    """Some entries of the newest checkpoint that can be read; changes nothing.
+    """Some entries of the newest checkpoint that can be used; changes nothing.
 
     Args:
       folder: of the checkpoints.
@@ -103,70 +101,118 @@ def read(folder: pathlib.Path, template: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
       InputError: there is no checkpoint with these entries and shapes.
     """
-    template = jax.tree.map(np.asarray, template)
-    as_numpy = jax.tree.map(lambda leaf: ocp.RestoreArgs(np.ndarray), template)
-    arguments = ocp.args.PyTreeRestore(
-        item=template, restore_args=as_numpy, partial_restore=True
-    )
     root = pathlib.Path(folder).absolute()
-    numbers = [int(path.name) for path in root.glob("*") if path.name.isdigit()]
-    for number in sorted(numbers, reverse=True):
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            try:
-                path = root / str(number) / ocp.checkpoint_manager.DEFAULT_ITEM_NAME
-                tree = checkpointer.restore(path, args=arguments)
-            except _DAMAGED as error:
-                reason = str(error).split("\n")[0]
-                logging.warning("%s cannot be read: %s", path.parent, reason)
-                continue
-        shapes = [jax.tree.map(np.shape, leaves) for leaves in (tree, template)]
-        if shapes[0] == shapes[1]:
-            return dict(tree)
-    raise errors.InputError(f"{root} has no readable checkpoint of such a network.")
+    template = jax.tree.map(np.asarray, template)
+    shapes = jax.tree.map(np.shape, template)
+    unusable: list[_Unusable] = []
+    for _ in range(_ATTEMPTS):
+        numbers, unusable = manifest.numbers(root), []
+        for number in numbers:
+            path = root / str(number)
+            tree = _load(path, lambda path: trees.read_part(path, template))
+            if not isinstance(tree, _Unusable):
+                if jax.tree.map(np.shape, tree) == shapes:
+                    _warn(unusable, path)
+                    return dict(tree)
+                tree = _Unusable(path, "it is of another network")
+            unusable.append(tree)
+        if numbers == manifest.numbers(root):
+            break
+    raise errors.InputError(
+        f"{root} has no readable checkpoint of such a network"
+        f"{': ' if unusable else ''}{_reasons(unusable)}."
+    )
 
 
-@contextlib.contextmanager
-def _one_error() -> Iterator[None]:
-    """What fails in a save is raised once; its threads say it again, in tracebacks."""
-    loggers = [logging.get_absl_logger(), standard_logging.getLogger("asyncio")]
-    before = [logger.disabled for logger in loggers]
-    hooks = sys.excepthook, sys.unraisablehook
-    sys.excepthook = sys.unraisablehook = _ignore  # of tensorstore's threads
-    for logger in loggers:
-        logger.disabled = True
+def _read(path: pathlib.Path, template: PyTree) -> PyTree:
+    if manifest.is_older(path):
+        return trees.read_older(path, template)
+    return trees.read(path, template)
+
+
+def _load(
+    path: pathlib.Path, load: Callable[[pathlib.Path], PyTree]
+) -> PyTree | _Unusable:
+    """What a checkpoint holds, or why it cannot be used.
+
+    Raises:
+      InputError: it is undamaged, but not of this network or these libraries.
+    """
+    reason = manifest.damage(path)
+    if reason is not None:
+        return _Unusable(path, reason)
+    older = manifest.is_older(path)
+    if older:
+        logging.warning(
+            "%s was saved by an earlier version, without digests: damage in it may go "
+            "unnoticed.",
+            path,
+        )
     try:
-        yield
-    except Exception:
-        time.sleep(_LAST_WORDS)
-        gc.collect()  # tasks that nobody awaits any more complain when they are freed
-        raise
-    finally:
-        sys.excepthook, sys.unraisablehook = hooks
-        for logger, disabled in zip(loggers, before, strict=True):
-            logger.disabled = disabled
+        return load(path)
+    except (*trees.UNREADABLE, OSError) as error:
+        if older:
+            return _Unusable(path, "it is damaged, or of another network")
+        if isinstance(error, OSError):
+            raise
+        raise errors.InputError(
+            f"{path} is what was saved, but not by such a run: use the library "
+            "versions in config.yaml, or give another --workdir."
+        ) from error
 
 
-def _ignore(*error: object) -> None:
-    del error
+def _none_left(root: pathlib.Path, unusable: Sequence[_Unusable]) -> str:
+    return (
+        f"no checkpoint in {root} can be read: {_reasons(unusable)}; none was changed. "
+        "Use the library versions in config.yaml, or give another --workdir."
+    )
 
 
-def _set_aside(root: pathlib.Path, numbers: list[int]) -> None:
+def _reasons(unusable: Sequence[_Unusable]) -> str:
+    return "; ".join(f"{path.name}: {reason}" for path, reason in unusable)
+
+
+def _warn(unusable: Sequence[_Unusable], used: pathlib.Path) -> None:
+    for path, reason in unusable:
+        logging.warning("%s is damaged (%s): %s is used.", path, reason, used.name)
+
+
+def _set_aside(unusable: Sequence[_Unusable], used: pathlib.Path) -> None:
     """Moves damaged checkpoints out of the way; an older one is used instead."""
-    aside = root.with_name(f"{root.name}_damaged")
-    for number in numbers:
+    aside = used.parent.with_name(f"{used.parent.name}_damaged")
+    for path, reason in unusable:
         aside.mkdir(exist_ok=True)
-        # An earlier restore may have left one of the same number.
-        shutil.rmtree(aside / str(number), ignore_errors=True)
-        shutil.move(root / str(number), aside / str(number))
-        logging.warning("Checkpoint %s is damaged; it is now in %s.", number, aside)
+        place, count = aside / path.name, 1
+        while place.exists():  # an earlier restore left one of the same number
+            count += 1
+            place = aside / f"{path.name}_{count}"
+        os.rename(path, place)
+        logging.warning(
+            "%s is damaged (%s): it is now %s, and checkpoint %s is used.",
+            path,
+            reason,
+            place,
+            used.name,
+        )
 
 
-def _array(leaf: object) -> jax.Array | np.ndarray:
-    return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+def _remove(path: pathlib.Path) -> None:
+    """Removes a checkpoint; a process killed meanwhile leaves a draft."""
+    draft = storage.temporary(path)
+    os.rename(path, draft)
+    _delete(draft)
 
 
-def _like(template: object, leaf: object) -> object:
-    if isinstance(template, jax.Array):
-        return leaf
-    value = np.asarray(leaf)
-    return value if isinstance(template, np.ndarray) else type(template)(value)  # type: ignore[call-arg]
+def _remove_drafts(root: pathlib.Path) -> None:
+    """Removes what killed processes left, those of earlier versions too."""
+    for path in root.iterdir():
+        name, dot, rest = path.name.partition(".")
+        if name.isdigit() and f"{dot}{rest}".startswith((".tmp", ".orbax-checkpoint")):
+            _delete(path)
+
+
+def _delete(path: pathlib.Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -25,7 +25,8 @@ def check(
 ) -> None:
     """Checks that a folder is new, empty, or that of a run with this config.
 
-    It writes nothing and needs no data, so it can run before they are read.
+    Such a run must still have the rows that its newest checkpoint was saved after. This
+    writes nothing and needs no data, so it can run before they are read.
 
     Args:
       config: resolved, nested; plain values.
@@ -34,7 +35,7 @@ def check(
       flag: the command-line flag that names the folder, for error messages.
 
     Raises:
-      InputError: the folder belongs to another run, or is not a run's.
+      InputError: the folder belongs to another run, is not a run's, or has lost rows.
     """
     path = folder / workdir.CONFIG
     if path.exists():
@@ -42,6 +43,7 @@ def check(
         _compare_config(
             folder, saved["config"], _plain(config), _plain(defaults or {}), flag
         )
+        workdir.check(folder, flag=flag)
     elif folder.exists() and (not folder.is_dir() or _has_other_files(folder)):
         raise errors.InputError(
             f"{folder} exists and holds no {workdir.CONFIG}, so it is not the "

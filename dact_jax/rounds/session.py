@@ -51,25 +51,30 @@ def run(
       flag: the command-line flag that names the folder, for error messages.
 
     Raises:
-      InputError: the folder belongs to another run, or no checkpoint can be read.
+      InputError: the folder belongs to another run, no checkpoint can be used, or the
+        record has lost rows.
       DivergedError: a loss became NaN; the last checkpoint stays.
     """
     claim(folder, identity, flag=flag)
-    store = checkpoint.open_store(folder / "checkpoints")
-    with contextlib.closing(store):
-        experiment = store.restore(actions.template(run))
-        if experiment is not None and loop.finished(experiment, run.policy):
-            return Done(experiment, finished_before=True)
-        workdir.rewind(folder, (0, 0) if experiment is None else experiment.written)
-        if run.pretraining is not None:
-            run, row = pretrain(run, folder, claim, shows)
-            if experiment is None:
-                workdir.append(folder, [row])
-        with shows(stage, lengths(run), _position(experiment)) as show:
-            verbs = actions.bind(run, store, folder, show)
-            if experiment is None:
-                experiment = actions.begin(run, verbs)
-            experiment = loop.run(experiment, verbs, run.policy, run.key)
+    store = checkpoint.open_store(
+        folder / workdir.CHECKPOINTS,
+        record=[folder / workdir.METRICS, folder / workdir.PICKS],
+    )
+    experiment = store.restore(actions.template(run))
+    written = None if experiment is None else experiment.written
+    if experiment is not None and loop.finished(experiment, run.policy):
+        workdir.require(folder, written, flag=flag)
+        return Done(experiment, finished_before=True)
+    workdir.rewind(folder, written, flag=flag)
+    if run.pretraining is not None:
+        run, row = pretrain(run, folder, claim, shows)
+        if experiment is None:
+            workdir.append(folder, [row])
+    with shows(stage, lengths(run), _position(experiment)) as show:
+        verbs = actions.bind(run, store, folder, show)
+        if experiment is None:
+            experiment = actions.begin(run, verbs)
+        experiment = loop.run(experiment, verbs, run.policy, run.key)
     return Done(experiment, finished_before=False)
 
 

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from dact_jax import cells, errors, storage
+from dact_jax.rounds.formats import manifest, rows
 from dact_jax.types import Row
 
 METRICS, PICKS, CONFIG = "metrics.jsonl", "picks.csv", "config.yaml"
+CHECKPOINTS = "checkpoints"
 
 
 class Pick(NamedTuple):
@@ -56,20 +58,19 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
     """All rows of metrics.jsonl; an incomplete last line is left out.
 
     Raises:
-      InputError: another line is not a row.
+      InputError: another line is not a row, or lacks a field that its event has.
     """
     path = folder / METRICS
-    rows = []
+    found = []
     for number, line in enumerate(storage.read_text(path).split("\n")[:-1], start=1):
         try:
-            row = json.loads(line)
-            row["event"], row["round"], row["step"]  # every row has these
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            found.append(rows.parse(line))
+        except ValueError as error:
             raise errors.InputError(
-                f"{path}, line {number} is not a row of metrics: correct or delete it."
+                f"{path}, line {number} is not a row of metrics: {error}; restore the "
+                "file."
             ) from error
-        rows.append(row)
-    return rows
+    return found
 
 
 def read_picks(folder: pathlib.Path) -> list[Pick]:
@@ -80,7 +81,12 @@ def read_picks(folder: pathlib.Path) -> list[Pick]:
     """
     path = folder / PICKS
     text = storage.read_text(path)
-    records = list(csv.reader(io.StringIO(text, newline="")))
+    try:
+        records = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise errors.InputError(
+            f"{path} is not a table of picks: {error}; restore it."
+        ) from error
     if len(records) > 1 and tuple(records[0]) != Pick._fields:
         raise errors.InputError(
             f"{path} must begin with the line {','.join(Pick._fields)}: restore it."
@@ -91,24 +97,86 @@ def read_picks(folder: pathlib.Path) -> list[Pick]:
     return [_pick(path, n, fields) for n, fields in enumerate(records[1:], start=1)]
 
 
+def check(folder: pathlib.Path, *, flag: str = "--workdir") -> None:
+    """Checks that the record still begins as the newest checkpoint knows it.
+
+    Without checkpoints there is nothing to compare with.
+
+    Raises:
+      InputError: metrics.jsonl or picks.csv has lost rows, or was changed.
+    """
+    for name, saved in manifest.newest_record(folder / CHECKPOINTS).items():
+        found = manifest.beginning(folder / name, saved.size)
+        if found.size < saved.size:
+            raise _lost(folder / name, found.size, saved.size, flag)
+        if found != saved:
+            raise errors.InputError(
+                f"{folder / name} was changed: its first {saved.size} bytes are not "
+                f"those that the run wrote; restore it, or give another {flag}."
+            )
+
+
 def extent(folder: pathlib.Path) -> tuple[int, int]:
     """Sizes of metrics.jsonl and picks.csv in bytes, for `rewind`."""
     return _size(folder / METRICS), _size(folder / PICKS)
 
 
-def rewind(folder: pathlib.Path, written: tuple[int, int]) -> None:
+def rewind(
+    folder: pathlib.Path, written: tuple[int, int] | None, *, flag: str = "--workdir"
+) -> None:
     """Drops what metrics.jsonl and picks.csv hold beyond a restored checkpoint.
 
     A run that was killed and resumed then ends with the same rows as one that was not.
-    An incomplete last line is dropped too, also where a file is shorter than `written`.
 
     Args:
-      written: `extent` when the checkpoint was saved; (0, 0) without a checkpoint.
+      written: `extent` when the checkpoint was saved; None without a checkpoint.
+      flag: the command-line flag that names the folder, for error messages.
+
+    Raises:
+      InputError: rows are missing; nothing is dropped then.
     """
-    for name, size in zip((METRICS, PICKS), written, strict=True):
-        path = folder / name
-        if path.exists():
-            os.truncate(path, path.read_bytes()[:size].rfind(b"\n") + 1)
+    require(folder, written, flag=flag)
+    for name, size in zip((METRICS, PICKS), written or (0, 0), strict=True):
+        if _size(folder / name) > size:
+            os.truncate(folder / name, size)
+
+
+def require(
+    folder: pathlib.Path, written: tuple[int, int] | None, *, flag: str = "--workdir"
+) -> None:
+    """Checks that the record holds all that a checkpoint was saved after.
+
+    Args:
+      written: `extent` when the checkpoint was saved; None without a checkpoint.
+      flag: the command-line flag that names the folder, for error messages.
+
+    Raises:
+      InputError: rows are missing; or rounds are recorded, but there is no checkpoint.
+    """
+    for name, size in zip((METRICS, PICKS), written or (0, 0), strict=True):
+        if _size(folder / name) < size:
+            raise _lost(folder / name, _size(folder / name), size, flag)
+    if written is None and _has_begun(folder):
+        raise errors.InputError(
+            f"{folder} has a record of rounds, but {folder / CHECKPOINTS} holds no "
+            f"checkpoint to go on from: restore it, or give another {flag}."
+        )
+
+
+def _has_begun(folder: pathlib.Path) -> bool:
+    """Whether there is more than is written before the first checkpoint.
+
+    That is the row of pre-training and the first labels.
+    """
+    trained = any(row["event"] != "pretrain" for row in read(folder))
+    return trained or any(pick.round for pick in read_picks(folder))
+
+
+def _lost(path: pathlib.Path, size: int, saved: int, flag: str) -> errors.InputError:
+    return errors.InputError(
+        f"{path} has lost rows: it holds {size} bytes, and held {saved} when the last "
+        f"checkpoint was saved; restore it, or give another {flag}."
+    )
 
 
 def _line(row: Row) -> str:

@@ -121,7 +121,7 @@ def disk_and_outcomes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dual")
     run, _ = build.build(toy.vector_config(folder, "d_act", **OPTIONS))
     disk = Disk(folder, actions.template(run))
-    store = checkpoint.Store(disk.save, disk.store.restore, disk.store.close)
+    store = checkpoint.Store(disk.save, disk.store.restore)
     show = run_types.Show(step=disk.look, round=disk.look, select=disk.look)
     act = watched(actions.bind(run, store, folder, show), disk)
 
@@ -136,14 +136,13 @@ def disk_and_outcomes(tmp_path_factory):
         return Outcome(experiment, rows, disk.read()[1], disk.fits)
 
     whole = go(None)
-    disk.store.close()
     disk.recording = False
     # After `rewind`, all kills between two checkpoints leave the same.
     rewound = {}
     for moment in disk.moments:
         disk.write(moment.files)
         restored = disk.checkpoints[moment.saved - 1] if moment.saved else None
-        workdir.rewind(folder, restored.written if restored else (0, 0))
+        workdir.rewind(folder, restored.written if restored else None)
         files = disk.read()
         assert rewound.setdefault(moment.saved, files) == files
     resumed = {}

@@ -25,7 +25,6 @@ def _begin(tmp_path, preset, **changes):
     show = run_types.Show()
     act = actions.bind(made, store, tmp_path, show)
     experiment = actions.begin(made, act)
-    store.close()
     return made, act, experiment
 
 
@@ -118,7 +117,7 @@ def _trained(vectors, folder, preset="source_only", *, method=None, **changes):
     made, _ = build.build(toy.vector_config(vectors, preset, **changes))
     if method is not None:
         made = made._replace(method=method(made.method))
-    store = checkpoint.Store(lambda tree: None, None, None)
+    store = checkpoint.Store(lambda tree: None, None)
     show = run_types.Show()
     act = actions.bind(made, store, folder, show)
     return made, act, act.adapt(actions.begin(made, act))

@@ -160,7 +160,7 @@ def test_the_best_by_validation_go_on_and_the_row_is_of_the_last(
     second = [(0.3, 0.1), (0.2, 0.3), (0.1, 0.2), (0.7, 0.4)]
     given = _script(monkeypatch, *first, *second)
     swept, begun, told = [], [], []
-    store = checkpoint.Store(lambda tree: None, None, None)
+    store = checkpoint.Store(lambda tree: None, None)
     show = run_types.Show(round=told.append)
     act = actions.bind(made, store, tmp_path, show)
     lab = actions.lab(made)
@@ -209,7 +209,7 @@ def test_the_last_go_on_by_default(made, tmp_path, monkeypatch):
     evaluation = made.evaluation._replace(keep="last")
     run = made._replace(evaluation=evaluation)
     given = _script(monkeypatch, *[(0.5, 0.9), *[(0.4, 0.1)] * 3])
-    store = checkpoint.Store(lambda tree: None, None, None)
+    store = checkpoint.Store(lambda tree: None, None)
     show = run_types.Show()
     act = actions.bind(run, store, tmp_path, show)
     first = actions.begin(run, act)

@@ -67,7 +67,6 @@ def _prepare(config, place):
     kept = pathlib.Path(stage.folder) if stage.folder else place / "pretrained"
     store = checkpoint.open_store(kept / "checkpoints")
     trained = store.restore(actions.template(stage.run)).train.variables
-    store.close()
     return ready, trained, row
 
 
@@ -114,7 +113,6 @@ def test_training_goes_on_from_there(folder, whole):
     made, trained, _ = _prepare(config, still)
     store = checkpoint.open_store(still / "checkpoints")
     done = store.restore(actions.template(made))
-    store.close()
     assert done.round == 2
     _same(done.train.variables.params, trained.params)
     _every_row_is_the_sources(done.train.variables.norm, trained.norm)
@@ -345,5 +343,5 @@ def test_a_finished_stage_without_its_row_is_refused(folder, whole):
     config = _config(folder, **{"pretrain.folder": str(folder / "rowless")})
     shutil.copytree(whole / "pretrained", folder / "rowless")
     (folder / "rowless" / workdir.METRICS).unlink()
-    with pytest.raises(errors.InputError, match=r"rowless.* to train it again"):
+    with pytest.raises(errors.InputError, match=r"rowless.* has lost rows"):
         _run(config, folder / "needs_row")

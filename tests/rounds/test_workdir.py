@@ -1,10 +1,13 @@
 import json
+import os
+import shutil
 
 import pytest
 import yaml
 
 from dact_jax import errors
 from dact_jax.rounds import claim, workdir
+from dact_jax.rounds.formats import manifest
 
 CONFIG = {
     "method": "mme",
@@ -35,7 +38,13 @@ def train(round_, step, loss=0.5):
 
 
 def finished(round_):
-    return {"event": "round", "round": round_, "step": 20, "test_accuracy": 0.5}
+    counts = {"labels_target": 2, "labels_val": 0, "source_samples": 9}
+    accuracies = {"test_accuracy": 0.5, "val_accuracy": None}
+    row = {"event": "round", "round": round_, "step": 20, "seconds": 1.5}
+    return {**row, **counts, **accuracies}
+
+
+PRETRAINED = {**finished(0), "event": "pretrain", "round": -1}
 
 
 def pick(round_, order, id_="x", side="target"):
@@ -87,7 +96,8 @@ def test_picks_round_trip(tmp_path):
 def test_a_kill_at_any_byte_loses_only_the_last_line(tmp_path, name):
     read = {workdir.METRICS: workdir.read, workdir.PICKS: workdir.read_picks}[name]
     workdir.append(
-        tmp_path, [{**train(0, i), "note": text} for i, text in enumerate(IDS)]
+        tmp_path,
+        [{**train(0, i), "event": "other", "note": text} for i, text in enumerate(IDS)],
     )
     workdir.append_picks(tmp_path, [pick(0, i, text) for i, text in enumerate(IDS)])
     whole = (tmp_path / name).read_bytes()
@@ -110,8 +120,8 @@ def test_rewound_and_gone_on_equals_never_killed(tmp_path, at):
     killed.mkdir()
     whole_run(whole)
     rows, picks = workdir.read(whole), workdir.read_picks(whole)
-    written = (0, 0)
-    for number in range(3):
+    written = None
+    for number in range(3 if at is not None else 0):
         workdir.append(killed, [row for row in rows if row["round"] == number])
         workdir.append_picks(killed, [pick for pick in picks if pick.round == number])
         if at == number:
@@ -120,7 +130,7 @@ def test_rewound_and_gone_on_equals_never_killed(tmp_path, at):
         with (killed / name).open("ab") as file:
             file.write(cut)
     workdir.rewind(killed, written)
-    assert workdir.extent(killed) == written
+    assert workdir.extent(killed) == (written or (0, 0))
     last = -1 if at is None else at
     assert workdir.read(killed) == [row for row in rows if row["round"] <= last]
     stay = [pick for pick in picks if pick.round <= last]
@@ -132,22 +142,177 @@ def test_rewound_and_gone_on_equals_never_killed(tmp_path, at):
 
 
 def test_rewind_of_a_fresh_folder_leaves_it_so(tmp_path):
-    workdir.rewind(tmp_path, (0, 0))
+    workdir.rewind(tmp_path, None)
     workdir.append_picks(tmp_path, [pick(0, 0)])
     assert workdir.read(tmp_path) == []
     assert workdir.read_picks(tmp_path) == [pick(0, 0)]
 
 
-def test_a_file_that_is_shorter_than_it_was_is_left_alone(tmp_path):
-    """Somebody has mended it: nothing is made up to fill it."""
+def test_before_the_first_checkpoint_first_labels_and_pretraining_are_written_again(
+    tmp_path,
+):
+    workdir.append(tmp_path, [PRETRAINED])
+    workdir.append_picks(tmp_path, [pick(0, 0), pick(0, 1)])
+    workdir.rewind(tmp_path, None)
+    assert workdir.extent(tmp_path) == (0, 0)
+
+
+@pytest.mark.parametrize("more", [train(0, 10), finished(0), pick(1, 0)])
+def test_a_record_without_its_checkpoints_is_not_overwritten(tmp_path, more):
+    workdir.append(tmp_path, [PRETRAINED])
     workdir.append_picks(tmp_path, [pick(0, 0)])
-    workdir.append(tmp_path, [train(0, 1)])
-    for name, cut in ((workdir.METRICS, b'{"event": "tr'), (workdir.PICKS, b'3,0,"so')):
-        with (tmp_path / name).open("ab") as file:
-            file.write(cut)  # but for what a kill cut off
-    workdir.rewind(tmp_path, (10_000, 10_000))
-    assert workdir.read(tmp_path) == [train(0, 1)]
-    assert workdir.read_picks(tmp_path) == [pick(0, 0)]
+    if isinstance(more, workdir.Pick):
+        workdir.append_picks(tmp_path, [more])
+    else:
+        workdir.append(tmp_path, [more])
+    before = contents(tmp_path)
+    with pytest.raises(errors.InputError, match="checkpoints holds no checkpoint"):
+        workdir.rewind(tmp_path, None)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", [workdir.METRICS, workdir.PICKS])
+@pytest.mark.parametrize("keep", [0.5, 0, None])
+def test_lost_rows_are_told_and_nothing_is_dropped(tmp_path, name, keep):
+    """As an earlier version's checkpoint knows it, by length alone."""
+    whole_run(tmp_path)
+    written = workdir.extent(tmp_path)
+    size = (tmp_path / name).stat().st_size
+    if keep is None:
+        (tmp_path / name).unlink()
+    else:
+        os.truncate(tmp_path / name, int(size * keep))
+    before = contents(tmp_path)
+    for check in (workdir.rewind, workdir.require):
+        with pytest.raises(errors.InputError) as caught:
+            check(tmp_path, written, flag="--here")
+        assert str(caught.value) == (
+            f"{tmp_path / name} has lost rows: it holds {int(size * (keep or 0))} "
+            f"bytes, and held {size} when the last checkpoint was saved; restore it, "
+            "or give another --here."
+        )
+    assert contents(tmp_path) == before
+
+
+def sealed(folder, number=7):
+    """A checkpoint that knows the record as it is now."""
+    place = folder / workdir.CHECKPOINTS / str(number)
+    place.mkdir(parents=True)
+    manifest.seal(place, [folder / workdir.METRICS, folder / workdir.PICKS])
+
+
+def with_crlf(content):
+    return content.replace(b"\n", b"\r\n")
+
+
+def with_broken_line(content):
+    return content.replace(b"20", b"2O", 1)
+
+
+@pytest.mark.parametrize("name", [workdir.METRICS, workdir.PICKS])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda content: content[:-1], "has lost rows: it holds"),
+        (lambda content: content[: len(content) // 2], "has lost rows: it holds"),
+        (lambda content: b"", "has lost rows: it holds 0 bytes"),
+        (None, "has lost rows: it holds 0 bytes"),
+        (with_crlf, "was changed: its first"),
+        (with_broken_line, "was changed: its first"),
+        (lambda content: content[:-2] + b"5\n", "was changed: its first"),
+        (lambda content: content[1:] + b"\n", "was changed: its first"),
+    ],
+)
+def test_a_record_that_is_not_what_a_checkpoint_knows_is_told(
+    tmp_path, name, change, told
+):
+    claimed(tmp_path)
+    whole_run(tmp_path)
+    sealed(tmp_path)
+    claim.check(tmp_path, CONFIG)
+    path = tmp_path / name
+    if change is None:
+        path.unlink()
+    else:
+        path.write_bytes(change(path.read_bytes()))
+    before = contents(tmp_path)
+    with pytest.raises(errors.InputError) as caught:
+        claim.check(tmp_path, CONFIG, flag="--there")
+    assert str(caught.value).startswith(f"{path} {told}")
+    assert str(caught.value).endswith("restore it, or give another --there.")
+    assert contents(tmp_path) == before
+
+
+def test_what_was_written_after_the_checkpoint_is_not_looked_at(tmp_path):
+    claimed(tmp_path)
+    whole_run(tmp_path)
+    sealed(tmp_path)
+    with (tmp_path / workdir.METRICS).open("ab") as file:
+        file.write(b'\r\n{"event": "tr')
+    claim.check(tmp_path, CONFIG)
+
+
+def test_the_newest_checkpoint_that_has_digests_is_asked(tmp_path):
+    claimed(tmp_path)
+    whole_run(tmp_path)
+    sealed(tmp_path, 7)
+    (tmp_path / workdir.CHECKPOINTS / "9999").mkdir()
+    (tmp_path / workdir.PICKS).unlink()
+    with pytest.raises(errors.InputError, match="lost rows"):
+        claim.check(tmp_path, CONFIG)
+    shutil.rmtree(tmp_path / workdir.CHECKPOINTS)
+    claim.check(tmp_path, CONFIG)  # nothing to compare with; `rewind` looks again
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("field", sorted(finished(0)))
+def test_a_row_without_a_field_is_told(tmp_path, field):
+    row = finished(0)
+    del row[field]
+    workdir.append(tmp_path, [train(0, 10), row])
+    with pytest.raises(errors.InputError) as caught:
+        workdir.read(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path / workdir.METRICS}, line 2 is not a row of metrics: it has no "
+        f"{field!r}; restore the file."
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({**finished(0), "seconds": None}, "its 'seconds' is 'None'"),
+        ({**finished(0), "labels_target": True}, "its 'labels_target' is 'True'"),
+        ({**finished(0), "test_accuracy": "high"}, "its 'test_accuracy' is 'high'"),
+        (
+            {**finished(0), "labels_per_class": {"cat": "1"}},
+            "its 'labels_per_class.cat' is",
+        ),
+        (
+            {**finished(0), "labels_per_class": [1]},
+            r"its 'labels_per_class' is '\[1\]'",
+        ),
+        ({**finished(0), "test_mean_class_accuracy": 0.5}, "it has no 'test_at_best"),
+        ({**train(0, 1), "loss": "nan"}, "its 'loss' is 'nan'"),
+        ({**train(0, 1), "event": "select", "accuracy_source": 0.5}, "it has no 'acc"),
+        ({**train(0, 1), "event": "eval"}, "it has no 'test_accuracy'"),
+        ({**train(0, 1), "event": "pretrain"}, "it has no 'test_accuracy'"),
+    ],
+)
+def test_a_value_that_cannot_be_reported_is_told(tmp_path, row, told):
+    workdir.append(tmp_path, [row])
+    with pytest.raises(errors.InputError, match=f"line 1 is not a row.*: {told}") as e:
+        workdir.read(tmp_path)
+    assert "\n" not in str(e.value)
+
+
+def test_columns_of_other_policies_are_theirs(tmp_path):
+    row = {**train(0, 1), "event": "select", "line": "buy", "chosen": [1, "a"]}
+    workdir.append(tmp_path, [row])
+    assert workdir.read(tmp_path) == [row]
 
 
 def test_broken_lines_are_named(tmp_path):
@@ -213,7 +378,7 @@ def changed(**policy):
             "policies.dual.top=(not set), this run has 1: ",
         ),
         (
-            {**CONFIG, "method": "dann", "train": {}},
+            {**CONFIG, "method": "dann", "train": {}, "size": 3},
             "method=mme, this run has dann; "
             "train.learning_rate=1e-05, this run has (not set); "
             "train.mean=[0.5, 0.25], this run has (not set); and 1 more: ",
