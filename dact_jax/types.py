@@ -60,7 +60,7 @@ class Dataset(NamedTuple):  # one domain as its reader returns it, before any sp
     id: np.ndarray  # str[N], stable names of the images (relative paths)
     split: np.ndarray | None  # str[N]: "train", "val", "test", "" (not said); None: ""
     class_names: tuple[str, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()  # the damaged first
 
 
 class Domain(NamedTuple):

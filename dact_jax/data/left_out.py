@@ -44,18 +44,14 @@ def refusal(root: pathlib.Path, damaged: Sequence[LeftOut]) -> str:
 
 
 def lines(name: str, files: Sequence[LeftOut]) -> list[str]:
-    """What to tell a user about the files left out of a domain; none without any.
-
-    Those that cannot be read come first.
-    """
+    """What to tell a user about the files left out of a domain; none without any."""
     if not files:
         return []
     head = (
         f"Left out of {errors.printable(name)}: {len(files)} files or folders "
         f"({FILE} in the run's folder lists all)."
     )
-    ordered = sorted(files, key=lambda file: not file.damaged)
-    listed = [f"{errors.printable(f.path)}: {f.reason}" for f in ordered[:SHOWN]]
+    listed = [f"{errors.printable(f.path)}: {f.reason}" for f in files[:SHOWN]]
     return [head, *(f"  {line}" for line in [*listed, *_more(len(files))])]
 
 

@@ -100,6 +100,12 @@ def test_a_class_that_lost_its_images(photos):
     _refused(config, "class 'dog'", "source a", "a/dog/0.png")
 
 
+def test_a_single_class_is_nothing_to_tell_apart(tmp_path):
+    for domain in "ab":
+        _images(tmp_path, domain, classes=("images",))
+    _refused(_config(tmp_path), "only the class 'images'", "source a")
+
+
 def test_the_same_images_twice(photos):
     config = _config(photos, **{"data.target": str(photos / "a")})
     _refused(config, "data.source", "data.target", "(a)")

@@ -109,7 +109,7 @@ def test_only_regular_files_are_opened(tmp_path):
         "socket": "a socket",
         "zero": "a device",
         "itself": "symbolic links",
-        "missing": "No such file",
+        "missing": "no such file",
     }.items():
         path = str(tmp_path / f"{name}.png")
         assert what in decoding.inspect(path).fault

@@ -1,5 +1,6 @@
 """Streams: order, padding, resuming, and equal batches from device and disk."""
 
+import dataclasses
 import functools
 import itertools
 import threading
@@ -14,7 +15,7 @@ from PIL import Image
 from dact_jax import errors, keys
 from dact_jax.data import augment, streams
 from dact_jax.data.order import order
-from dact_jax.data.readers import files
+from dact_jax.data.readers import decoding, files
 from dact_jax.types import UNLABELED, BatchSizes, Domain, Examples, Pools, Task
 
 SIZES = BatchSizes(source=4, target=3, unlabeled=5)
@@ -87,6 +88,31 @@ def on_disk(task, folder):
         return d._replace(train=d.train._replace(image=reader))
 
     return task._replace(source=save(task.source), target=save(task.target))
+
+
+def test_an_image_that_is_replaced_stops_the_batches(task, pools, label, tmp_path):
+    stored = on_disk(task, tmp_path)
+
+    def stamped(d):
+        found = [decoding.inspect(path).stamp for path in d.train.image.paths]
+        stamps = np.array(found, np.int64)
+        image = dataclasses.replace(d.train.image, stamps=stamps)
+        return d._replace(train=d.train._replace(image=image))
+
+    source, target = stamped(stored.source), stamped(stored.target)
+    stream = streams.batches(
+        stored._replace(source=source, target=target),
+        pools,
+        label,
+        SIZES,
+        jax.random.key(0),
+        0,
+    )
+    next(stream)
+    for path in target.train.image.paths:
+        Image.new("RGB", (6, 6)).save(path)
+    with pytest.raises(errors.InputError, match=r"\.png has changed"):
+        list(itertools.islice(stream, 100))
 
 
 def first(task, pools, label, count, key, start=0, sizes=SIZES):

@@ -164,6 +164,10 @@ def _reasons(name: str) -> Iterator[None]:
         ) from None
     except Image.UnidentifiedImageError:
         raise _UnreadableError("it holds no image that Pillow knows") from None
+    except FileNotFoundError:
+        link = os.path.islink(name)
+        missing = "it is a link to nothing" if link else "there is no such file"
+        raise _UnreadableError(missing) from None
     except OSError as error:
         if error.errno in _MACHINE_FULL:
             raise

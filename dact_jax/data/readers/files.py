@@ -133,7 +133,8 @@ def dataset(
     }
     readable = [row for row in range(len(seen)) if row not in out]
     out |= links.repeated(root, found, {row: seen[row].place for row in readable})
-    everything = (*found.left_out, *(out[row] for row in sorted(out)))
+    everything = [*found.left_out, *out.values()]
+    everything.sort(key=lambda file: (not file.damaged, file.path))
     damaged = [file for file in everything if file.damaged]
     if damaged and on_error == "raise":
         raise errors.InputError(left_out.refusal(root, damaged))
@@ -149,7 +150,7 @@ def dataset(
         id=np.array(found.id)[keep],
         split=None if found.split is None else np.array(found.split)[keep],
         class_names=tuple(class_names),
-        left_out=everything,
+        left_out=tuple(everything),
     )
 
 

@@ -13,6 +13,8 @@ from dact_jax import errors
 _FOREIGN = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "IPTC"}
 # Formats that their first bytes tell reliably, for files without an ending.
 _CERTAIN = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM")
+# Endings of photos as cameras and phones save them, which other programs can convert.
+_PHOTOS = (".heic", ".heif", ".nef", ".cr2", ".cr3", ".arw", ".dng", ".orf", ".rw2")
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -40,7 +42,8 @@ def name_fault(name: str) -> str | None:
         return None
     if ending in _endings():
         return ""
-    return f"Pillow reads no images with the ending {errors.printable(ending)}"
+    convert = "; save it as JPEG" if ending in _PHOTOS else ""
+    return f"Pillow reads no images with the ending {errors.printable(ending)}{convert}"
 
 
 def content_fault(path: str) -> str:
