@@ -82,8 +82,11 @@ def run_progress(
             waiting.say(console, line)
 
     def line() -> str:
-        left = waiting.duration(bar.tasks[0].time_remaining)
-        return f"{left} {bar.tasks[0].description}"
+        state = bar.tasks[0]
+        left = state.time_remaining
+        tail = "" if left is None else f", {waiting.duration(left)} left"
+        what = state.description.removeprefix("left; ")
+        return f"{what}; {waiting.duration(state.elapsed or 0.0)} so far{tail}"
 
     with bar, waiting.lines(console, line, every=every):
         yield Show(show_step, show_round, show_select, show_step, show_activity)

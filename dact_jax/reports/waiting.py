@@ -68,9 +68,7 @@ def say(console: rich.console.Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def duration(seconds: float | None) -> str:
-    """A time as 0:00:00, or "unknown time"."""
-    if seconds is None:
-        return "unknown time"
+def duration(seconds: float) -> str:
+    """A time as 0:00:00."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

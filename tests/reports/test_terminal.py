@@ -66,16 +66,16 @@ def test_without_a_terminal_there_are_only_round_lines():
 def test_without_a_terminal_a_line_comes_from_time_to_time():
     out, clock = console(terminal=False)
     with terminal.run_progress([100] * 3, console=out, every=0.01) as show:
-        _until(out, "unknown time left; round 0")
+        _until(out, "round 0; 0:00:00 so far\n")
         show.activity("compiling the training step")
         assert "\nround 0: compiling the training step\n" in out.file.getvalue()
         clock.seconds = 60.0
         show.partial(0, 1, {"ce": 0.5})
         clock.seconds = 62.0
         show.partial(0, 2, {"ce": 0.4})  # two seconds for a step, 298 are left
-        _until(out, "0:09:56 left; round 0, step 2/100  ce 0.4")
+        _until(out, "round 0, step 2/100  ce 0.4; 0:01:02 so far, 0:09:56 left\n")
         show.activity("evaluating")
-        _until(out, "left; round 0, step 2/100: evaluating")
+        _until(out, "round 0, step 2/100: evaluating; 0:01:02 so far")
 
 
 def test_a_block_that_takes_long_says_so_without_a_terminal():
