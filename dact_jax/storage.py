@@ -1,15 +1,19 @@
 """Text and binary files on the disk: whole or not at all, and flushed."""
 
 import contextlib
+import glob
 import os
 import pathlib
 import re
+import secrets
+import time
 from collections.abc import Iterator
 
 # newline="" keeps line ends inside ids; surrogateescape carries file names that are not
 # UTF-8, and a character that a killed process left half written.
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 # How tensorstore ends the message of a write that the system refused.
+_FORGOTTEN = 24 * 3600.0  # seconds after which nobody writes a draft any more
 _OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
 
 
@@ -29,29 +33,34 @@ def append_text(path: pathlib.Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def write_atomic(path: pathlib.Path, content: str | bytes) -> None:
+def write_atomic(
+    path: pathlib.Path, content: str | bytes, *, shared: bool = False
+) -> None:
     """Replaces a file; a process killed meanwhile leaves the old file or the new one.
 
     Args:
       path: of the file; its folder must exist.
       content: all of it; text is encoded as UTF-8.
+      shared: as in `atomic`.
     """
-    with atomic(path) as draft:
+    with atomic(path, shared=shared) as draft:
         if isinstance(content, str):
             content = content.encode("utf-8", "surrogateescape")
         draft.write_bytes(content)
 
 
 @contextlib.contextmanager
-def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def atomic(path: pathlib.Path, *, shared: bool = False) -> Iterator[pathlib.Path]:
     """Yields the path of a draft that takes the place of `path` when the block ends.
 
     An exception in the block leaves `path` as it was and removes the draft.
 
     Args:
       path: of the file; its folder must exist.
+      shared: whether another process may write the same file meanwhile. Each has a
+        draft of its own then, and the last one's file stays.
     """
-    draft = temporary(path)
+    draft = _own_draft(path) if shared else temporary(path)
     try:
         with naming(path):
             yield draft
@@ -62,6 +71,15 @@ def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
         with contextlib.suppress(OSError):  # the first error is the one to tell
             draft.unlink(missing_ok=True)
         raise
+
+
+def _own_draft(path: pathlib.Path) -> pathlib.Path:
+    """The draft of this process alone; those of killed processes are removed."""
+    for old in path.parent.glob(f"{glob.escape(path.name)}.*-*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > _FORGOTTEN:
+                old.unlink()
+    return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def temporary(path: pathlib.Path) -> pathlib.Path:

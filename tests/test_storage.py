@@ -101,3 +101,30 @@ def test_a_full_stderr_does_not_end_in_a_traceback(monkeypatch):
     monkeypatch.setattr("sys.stderr", Full())
     with pytest.raises(SystemExit, match="2"):
         cli.exit_with(errors.InputError("wrong."))
+
+
+def test_two_writers_of_one_file_have_drafts_of_their_own(tmp_path):
+    path = tmp_path / "picks[1].csv"
+    first, second = (storage.atomic(path, shared=True) for _ in range(2))
+    with first as one:
+        one.write_text("first")
+        with second as other:
+            other.write_text("second")
+        assert path.read_text() == "second"
+        assert one.read_text() == "first"
+    assert path.read_text() == "first"  # whole, and the last one's
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_forgotten_draft_is_removed_by_the_next_writer(tmp_path):
+    forgotten, other = (
+        tmp_path / f"{name}.7-12ab.tmp" for name in ("picks.csv", "x.csv")
+    )
+    recent = tmp_path / "picks.csv.8-34cd.tmp"
+    for draft in (forgotten, recent, other):
+        draft.write_text("half")
+    for draft in (forgotten, other):
+        os.utime(draft, (0, 0))
+    storage.write_atomic(tmp_path / "picks.csv", "new", shared=True)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"picks.csv", recent.name, other.name}

@@ -151,9 +151,9 @@ def write(path: pathlib.Path, picked: Picked, names: np.ndarray | None) -> None:
     if path.suffix == ".npy":
         content = io.BytesIO()
         np.save(content, picked.row)
-        storage.write_atomic(path, content.getvalue())
+        storage.write_atomic(path, content.getvalue(), shared=True)
     else:
-        storage.write_atomic(path, _table(picked, names))
+        storage.write_atomic(path, _table(picked, names), shared=True)
 
 
 def check_finite(values: np.ndarray, where: str) -> None:
