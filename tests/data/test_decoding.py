@@ -147,6 +147,17 @@ def test_pixels_are_bounded_before_they_are_decoded(tmp_path):
     assert seen == []
 
 
+def test_what_pillow_logs_names_no_file_and_is_not_shown(tmp_path, caplog):
+    path = tmp_path / "x.tif"
+    picture().save(path)
+    content = bytearray(path.read_bytes())
+    samples = content.index(struct.pack("<HH", 277, 3))  # an entry of 12 bytes
+    content[samples + 8 : samples + 10] = b"\xff\x00"
+    path.write_bytes(content)
+    assert decoding.inspect(str(path)).fault
+    assert caplog.text == ""
+
+
 def test_a_replaced_file_is_noticed(tmp_path):
     path = tmp_path / "x.bmp"
     noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -33,10 +34,13 @@ _MACHINE_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # not the file's fau
 def silence_pillow() -> None:
     """Hides what Pillow warns of: large images, odd metadata.
 
-    This module decides about them, and names the file. Filters that the user has set
-    come first. It is done once: to do it for each file is not safe in threads.
+    This module decides about them, and names the file. What the user has set comes
+    first. It is done once: to do it for each file is not safe in threads.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
+    logger = logging.getLogger("PIL")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL)
 
 
 silence_pillow()
