@@ -15,8 +15,11 @@ the config. It may also have, at module level:
   `NEEDS_IF = {(option, value): outputs}`. `ON_TARGET = {option: value}`: the values
   that it must have to rank the target, whose labels are unknown. `BLIND = True`: it
   reads no evidence. `MIN_CLASSES`: fewest classes that it can rank by; 1 if absent.
-* in policies, `BUYS = False`: it never ranks the target. `LOSS_PREDICTOR`: the method
-  that trains the network by which it chooses source samples.
+* in policies, `check_pools(*, num_source, num_target, num_free, num_given, option,
+  ...)`: raises InputError for pools that are too small. It is called before an image
+  is read, where they are files. `BUYS = False`: it never ranks the target.
+  `LOSS_PREDICTOR`: the method that trains the network by which it chooses source
+  samples.
 """
 
 import importlib
@@ -152,6 +155,24 @@ def check_classes(acquisition: str, num_classes: int) -> None:
             f"acquisition {acquisition!r} needs at least {fewest} classes, and there "
             f"is {num_classes}; choose another, or add images of other classes."
         )
+
+
+def check_pools(policy: str, chosen: Mapping[str, Any], **sizes: int) -> None:
+    """Calls `check_pools` of a policy.
+
+    Args:
+      chosen: values by option; the others have their defaults.
+      **sizes: `num_source` and `num_target`, of the pools; `num_free`, target images
+        that can be labelled; `num_given`, those whose labels are given.
+
+    Raises:
+      InputError: the pools are too small for the options.
+    """
+    check_sizes = getattr(module("policies", policy), "check_pools", None)
+    if check_sizes is not None:
+        values = {**options("policies", policy), **chosen, **sizes}
+        checked = inspect.signature(check_sizes).parameters
+        check_sizes(**{name: values[name] for name in checked})
 
 
 def buys(policy: str) -> bool:

@@ -11,6 +11,7 @@ from dact_jax.configuration import (
     build_stages,
     checks,
     defaults,
+    plugin_checks,
 )
 from dact_jax.configuration.defaults import Config
 from dact_jax.models import encoders, model, pretrained
@@ -21,6 +22,7 @@ from dact_jax.types import (
     TARGET,
     Acquisitions,
     BatchSizes,
+    Key,
     Method,
     Model,
     Task,
@@ -42,9 +44,13 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     checks.check(config)
     prepare = build_data.make_prepare(config)
     encoder = make_encoder(config)
-    weights = _weights(config)
+    weights = _weights(config, encoder)
+    listed = build_data.listed(config)
+    if listed is not None:
+        plugin_checks.check_pools(config, listed, build_data.given(config, listed))
 
     task, data = build_data.read(config)
+    plugin_checks.check_pools(config, task, build_data.given(config, task))
     if plugins.buys(config.policy):
         plugins.check_classes(config.acquisition, len(task.class_names))
     method = make_method(config, len(task.class_names))
@@ -197,11 +203,24 @@ def make_encoder(config: Config) -> nn.Module:
     )
 
 
-def _weights(config: Config) -> pretrained.Weights | None:
+def _weights(config: Config, encoder: nn.Module) -> pretrained.Weights | None:
+    """The pretrained weights, which fit the encoder; None if there are none."""
     path, prefix = config.model.weights, config.model.weights_prefix
     if prefix and not path:
         raise errors.InputError(
             f"model.weights_prefix={prefix!r} chooses among the names of a file: give "
             "the file as model.weights."
         )
-    return pretrained.load_weights(path, prefix) if path else None
+    if not path:
+        return None
+    weights = pretrained.load_weights(path, prefix)
+    if config.model.encoder not in encoders.ON_VECTORS:
+        side, channels = config.data.crop, config.data.channels
+        network = make_network(config, encoder, Method({}, ()))
+
+        def load(key: Key) -> Variables:
+            variables = network.init(key, (side, side, channels))
+            return pretrained.apply_weights(variables, weights, config.model.encoder)
+
+        jax.eval_shape(load, keys.root(0))  # checks names and shapes
+    return weights

@@ -27,29 +27,14 @@ def read(config: Config) -> tuple[Task, dict[str, str]]:
     Raises:
       InputError: the data cannot be read, or do not fit each other or the encoder.
     """
-    source = _read(config, config.data.source)
-    _check_source(source, config.model.encoder)
-    files = tuple(
-        config.data[name] for name in ("labelled_list", "val_list", "unlabeled_list")
-    )
-    parts = _lists(files, config.data.root)
-    if parts is None:
-        target = _read(config, config.data.target, classes=source.class_names)
-    else:
-        target = _read(config, *files)
-    _check_same_kind(source, target)
-    task = splits.make_task(
-        source,
-        target,
-        seed=config.seed,
-        test_fraction=config.data.test_fraction,
-        stratified=config.data.stratified,
-        val_per_class=config.data.val_per_class,
-        leave=max(config.data.shots_per_class, 1),
-        transductive=config.data.transductive,
-        transductive_set=config.data.transductive_set,
-        lists=parts,
-    )
+    source, target = _domains(config)
+    task = _split(config, source, target)
+    for name in splits.unlabelled_classes(source, target):
+        logging.warning(
+            "No image of %s has the label %s: accuracies do not cover that class.",
+            target.name,
+            name,
+        )
     record = {"source": fingerprint.of(source), "target": fingerprint.of(target)}
     if record["source"] == record["target"]:
         raise errors.InputError(
@@ -63,6 +48,60 @@ def read(config: Config) -> tuple[Task, dict[str, str]]:
             record[f"{side}_skipped"] = f"{damaged} unreadable"
     everywhere = devices.replicated(devices.make_mesh())
     return streams.place_task(task, config.data.device_bytes, everywhere), record
+
+
+def listed(config: Config) -> Task | None:
+    """The task of two domains of image files, before any of them is opened.
+
+    Files that will be left out are still in it. None for other data.
+
+    Raises:
+      InputError: as `read`, but for what the images hold.
+    """
+    if not all(map(sources.are_files, _places(config))):
+        return None
+    return _split(config, *_domains(config, unchecked=True))
+
+
+def _places(config: Config) -> list[str]:
+    """The specs of the source and of the target."""
+    return [config.data.source, *(_list_files(config) or [config.data.target])]
+
+
+def _list_files(config: Config) -> list[str]:
+    names = ("labelled_list", "val_list", "unlabeled_list")
+    return [config.data[name] for name in names if config.data[name]]
+
+
+def _domains(config: Config, *, unchecked: bool = False) -> tuple[Dataset, Dataset]:
+    """Source and target.
+
+    Args:
+      unchecked: whether image files are listed, not opened.
+    """
+    _lists(config)  # all three or none
+    first, *others = _places(config)
+    source = _read(config, first, unchecked=unchecked)
+    _check_source(source, config.model.encoder)
+    classes = None if _list_files(config) else source.class_names
+    target = _read(config, *others, classes=classes, unchecked=unchecked)
+    _check_same_kind(source, target)
+    return source, target
+
+
+def _split(config: Config, source: Dataset, target: Dataset) -> Task:
+    return splits.make_task(
+        source,
+        target,
+        seed=config.seed,
+        test_fraction=config.data.test_fraction,
+        stratified=config.data.stratified,
+        val_per_class=config.data.val_per_class,
+        leave=max(config.data.shots_per_class, 1),
+        transductive=config.data.transductive,
+        transductive_set=config.data.transductive_set,
+        lists=_lists(config),
+    )
 
 
 def given(config: Config, task: Task) -> np.ndarray:
@@ -180,21 +219,26 @@ def _check_same_kind(source: Dataset, target: Dataset) -> None:
         )
 
 
-def _lists(files: tuple[str, ...], root: str) -> splits.Lists | None:
+def _lists(config: Config) -> splits.Lists | None:
     """The ids in the list files that fix T_l, T_v and T_u; None if there are none."""
-    if not any(files):
+    files = _list_files(config)
+    if not files:
         return None
-    if not all(files):
+    if len(files) < 3:
         raise errors.InputError(
             "data.labelled_list, data.val_list and data.unlabeled_list go together: "
-            f"give all three or none, not {files}."
+            f"give all three or none, not only {', '.join(map(repr, files))}."
         )
-    folder = root or pathlib.Path(files[0]).parent  # as `lists.load` takes it
+    # As `lists.load` takes it.
+    folder = config.data.root or pathlib.Path(files[0]).parent
     return splits.Lists(*(lists.read_ids(path, root=folder) for path in files))
 
 
 def _read(
-    config: Config, *places: str, classes: tuple[str, ...] | None = None
+    config: Config,
+    *places: str,
+    classes: tuple[str, ...] | None = None,
+    unchecked: bool = False,
 ) -> Dataset:
     data = config.data
     domain = sources.load(
@@ -203,11 +247,12 @@ def _read(
         channels=data.channels,
         root=data.root,
         tfds_dir=data.tfds_dir,
-        on_error=data.on_error,
+        on_error="unchecked" if unchecked else data.on_error,
         max_pixels=data.max_pixels,
         scale=data.scale,
         classes=classes,
     )
-    for line in left_out.lines(domain.name, domain.left_out):
-        logging.warning("%s", line)
+    if not unchecked:
+        for line in left_out.lines(domain.name, domain.left_out):
+            logging.warning("%s", line)
     return domain

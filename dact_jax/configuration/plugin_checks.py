@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from dact_jax import errors, plugins
 from dact_jax.configuration import defaults
 from dact_jax.configuration.defaults import Config
+from dact_jax.types import UNLABELED, Task
 
 
 def check_options(config: Config) -> None:
@@ -18,6 +21,26 @@ def check_options(config: Config) -> None:
     for family, names in used.items():
         for name in names:
             plugins.check(family, name, dict(config[family].get(name, {})))
+
+
+def check_pools(config: Config, task: Task, given: np.ndarray) -> None:
+    """Checks that the pools are large enough for the policy's options.
+
+    Args:
+      given: bool[N_t], target images whose labels are given at the start.
+
+    Raises:
+      InputError: names the fields and the numbers.
+    """
+    label = np.asarray(task.target.train.label)
+    plugins.check_pools(
+        config.policy,
+        dict(config.policies[config.policy]),
+        num_source=len(task.source.train.label),
+        num_target=len(label),
+        num_free=int(((label != UNLABELED) & ~given).sum()),
+        num_given=int(given.sum()),
+    )
 
 
 def check_acquisition(config: Config) -> None:

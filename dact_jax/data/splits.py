@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from absl import logging
 
 from dact_jax import errors
 from dact_jax.data import class_names, hold_out
@@ -146,6 +145,12 @@ def _present(data: Dataset, rows: np.ndarray) -> set[str]:
     return {data.class_names[k] for k in set(data.label[rows]) - {UNLABELED}}
 
 
+def unlabelled_classes(source: Dataset, target: Dataset) -> list[str]:
+    """Names of the source's classes that no label of the target has."""
+    present = _present(target, np.arange(len(target.label)))
+    return [name for name in source.class_names if name not in present]
+
+
 def _align(source: Dataset, train_classes: set[str], target: Dataset) -> Dataset:
     """Renumbers the target's labels to the source's classes, matched by name.
 
@@ -153,7 +158,6 @@ def _align(source: Dataset, train_classes: set[str], target: Dataset) -> Dataset
       train_classes: names of the classes in the source's train part.
     """
     number = {name: k for k, name in enumerate(source.class_names)}
-    present = _present(target, np.arange(len(target.label)))
     all_labelled = (target.label != UNLABELED).all()
     for name in source.class_names:
         if name not in train_classes:
@@ -165,15 +169,9 @@ def _align(source: Dataset, train_classes: set[str], target: Dataset) -> Dataset
     here, there = target.name, f"source {source.name}"
     if unknown := [name for name in target.class_names if name not in number]:
         raise errors.InputError(class_names.only_in(unknown, here, there, source))
-    missing = [name for name in source.class_names if name not in present]
+    missing = unlabelled_classes(source, target)
     if missing and all_labelled:
         raise errors.InputError(class_names.only_in(missing, there, here, target))
-    for name in missing:
-        logging.warning(
-            "No image of %s has the label %s: accuracies do not cover that class.",
-            target.name,
-            name,
-        )
     numbers = [*(number[name] for name in target.class_names), UNLABELED]
     label = np.array(numbers, np.int32)[target.label]  # UNLABELED is the index -1
     return target._replace(label=label, class_names=source.class_names)

@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from dact_jax import errors, keys, kinds
-from dact_jax.policies import single
+from dact_jax import keys, kinds
+from dact_jax.policies import _pool_sizes, single
 from dact_jax.types import (
     Acquisitions,
     Evidence,
@@ -33,6 +33,7 @@ from dact_jax.types import (
 
 LOSS_PREDICTOR = "loss_prediction"  # the method that trains (P_t, P_l)
 
+_NAME = "policies.dual"
 Trial = Literal["warm", "scratch"]
 
 
@@ -112,17 +113,15 @@ def make(
         label.
     """
     plan = Plan(acquire, purchases, source_per_round, source_rounds, trial)
-    budget = single.Budget("policies.dual", initial, per_round, purchases)
+    budget = _pool_sizes.Budget(_NAME, initial, per_round, purchases)
+    given = int(labelled.sum())
     begin, buy = single.buying(acquire.target, labelled, budget)
 
     def init(lab: Lab, num_source: int, num_target: int, key: Key) -> Selection:
-        _check_source(plan, num_source)
+        _pool_sizes.check_start(
+            _NAME, source_per_round, source_rounds, num_source, initial + given
+        )
         first = begin(lab, num_source, num_target, key)
-        if not first.pools.target.any():
-            raise errors.InputError(
-                "policies.dual trains its first network on labelled target images "
-                "and has none: set policies.dual.initial, such as 10."
-            )
         no_source = np.zeros(num_source, bool)
         pools = first.pools._replace(source=no_source)
         assert lab.loss_predictor is not None
@@ -146,6 +145,30 @@ def make(
         return _bought(plan, memory, buy(lab, variables, pools, (), key))
 
     return Policy(init, select, num_rounds=purchases + 1, num_selections=purchases)
+
+
+def check_pools(
+    *,
+    num_source: int,
+    num_target: int,
+    num_free: int,
+    num_given: int,
+    initial: int,
+    per_round: int,
+    purchases: int,
+    source_per_round: int,
+    source_rounds: int,
+) -> None:
+    """Raises InputError if a pool is too small for the options."""
+    _pool_sizes.check_start(
+        _NAME, source_per_round, source_rounds, num_source, initial + num_given
+    )
+    _pool_sizes.check_target(
+        _pool_sizes.Budget(_NAME, initial, per_round, purchases),
+        num_target=num_target,
+        num_free=num_free,
+        num_given=num_given,
+    )
 
 
 def _train(
@@ -252,19 +275,3 @@ def _trial(
     # Both trials use the same key, so that only their samples differ.
     fitted = predictor.fit(start, pools, keys.key(key, "trial"))
     return predictor.accuracy(fitted.variables)
-
-
-def _check_source(plan: Plan, num_source: int) -> None:
-    """Raises InputError if the source has fewer samples than the plan chooses."""
-    total = plan.source_rounds * plan.source_per_round
-    if not total and num_source < 2 * plan.source_rounds:
-        raise errors.InputError(
-            f"policies.dual chooses half of the source in {plan.source_rounds} rounds, "
-            f"but it has only {num_source} samples: lower source_rounds."
-        )
-    if total > num_source:
-        raise errors.InputError(
-            f"policies.dual asks for {plan.source_rounds} x {plan.source_per_round} = "
-            f"{total} source samples, but there are only {num_source}: lower "
-            "source_rounds or source_per_round."
-        )

@@ -1,12 +1,12 @@
 """S_AcT (Liu et al., Algorithm 1): buy target labels round by round."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from dact_jax import errors, keys, kinds
+from dact_jax import keys, kinds
+from dact_jax.policies import _pool_sizes
 from dact_jax.types import (
     TARGET,
     Acquire,
@@ -56,26 +56,33 @@ def make(
         returns the network that was trained before the last purchase.
 
     Raises:
-      InputError: from `init`, the budget exceeds the labels for
-        sale, or leaves no image unlabelled.
+      InputError: from `init`, the budget exceeds the labels for sale, or leaves no
+        image unlabelled.
     """
-    budget = Budget("policies.single", initial, per_round, purchases)
+    budget = _pool_sizes.Budget("policies.single", initial, per_round, purchases)
     init, select = buying(acquire.target, labelled, budget)
     num_rounds = max(1, purchases + final_training)
     return Policy(init, select, num_rounds, num_selections=purchases)
 
 
-class Budget(NamedTuple):
-    """Target labels: `initial` at random, then `purchases` times `per_round`."""
-
-    name: str  # prefix of the config fields, for error messages
-    initial: int
-    per_round: int
-    purchases: int
+def check_pools(
+    *,
+    num_target: int,
+    num_free: int,
+    num_given: int,
+    initial: int,
+    per_round: int,
+    purchases: int,
+) -> None:
+    """Raises InputError if the target pool is too small for the budget."""
+    budget = _pool_sizes.Budget("policies.single", initial, per_round, purchases)
+    _pool_sizes.check_target(
+        budget, num_target=num_target, num_free=num_free, num_given=num_given
+    )
 
 
 def buying(
-    acquire: Acquire, labelled: np.ndarray, budget: Budget
+    acquire: Acquire, labelled: np.ndarray, budget: _pool_sizes.Budget
 ) -> tuple[
     Callable[[Lab, int, int, Key], Selection],
     Callable[[Lab, Variables, Pools, PyTree, Key], Selection],
@@ -87,22 +94,16 @@ def buying(
       labelled: bool[N_t], target samples labelled from the start at no cost.
       budget: `init` checks it against the pool.
     """
-    name, initial, per_round, purchases = budget
+    _, initial, per_round, _ = budget
 
     def init(lab: Lab, num_source: int, num_target: int, key: Key) -> Selection:
         free = np.flatnonzero(lab.buyable & ~labelled)
-        total = initial + purchases * per_round
-        if total > free.size:
-            raise errors.InputError(
-                f"{name} asks for {initial} + {purchases} x {per_round} = {total} "
-                f"target labels, but only {free.size} of the {num_target} target "
-                "images can be labelled: lower initial, per_round or purchases."
-            )
-        if total + labelled.sum() >= num_target:
-            raise errors.InputError(
-                f"{name} would label all {num_target} target images and leave none to "
-                "adapt to: lower initial, per_round or purchases."
-            )
+        _pool_sizes.check_target(
+            budget,
+            num_target=num_target,
+            num_free=free.size,
+            num_given=int(labelled.sum()),
+        )
         order = np.asarray(jax.random.permutation(keys.key(key, "initial"), free.size))
         first = free[order[:initial]]
         row = np.concatenate([np.flatnonzero(labelled), first]).astype(np.int32)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from dact_jax import errors, main, runner
 from dact_jax.configuration import build, checks, defaults, files
+from dact_jax.data.readers import decoding
 from dact_jax.rounds import actions, claim
 
 TINY = "configs/tiny.py"
@@ -143,6 +144,46 @@ def test_a_class_that_a_whole_manifest_lacks(photos):
 def test_a_budget_larger_than_the_pool(photos):
     config = _config(photos, **{"policies.single.initial": 10})
     _refused(config, "10 + 1 x 1 = 11", "only 10")
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"policies.single.initial": 10}, ("10 + 1 x 1 = 11", "only 10")),
+        (
+            {"policy": "dual", "policies.dual.source_rounds": 10},
+            ("policies.dual", "only 18 samples", "source_rounds"),
+        ),
+        (
+            {"policy": "dual", "policies.dual.initial": 0},
+            ("policies.dual.initial",),
+        ),
+        ({"data.val_per_class": 20}, ("class cat", "data.val_per_class=20")),
+        ({"data.shots_per_class": 20, "data.val_per_class": 0}, ("class", "20")),
+    ],
+    ids=str,
+)
+def test_pools_too_small_are_known_before_an_image_is_opened(
+    photos, monkeypatch, changes, parts
+):
+    def opened(*args, **options):
+        raise AssertionError("an image was opened")
+
+    monkeypatch.setattr(decoding, "inspect", opened)
+    monkeypatch.setattr(decoding, "decode", opened)
+    with pytest.raises(errors.InputError) as caught:
+        runner.run(_config(photos, **changes), photos / "run")
+    for part in parts:
+        assert part in str(caught.value)
+    assert not (photos / "run").exists()  # the corrected command may use it
+
+
+def test_weights_that_do_not_fit_are_known_before_the_data_are_read(photos):
+    path = photos / "wrong.npz"
+    np.savez(path, **{"conv1.weight": np.zeros((64, 3, 3, 3), np.float32)})
+    changes = {"model.encoder": "resnet18", "model.weights": str(path)}
+    config = _config(**{"data.source": "not there", **changes})
+    _refused(config, "wrong.npz", "resnet18")
 
 
 def test_a_class_too_small_for_validation(photos):

@@ -15,7 +15,8 @@ from dact_jax.data.readers import decoding, links, pixels
 from dact_jax.data.readers.links import Found
 from dact_jax.types import Dataset, Images, LeftOut
 
-OnError = Literal["raise", "skip"]
+# "unchecked": no file is opened, so that the names and labels are known at once.
+OnError = Literal["raise", "skip", "unchecked"]
 T = TypeVar("T")
 
 
@@ -110,7 +111,7 @@ def dataset(
       size: height and width of the decoded images, in pixels.
       channels: 1 or 3.
       on_error: what to do with an unreadable file: "raise" an error, or "skip": leave
-        it out.
+        it out; "unchecked": open no file, and take all that are listed.
       max_pixels: largest width times height of a file.
 
     Raises:
@@ -118,11 +119,11 @@ def dataset(
         (twenty at most, then their number), or no file is readable.
     """
     pixels.check_size(size, channels)
-    if on_error not in ("raise", "skip"):
-        raise errors.InputError(
-            f'data.on_error must be "raise" or "skip", not {on_error!r}.'
-        )
     paths = [str(root / path) for path in found.id]
+    if on_error == "unchecked":
+        images = ImageFiles(tuple(paths), size, channels, max_pixels)
+        domain = _domain(name, found, class_names, images, np.arange(len(paths)))
+        return domain._replace(left_out=tuple(found.left_out))
     seen = map_in_threads(
         lambda path: decoding.inspect(path, max_pixels=max_pixels), paths
     )
@@ -143,6 +144,17 @@ def dataset(
         raise errors.InputError(f"{name} has no readable image.")
     stamps = np.array([inspection.stamp for inspection in seen], np.int64)
     images = ImageFiles(tuple(paths), size, channels, max_pixels, stamps)
+    domain = _domain(name, found, class_names, images, keep)
+    return domain._replace(left_out=tuple(everything))
+
+
+def _domain(
+    name: str,
+    found: Found,
+    class_names: Sequence[str],
+    images: ImageFiles,
+    keep: np.ndarray,
+) -> Dataset:
     return Dataset(
         name=name,
         image=take(images, keep),
@@ -150,7 +162,6 @@ def dataset(
         id=np.array(found.id)[keep],
         split=None if found.split is None else np.array(found.split)[keep],
         class_names=tuple(class_names),
-        left_out=tuple(everything),
     )
 
 

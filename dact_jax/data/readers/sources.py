@@ -80,6 +80,12 @@ def load(
     return folder.load(path.parent, path.name, **form)
 
 
+def are_files(spec: str) -> bool:
+    """Whether a domain consists of image files, which can be listed without reading."""
+    built_in = spec in ("printed", "uci") or spec.startswith("tfds:")
+    return not (built_in or pathlib.PurePath(spec).suffix.lower() == ".npz")
+
+
 def _npz(path: pathlib.Path, *, scale: Scale, size: int, channels: int) -> Dataset:
     """Embeddings or digits, depending on the names of the arrays in the file."""
     names = array_files.names(path)
