@@ -1,30 +1,55 @@
-"""Numbers and tables as Markdown text."""
+"""Text, numbers and tables as Markdown. Names from outside are shown, never run."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from dact_jax import errors
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table whose numeric columns are aligned to the right.
+# Entities, since not every program takes a backslash before these.
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "~": "&#126;"}
+# An underscore inside a word, as in k_center, is one.
+_MARKS = re.compile(r"[\\`*\[\]!#]|(?<![^\W_])_|_(?![^\W_])")
+_ADDRESS = re.compile(r"(?i)\b(?:(?:https?|ftp):|www\.)")  # that GitHub makes a link
+_FENCE = "```"
+
+
+def escape(value: Any) -> str:
+    """One line of Markdown that shows a text as it is: no markup, HTML or link."""
+    text = errors.printable(" ".join(str(value).splitlines()))
+    text = _MARKS.sub(r"\\\g<0>", text)
+    text = "".join(_ENTITIES.get(letter, letter) for letter in text)
+    return _ADDRESS.sub(lambda found: f"{found[0][:-1]}&#{ord(found[0][-1])};", text)
+
+
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[Any]], *, bold: int | None = None
+) -> str:
+    """A table whose numeric columns are aligned to the right; its cells are escaped.
 
     Args:
       head: one name per column.
       rows: at least one, each with one cell per column.
+      bold: number of the row whose first cell is bold.
     """
-    body = [[_cell(cell) for cell in row] for row in rows]
+    body = [[escape(cell) for cell in row] for row in rows]
     rule = ["---:" if _numeric(column) else "---" for column in zip(*body, strict=True)]
-    lines = [[_cell(cell) for cell in head], rule, *body]
+    if bold is not None:
+        body[bold][0] = f"**{body[bold][0]}**"
+    lines = [[escape(cell) for cell in head], rule, *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def shell(command: str) -> str:
+    """A block of code with a shell command, whatever is quoted in it."""
+    runs = re.findall("`+", command)
+    fence = max([_FENCE, *(f"{run}`" for run in runs)], key=len)
+    return f"{fence}bash\n{command}\n{fence}"
 
 
 def percent(accuracy: float | None) -> str:
     """A fraction in % with two decimals, or "-" for None."""
     return "-" if accuracy is None else f"{100 * accuracy:.2f}"
-
-
-def _cell(value: Any) -> str:
-    """One line of text with pipes escaped: a bare pipe would end the cell."""
-    return " ".join(str(value).split("\n")).replace("|", "\\|")
 
 
 def _numeric(column: Iterable[str]) -> bool:
