@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from matplotlib import axes as axis, figure, ticker
 
-from dact_jax.reports import figure_text, intervals
+from dact_jax.reports import intervals
+from dact_jax.reports.pictures import figure_text
 from dact_jax.types import Row
 
 # Published results: name -> (target labels, accuracy in [0, 1]), labels ascending.
@@ -26,7 +27,7 @@ class _Series(NamedTuple):
 
     legend: str
     field: str  # of the rows: accuracy in [0, 1], or None
-    count: str  # of the rows: images that it was measured on
+    images: str  # of the rows: number of images that it was measured on
     style: str  # matplotlib's
 
 
@@ -151,7 +152,7 @@ def _plot(
     percents: list[float] = []
     for series in lines:
         points = [
-            (place, row[series.field], row.get(series.count))
+            (place, row[series.field], row.get(series.images))
             for place, row in zip(x, rows, strict=True)
             if row[series.field] is not None
         ]
@@ -194,7 +195,9 @@ def _frame(
     axes.set_xlim(*_limits(x, least=1))
     low, high = _limits(percents, least=3)
     axes.set_ylim(max(0, low), min(100, high))
-    axes.legend(fontsize=10)
+    # Outside: it would hide bars inside.
+    columns = 2 if any("\n" in str(line.get_label()) for line in axes.lines) else 4
+    fig.legend(loc="outside upper center", ncols=columns, fontsize=10)
     return fig
 
 

@@ -1,8 +1,9 @@
-"""The pictures of a finished run: embeddings, picked classes and feature maps."""
+"""The pictures of a finished run: what was picked, and what the network made of it."""
 
 import functools
+import itertools
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,17 @@ import numpy as np
 from matplotlib import figure
 
 from dact_jax import types
-from dact_jax.data.readers import files
-from dact_jax.reports import captions, feature_maps, figures, png, projections
+from dact_jax.data.readers import embeddings, files
+from dact_jax.reports import captions, confusion
+from dact_jax.reports.pictures import (
+    confusion_matrix,
+    contact_sheet,
+    feature_maps,
+    figures,
+    png,
+    projections,
+)
+from dact_jax.rounds import evaluation, workdir
 from dact_jax.run_types import Experiment, Run
 from dact_jax.training import inference
 from dact_jax.types import SOURCE, TARGET, Domain, Examples
@@ -19,6 +29,8 @@ from dact_jax.types import SOURCE, TARGET, Domain, Examples
 _MAX_SAMPLES = 1500  # of an embedding: more would be slow in t-SNE and unreadable
 _MAX_PICKED = 1000  # largest number of picked samples among them
 _MAX_IMAGES = {TARGET: 3, SOURCE: 2}  # of the feature maps
+_MAX_ROUNDS = 8  # of the contact sheet
+_MAX_OF_ROUND = 2 * contact_sheet.COLUMNS  # images of each of them
 _SEED = 0
 _SIDES = {TARGET: "target", SOURCE: "source"}
 
@@ -32,8 +44,9 @@ def write(
 ) -> list[str]:
     """Draws the pictures of `captions` into the folder, each file atomically.
 
-    There are no feature maps if the encoder has none, and no classes of picks if
-    nothing was picked.
+    There are no feature maps if the encoder has none, no classes of picks if nothing
+    was picked, no sheet of picks where they are vectors, and no confusion matrix, nor
+    confusion.csv beside it, without a test image that has a label.
 
     Args:
       run: data and network of the experiment.
@@ -47,7 +60,7 @@ def write(
       DivergedError: an embedding is not finite.
     """
     drawn = []
-    for name, draw in _drawers(run, experiment).items():
+    for name, draw in _drawers(run, experiment, folder).items():
         if redraw or not (folder / name).exists():
             png.save(draw(), folder / name, dpi=110)
             drawn.append(name)
@@ -71,11 +84,18 @@ def subset(picked: np.ndarray) -> np.ndarray:
 
 
 def _drawers(
-    run: Run, experiment: Experiment
+    run: Run, experiment: Experiment, folder: pathlib.Path
 ) -> Mapping[str, Callable[[], figure.Figure]]:
     """File name -> function that draws it, for the pictures that this run has."""
     state = run, experiment
-    drawers = {
+    drawers: dict[str, Callable[[], figure.Figure]] = {}
+    if evaluation.tested(run, experiment.pools).any():
+        drawers[captions.CONFUSION] = functools.partial(_confusion, *state, folder)
+    picks = [p for p in workdir.read_picks(folder) if p.side == _SIDES[TARGET]]
+    if picks and not embeddings.are_vectors(run.task.target.train.image):
+        sheet = functools.partial(_contact_sheet, *state, picks)
+        drawers[captions.PICKED_IMAGES] = sheet
+    drawers |= {
         captions.EMBEDDING_TARGET: functools.partial(_embedding, *state, TARGET),
         captions.EMBEDDING_SOURCE: functools.partial(_embedding, *state, SOURCE),
     }
@@ -109,6 +129,42 @@ def _embedding(run: Run, experiment: Experiment, domain: int) -> figure.Figure:
         f"{visible} of the {total} picked" if visible < total else f"{total} picked"
     )
     return figures.embedding(cloud, run.task.class_names, title, heading)
+
+
+def _confusion(run: Run, experiment: Experiment, folder: pathlib.Path) -> figure.Figure:
+    """Writes confusion.csv, and draws it."""
+    pairs = evaluation.predictions(run, experiment.train.variables, experiment.pools)
+    counted = confusion.count(*pairs, run.task.class_names)
+    confusion.write(folder, counted)
+    return confusion_matrix.draw(counted.images, counted.class_names)
+
+
+def _contact_sheet(
+    run: Run, experiment: Experiment, picks: Sequence[workdir.Pick]
+) -> figure.Figure:
+    """The first target images that were picked for each round."""
+    pool, names = run.task.target, run.task.class_names
+    row = {name: number for number, name in enumerate(pool.id.tolist())}
+    by_round = [
+        (title, list(group))
+        for title, group in itertools.groupby(
+            picks, lambda pick: f"Round {pick.round}, {pick.acquisition}"
+        )
+    ]
+    groups = []
+    places = np.linspace(0, len(by_round) - 1, min(len(by_round), _MAX_ROUNDS))
+    for title, of_round in (by_round[round(place)] for place in places):
+        rows = np.array([row[pick.id] for pick in of_round[:_MAX_OF_ROUND]])
+        label = experiment.label[rows]  # those that were bought
+        shown = f"the first {len(rows)} of " if len(rows) < len(of_round) else ""
+        groups.append(
+            contact_sheet.Group(
+                f"{title}: {shown}{len(of_round)} images",
+                np.asarray(pool.train.image[rows]),
+                [names[k] if k >= 0 else "" for k in label],
+            )
+        )
+    return contact_sheet.draw(groups)
 
 
 def _classes(run: Run, experiment: Experiment) -> figure.Figure:

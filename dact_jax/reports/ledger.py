@@ -32,7 +32,7 @@ def costs(rows: Sequence[Row], *, keep: str = "last") -> str:
     lines = [
         ("target labels for training, bought or given", bought),
         ("target labels for validation", last["labels_val"]),
-        ("**target labels in total**", bought + last["labels_val"]),
+        ("target labels in total", bought + last["labels_val"]),
         ("source samples trained on, last round", _trained_on(last)),
         ("source labels read, to score or to train", _source_labels(rows)),
     ]
@@ -47,7 +47,7 @@ def costs(rows: Sequence[Row], *, keep: str = "last") -> str:
     lines += [(name, f"{value:.1f}") for name, value in seconds.items()]
     parts = [
         "## Labels and computing time",
-        markdown.table(("quantity", "value"), lines),
+        markdown.table(("quantity", "value"), lines, bold=2),
         " ".join(filter(None, (_validation(rows, keep), _TEST))),
         _unused_labels(rows),
         _times(rows),

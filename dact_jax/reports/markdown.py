@@ -11,7 +11,6 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "~": "&#126;
 # An underscore inside a word, as in k_center, is one.
 _MARKS = re.compile(r"[\\`*\[\]!#]|(?<![^\W_])_|_(?![^\W_])")
 _ADDRESS = re.compile(r"(?i)\b(?:(?:https?|ftp):|www\.)")  # that GitHub makes a link
-_FENCE = "```"
 
 
 def escape(value: Any) -> str:
@@ -40,11 +39,14 @@ def table(
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def shell(command: str) -> str:
-    """A block of code with a shell command, whatever is quoted in it."""
-    runs = re.findall("`+", command)
-    fence = max([_FENCE, *(f"{run}`" for run in runs)], key=len)
-    return f"{fence}bash\n{command}\n{fence}"
+def code(text: str, language: str) -> str:
+    """A block of text that is shown as it is, backticks included.
+
+    Args:
+      language: such as "bash".
+    """
+    fence = max(["```", *(f"{run}`" for run in re.findall("`+", text))], key=len)
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def percent(accuracy: float | None) -> str:

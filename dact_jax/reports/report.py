@@ -1,19 +1,24 @@
 """The Markdown report of a run, written from the files in its folder alone."""
 
-import collections
-import itertools
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dact_jax import errors, storage
 from dact_jax.data import left_out
-from dact_jax.reports import captions, comparison, curves, ledger, markdown, png
+from dact_jax.reports import (
+    captions,
+    comparison,
+    confusion,
+    curves,
+    ledger,
+    markdown,
+    round_tables,
+)
 from dact_jax.reports.curves import Reference
+from dact_jax.reports.pictures import png
 from dact_jax.rounds import workdir
 from dact_jax.types import Row
-
-_NOT_LOSSES = ("event", "round", "step", "seconds")
 
 
 class Files(NamedTuple):
@@ -63,7 +68,7 @@ def write(
     files = Files(folder / "report.md", folder / "learning_curve.png")
     train = [row for row in rows if row["event"] == "train"]
     parts = [
-        f"# {title}",
+        f"# {markdown.escape(title)}",
         _summary(rounds),
         _labels(labels),
         _pretraining(rows),
@@ -71,14 +76,15 @@ def write(
         _source_curve(rows, rounds, folder),
         ledger.costs(rows, keep=keep),
         ledger.decisions(rows),
-        _rounds(rounds, train),
-        _networks(rounds),
-        _picks(workdir.read_picks(folder)),
-        _classes(rounds),
+        round_tables.rounds(rounds, train),
+        confusion.section(confusion.read(folder)),
+        round_tables.networks(rows, rounds),
+        round_tables.picks(workdir.read_picks(folder)),
+        round_tables.classes(rounds),
         comparison.section(rounds, published),
         ledger.unused_files(left_out.read(folder)),
         *_pictures(folder),
-        f"## Repeat or resume\n\n```bash\n{command}\n```" if command else "",
+        f"## Repeat or resume\n\n{markdown.code(command, 'bash')}" if command else "",
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
     storage.write_atomic(files.markdown, text)
@@ -131,13 +137,30 @@ def _learning_curve(
     evaluations = [row for row in rows if row["event"] == "eval"]
     # One round is one point against labels; its evaluations show more.
     if len(rounds) == 1 and evaluations:
-        drawing = curves.by_iteration([*evaluations, *rounds])
+        counts = {name: rounds[-1].get(name) for name in ("test_images", "labels_val")}
+        points = [*({**row, **counts} for row in evaluations), *rounds]
+        drawing = curves.by_iteration(points, _baseline(rows, rounds))
         quantity = "iterations"
     else:
-        drawing = curves.by_labels(rounds, published)
+        drawing = curves.by_labels(rounds, published, _baseline(rows, rounds))
         quantity = "target labels bought"
+    if drawing is None:
+        return ""
     png.save(drawing, path, dpi=150)
-    return f"![Accuracy against {quantity}]({path.name})"
+    return (
+        f"![Accuracy against {quantity}]({path.name})\n\nA vertical bar is the 95 % "
+        "interval (Wilson's) that the number of images leaves for an accuracy; it does "
+        "not hold the spread over seeds."
+    )
+
+
+def _baseline(rows: Sequence[Row], rounds: Sequence[Row]) -> curves.Baseline | None:
+    """The accuracy of the source alone or, where it was not measured, of guessing."""
+    pretrained = [row for row in rows if row["event"] == "pretrain"]
+    if pretrained and pretrained[-1]["test_accuracy"] is not None:
+        return curves.Baseline("test, source only", pretrained[-1]["test_accuracy"])
+    num_classes = len(rounds[-1].get("labels_per_class", ()))
+    return curves.Baseline("guessing", 1 / num_classes) if num_classes else None
 
 
 def _source_curve(
@@ -145,17 +168,25 @@ def _source_curve(
 ) -> str:
     """A curve if the number of source samples varied, otherwise that number."""
     sizes = {row["source_samples"] for row in rounds}
-    decisions = [row for row in rows if "accuracy_source" in row]
+    decisions = [
+        {**row, "labels_val": rounds[-1]["labels_val"]}
+        for row in rows
+        if "accuracy_source" in row
+    ]
     if len(sizes) > 1 or decisions:
+        drawing = curves.by_source(rounds, decisions)
+        if drawing is None:
+            return ""
         path = folder / "source_curve.png"
-        png.save(curves.by_source(rounds, decisions), path, dpi=150)
+        png.save(drawing, path, dpi=150)
         paragraphs = [f"![Accuracy against source samples]({path.name})"]
         if decisions:
             paragraphs.append(
-                "Trials are the two copies of the loss predictor that Algorithm 2 "
-                "compares in each decision: one is trained further on the source "
-                "samples chosen so far, N, the other on the target labels bought so "
-                "far, T_l. Round markers show the adapted classifier."
+                "In each decision Algorithm 2 compares two copies of the loss "
+                "predictor on the validation images: one is trained further on the "
+                "source samples chosen so far, the other on the target labels bought "
+                "so far. The markers without a line are the adapted classifier, after "
+                "each round."
             )
         if len(sizes) > 1 and len({row["labels_target"] for row in rounds}) > 1:
             paragraphs.append(
@@ -174,103 +205,3 @@ def _pictures(folder: pathlib.Path) -> Iterable[str]:
     for name, (heading, text) in captions.CAPTIONS.items():
         if (folder / name).exists():
             yield f"## {heading}\n\n![{heading}]({name})\n\n{text}"
-
-
-def _networks(rounds: Sequence[Row]) -> str:
-    """The test accuracy of the three networks that each round reports."""
-    scored = [row for row in rounds if row.get("test_mean_class_accuracy") is not None]
-    if not scored:
-        return ""
-    head = (
-        "round",
-        "last: test %",
-        "last: mean over classes %",
-        "best by validation: test %",
-        "best by validation: iteration",
-        "best by test: test %",
-    )
-    body = [
-        (
-            row["round"],
-            markdown.percent(row["test_accuracy"]),
-            markdown.percent(row["test_mean_class_accuracy"]),
-            markdown.percent(row["test_at_best_val"]),
-            "-" if row["best_val_step"] is None else row["best_val_step"],
-            markdown.percent(row["best_test"]),
-        )
-        for row in scored
-    ]
-    return (
-        f"## Three networks of each round\n\n{markdown.table(head, body)}\n\n"
-        "Each round reports three networks: last, best by validation, best by test. "
-        "The best by test is chosen with the labels that it is measured on. Papers "
-        "report it, but it is optimistic, and this run selects nothing by it."
-    )
-
-
-def _rounds(rounds: Sequence[Row], train: Sequence[Row]) -> str:
-    final = {row["round"]: row for row in train}  # last training row of each round
-    losses = [
-        name
-        for name in dict.fromkeys(itertools.chain.from_iterable(final.values()))
-        if name not in _NOT_LOSSES
-    ]
-    head = ("round", "target labels", "source samples", "test %", "validation %")
-    body = [
-        (
-            row["round"],
-            row["labels_target"],
-            row["source_samples"],
-            markdown.percent(row["test_accuracy"]),
-            markdown.percent(row["val_accuracy"]),
-            *(_short(final.get(row["round"], {}).get(name)) for name in losses),
-            f"{row['seconds']:.1f}",
-        )
-        for row in rounds
-    ]
-    total = sum(row["seconds"] for row in rounds)
-    note = " Losses are the last ones logged in each round." if losses else ""
-    return (
-        f"## Rounds\n\n{markdown.table((*head, *losses, 'seconds'), body)}\n\n"
-        f"Time of the rounds, including evaluations: {total:.1f} s in total, "
-        f"{total / len(rounds):.1f} s per round on average.{note}"
-    )
-
-
-def _picks(picks: Sequence[workdir.Pick]) -> str:
-    counts = collections.Counter(
-        (pick.round, pick.side, pick.acquisition, pick.checkpoint) for pick in picks
-    )
-    if not counts:
-        return ""
-    note = "Checkpoints are named round/iteration."
-    if any(pick.checkpoint.startswith("predictor/") for pick in picks):
-        note = (
-            "Checkpoints are named round/iteration; predictor/2 is the loss predictor "
-            "of iteration 2 of Algorithm 2."
-        )
-    head = ("used from round", "pool", "acquisition", "checkpoint", "picks")
-    body = [
-        (number, side, acquisition, checkpoint or "-", count)
-        for (number, side, acquisition, checkpoint), count in counts.items()
-    ]
-    return (
-        f"## Picks\n\n{markdown.table(head, body)}\n\n"
-        f"{note} {workdir.PICKS} lists every pick with its score."
-    )
-
-
-def _classes(rounds: Sequence[Row]) -> str:
-    counted = [row for row in rounds if row.get("labels_per_class")]
-    if not any(sum(row["labels_per_class"].values()) for row in counted):
-        return ""
-    head = ("class", *(f"round {row['round']}" for row in counted))
-    body = [
-        (name, *(row["labels_per_class"].get(name, 0) for row in counted))
-        for name in counted[-1]["labels_per_class"]
-    ]
-    return f"## Target labels per class\n\n{markdown.table(head, body)}"
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

@@ -29,9 +29,23 @@ def evaluate(run: Run, variables: Variables, pools: Pools) -> Scores:
     """Test and validation accuracies of a network."""
     target = run.task.target
     return Scores(
-        *_accuracies(run, variables, target.test, _tested(run, pools)),
+        *_accuracies(run, variables, target.test, tested(run, pools)),
         _accuracies(run, variables, target.val, _labelled(target.val))[0],
     )
+
+
+def predictions(
+    run: Run, variables: Variables, pools: Pools
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and true classes of the n evaluated test images, int[n] each.
+
+    Without a test image that has a label, n is 0.
+    """
+    test, counted = run.task.target.test, tested(run, pools)
+    if not counted.any():
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    predicted = _logits(run, variables, test).argmax(-1)
+    return predicted[counted], np.asarray(test.label)[counted]
 
 
 def measure(run: Run, experiment: Experiment) -> Row:
@@ -63,7 +77,7 @@ def measure(run: Run, experiment: Experiment) -> Row:
         "best_val_step": None if track.val < 0 else track.step,
         "test_at_best_val": _known(track.test_at_val),
         "best_test": _known(track.best_test),
-        "test_images": int(_tested(run, pools).sum()),
+        "test_images": int(tested(run, pools).sum()),
         "labels_per_class": dict(
             zip(run.task.class_names, counts.tolist(), strict=True)
         ),
@@ -139,7 +153,7 @@ def _known(accuracy: float) -> float | None:
     return None if accuracy < 0 else accuracy
 
 
-def _tested(run: Run, pools: Pools) -> np.ndarray:
+def tested(run: Run, pools: Pools) -> np.ndarray:
     """bool[N], test images that are evaluated."""
     target = run.task.target
     tested = _labelled(target.test)
@@ -159,15 +173,19 @@ def _accuracies(
     """Accuracy over images, and its mean over classes."""
     if not counted.any():
         return None, None
-    evidence = inference.sweep(
+    logits, label = _logits(run, variables, examples), examples.label
+    return (
+        inference.accuracy(logits, label, counted),
+        inference.mean_class_accuracy(logits, label, counted),
+    )
+
+
+def _logits(run: Run, variables: Variables, examples: Examples) -> np.ndarray:
+    """The classifier's outputs, float32[N, K]."""
+    return inference.sweep(
         run.evaluation.score,
         variables,
         examples,
         run.evaluation.domain,
         batch_size=run.evaluation.batch,
-    )
-    logits, label = evidence.outputs["classifier"], examples.label
-    return (
-        inference.accuracy(logits, label, counted),
-        inference.mean_class_accuracy(logits, label, counted),
-    )
+    ).outputs["classifier"]

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from dact_jax.reports import feature_maps, figures, projections
+from dact_jax.reports.pictures import feature_maps, figures, projections
 
 
 def cloud(count, num_classes, *, picked=0, unknown=0, planes=("PCA", "t-SNE")):

@@ -12,13 +12,21 @@ from PIL import Image
 from dact_jax import runner
 from dact_jax.configuration import build, files
 from dact_jax.models import heads, lenet, mlp, model, resnet
-from dact_jax.reports import captions, feature_maps, figures, gallery, projections
-from dact_jax.rounds import actions
+from dact_jax.reports import captions, confusion, gallery
+from dact_jax.reports.pictures import (
+    confusion_matrix,
+    contact_sheet,
+    feature_maps,
+    figures,
+    projections,
+)
+from dact_jax.rounds import actions, evaluation, workdir
 from dact_jax.training import inference
 from dact_jax.types import SOURCE, TARGET, UNLABELED, Pools
 from tests import toy
 
 PICTURES = [
+    captions.CONFUSION,
     captions.EMBEDDING_TARGET,
     captions.EMBEDDING_SOURCE,
     captions.PICKED_CLASSES,
@@ -84,10 +92,13 @@ def drawn(monkeypatch, pca_only):
         (figures, "embedding"),
         (figures, "class_shares"),
         (feature_maps, "draw"),
+        (confusion_matrix, "draw"),
+        (contact_sheet, "draw"),
     ):
+        key = function if function != "draw" else module.__name__.split(".")[-1]
 
-        def record(*args, function=function):
-            calls.setdefault(function, []).append(args)
+        def record(*args, key=key):
+            calls.setdefault(key, []).append(args)
             return figure.Figure()
 
         monkeypatch.setattr(module, function, record)
@@ -99,7 +110,9 @@ def test_a_run_of_images_has_all_pictures_in_any_script(digits, pca_only, tmp_pa
     experiment = finished(digits, source=[3, 8, 21], target=[1, 2, 30, 31, 40])
     names = gallery.write(digits._replace(task=task), experiment, tmp_path)
     assert names == [*PICTURES, captions.FEATURE_MAPS]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*names, confusion.FILE]
+    )
     for name in names:
         with Image.open(tmp_path / name) as picture:
             assert picture.format == "PNG"
@@ -122,7 +135,7 @@ def test_figures_get_what_was_picked_and_the_pools(digits, drawn, tmp_path):
     assert [panel.picked.sum() for panel in panels] == [5, 3]
     assert [panel.pool.sum() for panel in panels] == [50, 40]
 
-    ((rows,),) = drawn["draw"]
+    ((rows,),) = drawn["feature_maps"]
     assert [row.side for row in rows] == ["target, picked"] * 3 + ["source, picked"] * 2
     assert {row.image.shape for row in rows} == {(16, 16, 1)}
     assert [stage.shape for stage in rows[0].maps] == [(6, 6, 20), (1, 1, 50)]
@@ -131,7 +144,7 @@ def test_figures_get_what_was_picked_and_the_pools(digits, drawn, tmp_path):
 def test_images_are_shown_as_they_were_stored(digits, drawn, tmp_path):
     picked = [7, 20, 41]
     gallery.write(digits, finished(digits, target=picked), tmp_path)
-    ((rows,),) = drawn["draw"]
+    ((rows,),) = drawn["feature_maps"]
     assert [row.side for row in rows] == ["target, picked"] * 3 + ["source"] * 2
     stored = np.asarray(digits.task.target.train.image[np.asarray(picked)])
     images = np.stack([row.image for row in rows[:3]])
@@ -170,7 +183,8 @@ def test_only_the_subset_passes_the_network(digits, drawn, tmp_path, monkeypatch
 
     monkeypatch.setattr(inference, "sweep", record)
     gallery.write(digits, finished(digits, source=range(30)), tmp_path)
-    assert sweeps == [(20, 20, TARGET), (15, 15, SOURCE)]  # 5 picked, all 10 others
+    test = (60, 60, TARGET)
+    assert sweeps == [test, (20, 20, TARGET), (15, 15, SOURCE)]  # 5 picked, 10 others
 
 
 def test_the_subset_is_deterministic_and_contains_picks():
@@ -194,7 +208,7 @@ def subset_sizes(mask):
 
 
 def test_existing_pictures_can_be_kept(digits, drawn, tmp_path):
-    for name in (*PICTURES[:2], captions.FEATURE_MAPS):
+    for name in (*PICTURES[:3], captions.FEATURE_MAPS):
         (tmp_path / name).write_text("old")
     again = functools.partial(gallery.write, digits, finished(digits), tmp_path)
     assert again(redraw=False) == []
@@ -206,13 +220,58 @@ def test_existing_pictures_can_be_kept(digits, drawn, tmp_path):
 def test_a_failure_while_saving_leaves_no_file(digits, pca_only, tmp_path, monkeypatch):
 
     def fail(self, path, **options):
-        path.write_bytes(b"half")
+        path.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(figure.Figure, "savefig", fail)
     with pytest.raises(OSError, match="disk full"):
         gallery.write(digits, finished(digits), tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [confusion.FILE]
+
+
+def test_the_sheet_of_picks_follows_the_order_of_picking(digits, drawn, tmp_path):
+    ids = digits.task.target.id
+    picked = [31, 2, 30]
+    made = [
+        workdir.Pick(number, 0, side, ids[row], 0.0, "margin", "")
+        for number, side, row in (
+            *((0, "target", 31), (0, "source", 5)),
+            *((1, "target", 2), (1, "target", 30)),
+        )
+    ]
+    workdir.append_picks(tmp_path, made)
+    names = gallery.write(digits, finished(digits, target=picked), tmp_path)
+    assert captions.PICKED_IMAGES in names
+    ((groups,),) = drawn["contact_sheet"]
+    stored = digits.task.target.train
+    assert [group.title for group in groups] == [
+        "Round 0, margin: 1 images",
+        "Round 1, margin: 2 images",
+    ]
+    np.testing.assert_array_equal(groups[1].images, stored.image[np.array([2, 30])])
+    assert groups[1].class_names == [
+        digits.task.class_names[k] for k in stored.label[[2, 30]]
+    ]
+
+
+def test_the_confusion_matrix_agrees_with_the_accuracy(digits, drawn, tmp_path):
+    experiment = finished(digits)
+    gallery.write(digits, experiment, tmp_path)
+    images = confusion.read(tmp_path).images
+    scores = evaluation.evaluate(digits, experiment.train.variables, experiment.pools)
+    assert images.sum() == len(digits.task.target.test.label)
+    assert np.trace(images) / images.sum() == scores.test
+
+
+def test_without_test_labels_there_is_no_confusion_matrix(digits, drawn, tmp_path):
+    side = digits.task.target
+    empty = side.test._replace(image=side.test.image[:0], label=side.test.label[:0])
+    hidden = side.test._replace(label=np.full_like(side.test.label, UNLABELED))
+    for test in (empty, hidden):
+        task = digits.task._replace(target=side._replace(test=test))
+        names = gallery.write(digits._replace(task=task), finished(digits), tmp_path)
+        assert captions.CONFUSION not in names
+        assert not (tmp_path / confusion.FILE).exists()
 
 
 def test_a_run_draws_at_the_end_and_later_what_is_missing(tmp_path, monkeypatch):

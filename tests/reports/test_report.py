@@ -19,7 +19,7 @@ NETWORKS = "Three networks of each round"
 UNSAVED = "no source label is saved"
 MIXED = "not show the effect of the source alone"
 DECIDE_NOTHING = "validation labels decide nothing"
-TRIALS = "Trials are"
+TRIALS = "two copies of the loss predictor on the"
 
 
 def fill(folder, num_rounds, **extra):
@@ -123,7 +123,7 @@ def test_classes_and_published_numbers(tmp_path):
     fill(tmp_path, 2, labels_per_class={"dog|cat": 12, "house": 0})
     published = {"CLUE": [(10, 0.61), (25, 0.7)]}
     text = report.write(tmp_path, "x", reference=published).markdown.read_text()
-    head, *body = table(text.replace("\\|", "/"), "Target labels per class")
+    head, *body = table(text.replace("&#124;", "/"), "Target labels per class")
     assert head == ["class", "round 0", "round 1"]
     assert body == [["dog/cat", "12", "12"], ["house", "0", "0"]]
     assert table(text, "Comparison with published results")[1:] == [
@@ -143,9 +143,65 @@ def test_curve_shows_every_round_and_published_line(tmp_path):
     assert list(clue.get_ydata()) == [30, 97]
     low, high = axes.get_ylim()
     assert 0 <= low < 30
-    assert 97 < high <= 101
+    assert 97 < high <= 100
     assert axes.get_xlim()[0] < 10
     assert axes.get_xlim()[1] > 60
+
+
+def test_intervals_and_the_baseline_stay_within_0_and_100(tmp_path):
+    counts = {"test_images": 20, "labels_per_class": dict.fromkeys("abcd", 1)}
+    fill(tmp_path, 2, **counts | {"test_accuracy": 1.0, "val_accuracy": 0.0})
+    rounds = [row for row in workdir.read(tmp_path) if row["event"] == "round"]
+    fig = curves.by_labels(rounds, {}, curves.Baseline("guessing", 0.25))
+    (axes,) = fig.axes
+    assert axes.get_ylim() == (0, 100)
+    assert len(axes.collections) == 2  # the bars of test and of validation
+    low, high = axes.collections[0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((83.9, 100), abs=0.1)
+    low, high = axes.collections[1].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((0, 11.4), abs=0.1)
+    assert list(axes.lines[2].get_ydata()) == [25, 25]
+    labels = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert labels == ["test", "validation", "guessing"]
+
+
+def test_the_baseline_is_the_source_alone_where_it_was_measured(tmp_path, monkeypatch):
+    drawn = []
+    original = curves.by_labels
+    monkeypatch.setattr(
+        curves, "by_labels", lambda *args: drawn.append(args[2]) or original(*args)
+    )
+    fill(tmp_path, 2, labels_per_class={"a": 1, "b": 0})
+    report.write(tmp_path, "x")
+    row = {"event": "pretrain", "round": -1, "step": 500, "test_accuracy": 0.4}
+    workdir.append(tmp_path, [row])
+    report.write(tmp_path, "x")
+    assert [line.accuracy for line in drawn] == [0.5, 0.4]
+
+
+def test_without_any_accuracy_no_axes_are_drawn(tmp_path):
+    unknown = {"test_accuracy": None, "val_accuracy": None, "labels_val": 0}
+    fill(tmp_path, 2, **unknown)
+    files = report.write(tmp_path, "x")
+    assert not files.curve.exists()
+    assert "learning_curve" not in files.markdown.read_text()
+    rows = [row for row in workdir.read(tmp_path) if row["event"] == "round"]
+    assert curves.by_source(rows) is None
+    assert curves.by_iteration(rows) is None
+
+
+def test_names_from_outside_are_no_markdown(tmp_path):
+    fill(tmp_path, 1, labels_per_class={"<img src=x onerror=f()>": 1, "a\n## b": 0})
+    hostile = "x\n# y [z](javascript:f()) <script>"
+    published = {"[a](b) | <i>\n_": [(10, 0.5)]}
+    files = report.write(tmp_path, hostile, reference=published, command="run '```\n'")
+    text = files.markdown.read_text()
+    assert re.findall("^# .*", text, re.MULTILINE) == [
+        r"# x \# y \[z\](javascript:f()) &lt;script&gt;"
+    ]
+    assert "<" not in text
+    assert "\n## b" not in text
+    assert text.endswith("````bash\nrun '```\n'\n````\n")
 
 
 def test_a_report_needs_a_finished_round(tmp_path):
@@ -159,6 +215,13 @@ def test_published_accuracy_in_percent_is_rejected(tmp_path):
         report.write(tmp_path, "x", reference={"CLUE": [(50, 93.3)]})
 
 
+EVALUATED = {
+    "event": "eval",
+    "round": 0,
+    "step": 10,
+    "test_accuracy": 0.55,
+    "val_accuracy": 0.6,
+}
 SCORED = {
     "test_mean_class_accuracy": 0.45,
     "best_val": 0.6,
@@ -171,23 +234,30 @@ SCORED = {
 def test_three_networks_of_a_round_are_named_columns(tmp_path):
     fill(tmp_path, 1, **SCORED)
     text = report.write(tmp_path, "x").markdown.read_text()
+    # Without an evaluation within the round the three are one network.
+    assert NETWORKS not in text
+    head, body = table(text, "Rounds")
+    assert head[4] == "test %, mean over classes"
+    assert body[3:6] == ["50.00", "45.00", "40.00"]
+    workdir.append(tmp_path, [EVALUATED])
+    text = report.write(tmp_path, "x").markdown.read_text()
     head, body = table(text, NETWORKS)
     assert head[1:] == [
         "last: test %",
-        "last: mean over classes %",
         "best by validation: test %",
         "best by validation: iteration",
         "best by test: test %",
     ]
-    assert body == ["0", "50.00", "45.00", "48.00", "10", "55.00"]
+    assert body == ["0", "50.00", "48.00", "10", "55.00"]
     assert "optimistic" in text
 
 
 def test_without_validation_there_is_no_best_by_validation(tmp_path):
     unknown = {"best_val": None, "best_val_step": None, "test_at_best_val": None}
     fill(tmp_path, 1, **SCORED | unknown)
+    workdir.append(tmp_path, [EVALUATED | {"val_accuracy": None}])
     text = report.write(tmp_path, "x").markdown.read_text()
-    assert table(text, NETWORKS)[1][3:5] == ["-", "-"]
+    assert table(text, NETWORKS)[1][2:4] == ["-", "-"]
 
 
 def test_pretraining_has_its_iterations_and_accuracy(tmp_path):
@@ -297,7 +367,7 @@ def test_costs_and_decisions_of_d_act(tmp_path):
     assert UNSAVED in text
     times = re.search("Training time: .*", text)[0]
     assert re.findall(r"[\d.]+ s\b", times) == ["20.0 s", "12.0 s"]
-    head, *body = table(text.replace("\\|", "/"), "Decisions of Algorithm 2")
+    head, *body = table(text.replace("&#124;", "/"), "Decisions of Algorithm 2")
     assert head[2:7] == ["/U/", "N", "/T_l/", "acc_s %", "acc_t %"]
     assert body == [
         ["1", "0", "10", "500", "10", "50.00", "50.00", "buy target labels"],
@@ -393,10 +463,10 @@ def test_trials_of_algorithm_2_are_drawn_where_every_round_had_all_of_n(tmp_path
     rounds = [row for row in rows if row["event"] == "round"]
     (axes,) = curves.by_source(rounds, decisions).axes
     drawn = {line.get_label(): line for line in axes.lines}
-    on_n = drawn["trial on N: validation"]
+    on_n = drawn["loss predictor, trained on the\nchosen source: validation"]
     assert list(on_n.get_xdata()) == [1000, 2000]
     assert list(on_n.get_ydata()) == [50, 75]
-    assert list(drawn["round: test"].get_xdata()) == [2000, 2000]
+    assert list(drawn["classifier: test"].get_xdata()) == [2000, 2000]
 
 
 @pytest.mark.parametrize(
@@ -432,7 +502,7 @@ def test_a_failure_while_drawing_keeps_the_old_curve(tmp_path, monkeypatch):
     before = curve.read_bytes()
 
     def fail(self, path, **options):
-        path.write_bytes(b"half")
+        path.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(figure.Figure, "savefig", fail)

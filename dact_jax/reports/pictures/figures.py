@@ -9,10 +9,12 @@ import matplotlib
 import numpy as np
 from matplotlib import axes as axis, colors as color_names, figure, lines
 
-from dact_jax.reports import figure_text
+from dact_jax.reports.pictures import figure_text
 
 _MAX_LEGEND = 20  # with more classes there is no legend, only class numbers
 _MAX_NAMES = 126  # with more classes the bars have numbers instead of names
+# Side of a panel in points, 1/72 inch: numbers of the area s are sqrt(s) high.
+_SIDE = 390
 _UNKNOWN = "0.45"  # color of a sample of unknown class
 
 
@@ -46,14 +48,14 @@ def embedding(
     fig = figure.Figure(figsize=size, layout="constrained")
     grid = fig.subplots(len(cloud.planes), columns, squeeze=False)
     colors = _colors(len(class_names))
-    picked_size = 80 if cloud.picked.sum() <= 200 else 45
+    picked_size = 80 if cloud.picked.sum() <= 200 else 50
     for row, (name, points) in zip(grid, cloud.planes.items(), strict=True):
         everything = np.ones(len(points), bool)
         _numbers(row[0], points, cloud.label, everything, colors, size=26)
         row[0].set_title(f"{name}: all", fontsize=13)
         for axes in row[1:]:
             x, y = points[~cloud.picked].T
-            axes.scatter(x, y, s=9, color="0.8", linewidths=0)
+            axes.scatter(x, y, s=9, color="0.8", linewidths=0, alpha=0.5)
             drawn = points, cloud.label, cloud.picked, colors
             _numbers(axes, *drawn, size=picked_size, bold=True)
             axes.set_title(f"{name}: {figure_text.plain(picked)}", fontsize=13)
@@ -142,18 +144,43 @@ def _numbers(
 ) -> None:
     """Draws class numbers at the visible points, and dots for unknown classes.
 
-    A number is a marker, not a text: thousands of texts would take minutes to draw.
+    Points whose numbers would cover another one are dots too. A number is a marker,
+    not a text: thousands of texts would take minutes to draw.
     """
     style: dict[str, Any] = {"alpha": 1 if bold else 0.75, "linewidths": 0}
     x, y = points[visible & (label < 0)].T
     axes.scatter(x, y, s=size / 3, color=_UNKNOWN, **style)
+    numbered = visible & (label >= 0)
+    numbered &= _spread(points, numbered, round(_SIDE / size**0.5))
+    covered = visible & (label >= 0) & ~numbered
+    x, y = points[covered].T
+    hues = colors[label[covered]]
+    axes.scatter(x, y, s=size / 8, c=hues, alpha=0.5, linewidths=0, zorder=0.9)
     for k, color in enumerate(colors):
-        x, y = points[visible & (label == k)].T
+        x, y = points[numbered & (label == k)].T
         if len(x):
             # Markers are scaled to fit a square: two digits would be half as high.
             area = size * len(str(k)) ** 1.5
             number = rf"$\mathbf{{{k}}}$" if bold else f"${k}$"
             axes.scatter(x, y, s=area, color=color, marker=number, **style)
+
+
+def _spread(points: np.ndarray, wanted: np.ndarray, cells: int) -> np.ndarray:
+    """bool[n], the first wanted point in each cell of a grid over all points.
+
+    Args:
+      points: float32[n, 2].
+      wanted: bool[n].
+      cells: number of cells along each side.
+    """
+    low, high = points.min(0), points.max(0)
+    place = (points - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
+    column, row = np.minimum(place * cells, cells - 1).astype(np.int64).T
+    rows = np.flatnonzero(wanted)
+    _, first = np.unique((row * cells + column)[rows], return_index=True)
+    chosen = np.zeros(len(points), bool)
+    chosen[rows[first]] = True
+    return chosen
 
 
 def _legend(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib import axes as axis, figure, gridspec
 
-from dact_jax.reports import figure_text
+from dact_jax.reports.pictures import figure_text
 
 
 class ImageMaps(NamedTuple):

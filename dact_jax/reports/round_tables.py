@@ -1,0 +1,131 @@
+"""Tables of a report: rounds, networks of a round, picks, and labels by class."""
+
+import collections
+import itertools
+from collections.abc import Sequence
+
+from dact_jax.reports import markdown
+from dact_jax.rounds import workdir
+from dact_jax.types import Row
+
+_NOT_LOSSES = ("event", "round", "step", "seconds")
+
+
+def networks(rows: Sequence[Row], rounds: Sequence[Row]) -> str:
+    """The test accuracy of the three networks that each round reports.
+
+    They are one network, and the section is "", where no round was evaluated before
+    its end.
+
+    Args:
+      rows: rows of metrics.jsonl.
+      rounds: those of finished rounds.
+    """
+    if not any(row["event"] == "eval" for row in rows):
+        return ""
+    scored = [row for row in rounds if row.get("test_mean_class_accuracy") is not None]
+    if not scored:
+        return ""
+    head = (
+        "round",
+        "last: test %",
+        "best by validation: test %",
+        "best by validation: iteration",
+        "best by test: test %",
+    )
+    body = [
+        (
+            row["round"],
+            markdown.percent(row["test_accuracy"]),
+            markdown.percent(row["test_at_best_val"]),
+            "-" if row["best_val_step"] is None else row["best_val_step"],
+            markdown.percent(row["best_test"]),
+        )
+        for row in scored
+    ]
+    return (
+        f"## Three networks of each round\n\n{markdown.table(head, body)}\n\n"
+        "Each round reports three networks: last, best by validation, best by test. "
+        "The best by test is chosen with the labels that it is measured on. Papers "
+        "report it, but it is optimistic, and this run selects nothing by it."
+    )
+
+
+def rounds(finished: Sequence[Row], train: Sequence[Row]) -> str:
+    """Labels, accuracies, losses and seconds of each round.
+
+    Args:
+      finished: rows of the rounds.
+      train: rows of training.
+    """
+    final = {row["round"]: row for row in train}  # last training row of each round
+    losses = [
+        name
+        for name in dict.fromkeys(itertools.chain.from_iterable(final.values()))
+        if name not in _NOT_LOSSES
+    ]
+    head = ["round", "target labels", "source samples", "test %", "validation %"]
+    by_class = any(row.get("test_mean_class_accuracy") is not None for row in finished)
+    if by_class:
+        head.insert(4, "test %, mean over classes")
+    body = [
+        (
+            row["round"],
+            row["labels_target"],
+            row["source_samples"],
+            markdown.percent(row["test_accuracy"]),
+            *[markdown.percent(row.get("test_mean_class_accuracy"))] * by_class,
+            markdown.percent(row["val_accuracy"]),
+            *(_short(final.get(row["round"], {}).get(name)) for name in losses),
+            f"{row['seconds']:.1f}",
+        )
+        for row in finished
+    ]
+    total = sum(row["seconds"] for row in finished)
+    note = " Losses are the last ones logged in each round." if losses else ""
+    return (
+        f"## Rounds\n\n{markdown.table((*head, *losses, 'seconds'), body)}\n\n"
+        f"Time of the rounds, including evaluations: {total:.1f} s in total, "
+        f"{total / len(finished):.1f} s per round on average.{note}"
+    )
+
+
+def picks(made: Sequence[workdir.Pick]) -> str:
+    """Number of picks of each selection."""
+    counts = collections.Counter(
+        (pick.round, pick.side, pick.acquisition, pick.checkpoint) for pick in made
+    )
+    if not counts:
+        return ""
+    note = "Checkpoints are named round/iteration."
+    if any(pick.checkpoint.startswith("predictor/") for pick in made):
+        note = (
+            "Checkpoints are named round/iteration; predictor/2 is the loss predictor "
+            "of iteration 2 of Algorithm 2."
+        )
+    head = ("used from round", "pool", "acquisition", "checkpoint", "picks")
+    body = [
+        (number, side, acquisition, checkpoint or "-", count)
+        for (number, side, acquisition, checkpoint), count in counts.items()
+    ]
+    return (
+        f"## Picks\n\n{markdown.table(head, body)}\n\n"
+        f"{note} {workdir.PICKS} lists every pick with its score."
+    )
+
+
+def classes(rounds: Sequence[Row]) -> str:
+    """Number of target labels of each class, after each round."""
+    counted = [row for row in rounds if row.get("labels_per_class")]
+    if not any(sum(row["labels_per_class"].values()) for row in counted):
+        return ""
+    head = ("class", *(f"round {row['round']}" for row in counted))
+    body = [
+        (name, *(row["labels_per_class"].get(name, 0) for row in counted))
+        for name in counted[-1]["labels_per_class"]
+    ]
+    return f"## Target labels per class\n\n{markdown.table(head, body)}"
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
