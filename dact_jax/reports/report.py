@@ -114,7 +114,8 @@ def _labels(lines: Sequence[str]) -> str:
     """The lines as they are: class names in them are no Markdown."""
     if not lines:
         return ""
-    return "\n".join(["## Where the labels are", "", "```text", *lines, "```"])
+    block = markdown.code("\n".join(lines), "text")
+    return f"## Where the labels are\n\n{block}"
 
 
 def _pretraining(rows: Sequence[Row]) -> str:
