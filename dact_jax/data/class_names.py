@@ -20,10 +20,13 @@ def only_in(names: Sequence[str], here: str, there: str, lacking: Dataset) -> st
       lacking: the domain that lacks them.
     """
     first, *others = names
-    text = f"class {first!r} is in {here} but not in {there}"
-    if hint := _hint(first, lacking):
-        text = f"{text}: {hint}"
-    return f"{text}; so are {_list(others)}." if others else f"{text}."
+    hint = _hint(first, lacking)
+    if not others:
+        return f"class {first!r} is in {here} but not in {there}: {hint}."
+    return (
+        f"{len(names)} classes are in {here} but not in {there}: {_list(names)}; for "
+        f"{first!r}: {hint}."
+    )
 
 
 def lost(name: str, data: Dataset) -> str:

@@ -35,8 +35,7 @@ def refusal(root: pathlib.Path, damaged: Sequence[LeftOut]) -> str:
     ]
     return "\n  ".join(
         [
-            f"{len(damaged)} files or folders cannot be read; data.on_error='skip' "
-            "leaves them out:",
+            f"{count(damaged)} cannot be read; data.on_error='skip' leaves them out:",
             *lines,
             *_more(len(damaged)),
         ]
@@ -48,11 +47,16 @@ def lines(name: str, files: Sequence[LeftOut]) -> list[str]:
     if not files:
         return []
     head = (
-        f"Left out of {errors.printable(name)}: {len(files)} files or folders "
+        f"Left out of {errors.printable(name)}: {count(files)} "
         f"({FILE} in the run's folder lists all)."
     )
     listed = [f"{errors.printable(f.path)}: {f.reason}" for f in files[:SHOWN]]
     return [head, *(f"  {line}" for line in [*listed, *_more(len(files))])]
+
+
+def count(files: Sequence[object]) -> str:
+    """How many there are, such as "3 files or folders"."""
+    return "1 file or folder" if len(files) == 1 else f"{len(files)} files or folders"
 
 
 def write(folder: pathlib.Path, sides: Mapping[str, Iterable[LeftOut]]) -> None:

@@ -100,7 +100,7 @@ def unused_files(rows: Sequence[left_out.Row]) -> str:
     table = markdown.table(("domain", "file or folder", "reason"), body)
     first = f" The first {left_out.SHOWN}:" if len(rows) > left_out.SHOWN else ""
     return (
-        f"## Files left out\n\n{len(rows)} files or folders of the data were not used; "
+        f"## Files left out\n\nOf the data, {left_out.count(rows)} did not take part; "
         f"{left_out.FILE} lists all.{first}\n\n{table}"
     )
 

@@ -203,7 +203,7 @@ PARTIAL[4] = UNLABELED
     ("source", "target", "options", "message"),
     [
         (SOURCE, dataset("t", [0], ("z",)), {}, "class 'z' .* t .*not .* source s"),
-        (SOURCE, dataset("t", [0], ("a",)), {}, "class 'b' .* source s .*not .* t"),
+        (SOURCE, dataset("t", [0], ("a",)), {}, "classes .* source s .*not .* t: 'b'"),
         (
             SOURCE,
             TARGET,

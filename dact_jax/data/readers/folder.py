@@ -212,6 +212,6 @@ def _no_images(
         return f"{text}."
     first = found.left_out[0]
     return (
-        f"{text}; {len(found.left_out)} of its files or folders are left out, such as "
+        f"{text}; {left_out.count(found.left_out)} left out, such as "
         f"{errors.printable(first.path)}: {first.reason}."
     )
