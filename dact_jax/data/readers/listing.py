@@ -43,8 +43,9 @@ def walk(root: pathlib.Path, domain: str) -> Listing:
       InputError: the domain's folder may not be entered.
     """
     listing = Listing([], [], [])
-    real = os.path.realpath(root / domain)
-    above = {_place(str(path)) for path in pathlib.Path(real).parents}
+    top = root / domain
+    paths = pathlib.Path(os.path.realpath(top)), pathlib.Path(os.path.abspath(top))
+    above = {_place(str(parent)) for path in paths for parent in path.parents}
     seen: dict[Place, str] = {}
     linked = _descend(root, [domain], seen, listing)
     if listing.left_out and listing.left_out[0].path == domain:
