@@ -208,13 +208,21 @@ def _compile(run: Run, resident: streams.Resident, num_steps: int) -> Program:
     return Program(call, empty)
 
 
+_ADVICE = "a smaller train.learning_rate usually helps."
+# No update, or a single one, was made before.
+_FIRST_ADVICE = (
+    "as training has only begun, look at the input (data.mean, data.std, data.scale), "
+    "at model.weights and at the options of the method before train.learning_rate."
+)
+
+
 def _check_finite(losses: Losses, first: int, count: int, num_steps: int) -> None:
     """Checks iterations first .. first + count - 1 of a chunk, the last ones done."""
     for name, values in losses.items():
         bad = np.flatnonzero(~np.isfinite(values[first : first + count]))
         if bad.size:
+            step = num_steps - count + int(bad[0])
             raise errors.DivergedError(
-                f"{name} became {values[first + bad[0]]} at step "
-                f"{num_steps - count + int(bad[0])}; "
-                "a smaller train.learning_rate usually helps."
+                f"{name} became {values[first + bad[0]]} at step {step}; "
+                f"{_ADVICE if step else _FIRST_ADVICE}"
             )

@@ -77,6 +77,19 @@ def test_missing_folder(photos):
     _refused(_config(photos, **{"data.target": ""}), "''", "folder")
 
 
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("x.npy", ("x.npy", "numpy.savez", "features")),
+        ("x.jpg", ("x.jpg is a file", ".csv", "folder")),
+        ("x", ("x is a file", "folder")),
+    ],
+)
+def test_a_file_that_is_there_but_no_domain(photos, name, parts):
+    (photos / name).write_bytes(b"something")
+    _refused(_config(photos, **{"data.target": str(photos / name)}), *parts)
+
+
 def test_a_class_that_only_one_domain_has(photos):
     _images(photos, "c", classes=("cat", "dog", "emu"))
     only_target = _config(photos, **{"data.target": str(photos / "c")})

@@ -75,8 +75,16 @@ def test_calls_take_about_five_seconds_and_the_first_does_one_iteration(
 def test_a_loss_that_is_not_finite_is_named_with_its_step(bad):
     progress = _train([_chunk(1, 1), _chunk(1, bad)], step=10, seconds=0.001)
     assert [int(next(progress).state.step) for _ in range(2)] == [11, 12]
-    with pytest.raises(errors.DivergedError, match=r"loss .* step 13"):
+    with pytest.raises(errors.DivergedError, match=r"loss .* step 13; .* smaller"):
         next(progress)  # the state after the bad iteration is never yielded
+
+
+def test_a_loss_that_is_not_finite_at_first_is_not_blamed_on_the_learning_rate():
+    with pytest.raises(
+        errors.DivergedError, match=r"step 0; .*data\.std.*weights"
+    ) as e:
+        next(_train([_chunk(np.nan, 1)]))
+    assert "smaller" not in str(e.value)
 
 
 def test_losses_are_packed_in_any_order_of_names():

@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -119,6 +119,10 @@ def dataset(
         (twenty at most, then their number), or no file is readable.
     """
     pixels.check_size(size, channels)
+    if on_error not in get_args(OnError):
+        raise errors.InputError(
+            f'data.on_error must be "raise" or "skip", not {on_error!r}.'
+        )
     paths = [str(root / path) for path in found.id]
     if on_error == "unchecked":
         images = ImageFiles(tuple(paths), size, channels, max_pixels)

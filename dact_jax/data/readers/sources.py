@@ -75,6 +75,8 @@ def load(
         return manifest.load_csv(path, root=root or None, classes=classes, **form)
     if path.suffix.lower() == ".txt":
         return lists.load(path, *more, root=root or None, **form)
+    if not path.is_dir():
+        raise errors.InputError(_other_file(path))
     if path.name in ("", ".."):  # the name of the domain must be that of its folder
         path = path.resolve()
     return folder.load(path.parent, path.name, **form)
@@ -84,6 +86,20 @@ def are_files(spec: str) -> bool:
     """Whether a domain consists of image files, which can be listed without reading."""
     built_in = spec in ("printed", "uci") or spec.startswith("tfds:")
     return not (built_in or pathlib.PurePath(spec).suffix.lower() == ".npz")
+
+
+def _other_file(path: pathlib.Path) -> str:
+    """One sentence on a file that is no domain; how an array becomes one."""
+    name = errors.printable(path)
+    if path.suffix.lower() == ".npy":
+        return (
+            f"{name} holds one array without names: save embeddings as an .npz file, "
+            "by numpy.savez('x.npz', features=array, label=labels), and give that."
+        )
+    return (
+        f"{name} is a file, but no .csv, .tsv, .txt or .npz file: give one of these, "
+        "or a folder with one folder for each class."
+    )
 
 
 def _npz(path: pathlib.Path, *, scale: Scale, size: int, channels: int) -> Dataset:
