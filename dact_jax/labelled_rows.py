@@ -22,7 +22,8 @@ def mask(rows: Any, num: int, where: str) -> np.ndarray:
     values = vectors.as_array(rows, where)
     if values.dtype == bool and values.shape == (num,):
         return values
-    if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
+    kinds = "iu" if values.size else "iuf"  # an empty list becomes float64
+    if values.ndim != 1 or values.dtype.kind not in kinds:
         raise errors.InputError(
             f"{where} must be row numbers (integers) or a mask bool[{num}], not "
             f"{values.dtype}{list(values.shape)}."

@@ -5,27 +5,23 @@ import os
 # XLA's own log, such as its alarm about slow compilation, is not for users.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before jax is imported
 
-import ast
-import contextlib
 import functools
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+import warnings
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from absl import flags
 
-from dact_jax import cli, errors, keys, paths, plugins, signals
-from dact_jax.data import selections
-from dact_jax.data.selections import Pool
-from dact_jax.geometry import k_center
-from dact_jax.geometry.farthest_first import ReportProgress
-from dact_jax.reports import terminal
-from dact_jax.types import Evidence, Picked
+from dact_jax import cli, errors, keys, paths, plugins, select_methods, signals
+from dact_jax.data.selection import labelled as listed, picks, pools
+from dact_jax.models import torch_files
+from dact_jax.types import Picked
 
-_FAMILY, _DEFAULT = "acquisitions", "k_center"
+_TORCH = (".pt", ".pth", ".th")
+_LISTED = 12  # tensors that a message names
 _LESS_MEMORY = "select from fewer rows, or from rows of float32"
 
 
@@ -33,10 +29,11 @@ def run(
     features: pathlib.Path,
     budget: int,
     *,
-    method: str = _DEFAULT,
+    method: str = select_methods.DEFAULT,
     options: Sequence[str] = (),
-    labelled: Sequence[pathlib.Path] = (),
+    labelled: Sequence[str] = (),
     logits: pathlib.Path | None = None,
+    probabilities: pathlib.Path | None = None,
     seed: int = 0,
     output: pathlib.Path = pathlib.Path("picks.csv"),
     overwrite: bool = False,
@@ -46,13 +43,14 @@ def run(
     All arguments and files are checked before the selection begins.
 
     Args:
-      features: file of the pool, for `selections.read_pool`.
+      features: file of the pool, for `pools.read`, or of PyTorch.
       budget: number of rows to pick.
-      method: one of `methods`.
+      method: one of `select_methods.methods`.
       options: of the method, such as "restarts=3".
-      labelled: files of rows that are labelled already, for
-        `selections.read_labelled`; by default the labels in the pool's file count.
+      labelled: rows that are labelled already, each for `data.labelled.read`; by
+        default the labels in the pool's file count.
       logits: a .npy file [N, K], a classifier's logits of each row.
+      probabilities: the same of probabilities, in place of logits.
       seed: random seed, for random, clue and badge.
       output: the file to write, .csv or .npy.
       overwrite: whether to replace an existing output.
@@ -60,135 +58,83 @@ def run(
     Raises:
       InputError: a file, flag or value is wrong.
     """
-    check_method(method, logits=logits is not None)
-    method_options = read_options(method, options)
-    plugins.check(_FAMILY, method, method_options)
-    inputs = [features, *labelled, *([logits] if logits else [])]
-    selections.check_output(output, inputs, overwrite=overwrite)
-    pool = selections.read_pool(features)
+    given = [file for file in (logits, probabilities) if file]
+    if len(given) == 2:
+        raise errors.InputError("give --logits= or --probabilities=, not both.")
+    select_methods.check_method(method, logits=bool(given))
+    method_options = select_methods.read_options(method, options)
+    plugins.check("acquisitions", method, method_options)
+    inputs = [features, *map(pathlib.Path, labelled), *given]
+    picks.check_output(output, inputs, overwrite=overwrite)
+    pool = _read_pool(features)
     num = len(pool.features)
     is_labelled = pool.labelled
     if labelled:
-        masks = [selections.read_labelled(path, num) for path in labelled]
-        is_labelled = np.any(masks, axis=0)
-    scores = selections.read_logits(logits, num) if logits else None
-    selections.check_budget(budget, is_labelled, features)
+        read = functools.partial(listed.read, names=pool.path, num=num)
+        is_labelled = np.any([read(x, pool=str(features)) for x in labelled], axis=0)
+    scores = _read_predictions(logits, probabilities, num)
+    picks.check_budget(budget, is_labelled, features)
 
     started = time.perf_counter()
-    picked = select(pool, is_labelled, budget, method, method_options, scores, seed)
+    picked = select_methods.select(
+        pool, is_labelled, budget, method, method_options, scores, seed
+    )
     seconds = time.perf_counter() - started
-    selections.write(output, picked, pool.path)
+    picks.write(output, picked, pool.path)
     source = ", ".join(map(str, labelled)) or f"label of {features}"
     count = is_labelled.sum()
     excluded = f" ({count} labelled already, by {source})" if count else ""
     radius = ""
-    if method == _DEFAULT and np.isfinite(picked.score[-1]):
+    if method == select_methods.DEFAULT and np.isfinite(picked.score[-1]):
         radius = f"; cover radius at most {picked.score[-1]:.4g}"
     print(
         f"Picked {budget} of {num} rows{excluded} by {method} in {seconds:.1f} s"
         f"{radius}. Written: {output}",
         flush=True,
     )
+    for note in _notes(pool, picked, is_labelled, features):
+        print(note, flush=True)
     return picked
 
 
-def select(
-    pool: Pool,
-    labelled: np.ndarray,
-    budget: int,
-    method: str,
-    options: dict[str, Any],
-    logits: np.ndarray | None,
-    seed: int,
-) -> Picked:
-    """The picks of a method; on a terminal, a progress bar is shown.
-
-    Args:
-      pool: N rows.
-      labelled: bool[N], rows that must not be picked.
-      budget: at most the number of the other rows.
-      method: one of `methods`.
-      options: keyword arguments of its `make`.
-      logits: [N, K], or None.
-      seed: random seed, for random, clue and badge.
-
-    Raises:
-      InputError: the method rejects its input, or a row is not finite.
-    """
-    acquire = plugins.load(_FAMILY, method, **options)
-    outputs = {} if logits is None else {"classifier": logits}
-
-    def pick(report_progress: ReportProgress) -> Picked:
-        if method == _DEFAULT and options.get("features") in (None, "embedding"):
-            return k_center.select(
-                pool.features,
-                budget,
-                labelled=labelled,
-                report_progress=report_progress,
-            )
-        if not plugins.blind(method):
-            selections.check_finite(pool.features, "--features")
-        evidence = Evidence(pool.features, outputs, None)
-        return acquire(evidence, labelled, budget, keys.root(seed))
-
-    bar = terminal.selection_progress(budget, chosen=int(labelled.sum()))
-    with bar as report_progress:
-        return pick(report_progress)
+def _read_predictions(
+    logits: pathlib.Path | None, probabilities: pathlib.Path | None, num: int
+) -> np.ndarray | None:
+    """Logits [num, K], if a file is given."""
+    if probabilities:
+        return pools.read_probabilities(probabilities, num)
+    return pools.read_logits(logits, num) if logits else None
 
 
-def methods() -> tuple[str, ...]:
-    """The acquisitions that need only vectors and logits."""
-    names = plugins.names(_FAMILY)
-    return tuple(name for name in names if not plugins.needs(name))
-
-
-def check_method(method: str, *, logits: bool) -> None:
-    """Raises an InputError if the method does not exist or needs missing logits."""
-    if method not in plugins.names(_FAMILY):
-        suggestion = errors.suggestion(method, methods())
-        raise errors.InputError(f"there is no --method={method}; {suggestion}")
-    if method not in methods():
-        listed = ", ".join(map(repr, methods()))
+def _read_pool(path: pathlib.Path) -> pools.Pool:
+    if path.suffix.lower() not in _TORCH:
+        return pools.read(path)
+    if not path.is_file():
+        raise errors.InputError(f"there is no file {path} (--features).")
+    tensors = torch_files.load(path)
+    found = [name for name, tensor in tensors.items() if tensor.ndim == 2]
+    name = "features" if "features" in found else found[0] if found else ""
+    if not name or (len(found) > 1 and name != "features"):
         raise errors.InputError(
-            f"--method={method} needs a head that only a run trains (python -m "
-            f"dact_jax.main); valid here: {listed}."
+            f"--features={path} must have one tensor [N, F], or one called features; "
+            f"it has {sorted(tensors)[:_LISTED]}."
         )
-    if not (logits or method == _DEFAULT or plugins.blind(method)):
-        raise errors.InputError(
-            f"--method={method} needs predictions: add --logits=, a .npy file [N, K] "
-            "with a classifier's logits of each row."
+    return pools.of_matrix(tensors[name], f"{name} of {path}")
+
+
+def _notes(
+    pool: pools.Pool, picked: Picked, labelled: np.ndarray, features: pathlib.Path
+) -> Iterator[str]:
+    """What a user should know of the picks besides the summary."""
+    copies = picks.count_copies(pool.features, picked.row, labelled)
+    if copies:
+        budget = len(picked.row)
+        yield (
+            f"Of the {budget} picks, {copies} are exact copies of a labelled row or of "
+            f"an earlier pick: {budget - copies} different rows are worth a label."
         )
-
-
-def read_options(method: str, assignments: Sequence[str]) -> dict[str, Any]:
-    """Assignments such as "restarts=3", as keyword arguments of the method's `make`.
-
-    Raises:
-      InputError: the method has no such option, or the option has another type.
-    """
-    defaults = plugins.options(_FAMILY, method)
-    options = {}
-    for assignment in assignments:
-        name, _, value = assignment.partition("=")
-        if name not in defaults:
-            suggestion = errors.suggestion(name, tuple(defaults))
-            raise errors.InputError(f"{method} has no --option={name}; {suggestion}")
-        options[name] = _typed(assignment, value, defaults[name])
-    return options
-
-
-def _typed(assignment: str, value: str, default: Any) -> Any:
-    expected = type(default)
-    if expected is str:
-        return value
-    with contextlib.suppress(ValueError, SyntaxError):
-        parsed = ast.literal_eval(value)
-        if type(parsed) is expected or (expected is float and type(parsed) is int):
-            return parsed
-    raise errors.InputError(
-        f"--option={assignment} must be of type {expected.__name__}, such as "
-        f"{default!r}."
-    )
+    if pool.unread:
+        yield f"Arrays of {features} that are not read: {', '.join(pool.unread)}."
 
 
 def _define_flags() -> flags.FlagValues:
@@ -198,12 +144,22 @@ def _define_flags() -> flags.FlagValues:
     texts = functools.partial(flags.DEFINE_multi_string, flag_values=values)
     integer = functools.partial(flags.DEFINE_integer, flag_values=values)
     switch = functools.partial(flags.DEFINE_bool, flag_values=values)
-    text("features", "", "The pool: .npy [N, F], or .npz with features (path, label).")
+    default = select_methods.DEFAULT
+    text(
+        "features",
+        "",
+        "The pool: .npy [N, F]; .npz with features (path, label); .csv, .txt or .pt.",
+    )
     integer("budget", None, "Number of rows to pick.", lower_bound=1)
-    text("method", _DEFAULT, f"One of {', '.join(methods())}.")
+    text("method", default, f"One of {', '.join(select_methods.methods())}.")
     texts("option", [], "Option of the method, such as restarts=3 for clue.")
-    texts("labelled", [], "Labelled rows: .npy, one number per line, or a picks.csv.")
+    texts(
+        "labelled",
+        [],
+        "Labelled rows: 17,4; .npy; one number or path a line; picks.csv, labels.csv.",
+    )
     text("logits", "", "Predictions .npy [N, K], for methods that need them.")
+    text("probabilities", "", "The same as probabilities, in place of --logits.")
     most = keys.MAX_SEED
     integer("seed", 0, "Of methods that draw.", lower_bound=0, upper_bound=most)
     text("output", "picks.csv", "File to write, .csv or .npy.")
@@ -230,14 +186,21 @@ def main(argv: Sequence[str]) -> None:
                 "give --features= and --budget=, such as --features=x.npy --budget=100"
             )
         output = _path(values.output, "output")
-        with signals.handled(lambda: f"stopped; {output} is not written."):
+        with (
+            signals.handled(lambda: f"stopped; {output} is not written."),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore", RuntimeWarning)  # what is wrong is refused
             run(
                 _path(values.features, "features"),
                 values.budget,
                 method=values.method,
                 options=values.option,
-                labelled=[_path(path, "labelled") for path in values.labelled],
+                labelled=[str(_path(path, "labelled")) for path in values.labelled],
                 logits=_path(values.logits, "logits") if values.logits else None,
+                probabilities=_path(values.probabilities, "probabilities")
+                if values.probabilities
+                else None,
                 seed=values.seed,
                 output=output,
                 overwrite=values.overwrite,

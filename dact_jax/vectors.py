@@ -11,6 +11,8 @@ from dact_jax.types import Array
 
 MAX_SQUARED_NORM = 2.0**120  # of a row; float32 products of longer ones may overflow
 _CHECKED_ROWS = 4096  # at once
+_SAMPLE = 512  # rows, about
+_KEPT = 2.0**-12  # share of the spread that rounding may take
 _EXACT = 2.0**62  # differences of integers below this fit into int64
 
 
@@ -105,6 +107,28 @@ def cast(values: np.ndarray, form: Form) -> np.ndarray:
     exact = gap.view(np.int64).astype(form.dtype)
     about = values.astype(form.dtype) - form.origin.astype(form.dtype)
     return np.where(np.abs(about) < _EXACT, exact, about)
+
+
+def check_kept(values: Array, name: str) -> None:
+    """Checks that float32 keeps the digits by which rows differ.
+
+    Args:
+      values: [N, F] real numbers, of which some rows are looked at.
+      name: of the values, for messages.
+
+    Raises:
+      InputError: rounding moves a row by a share of the rows' spread that matters.
+    """
+    if precise_form(values) == FLOAT32:
+        return
+    rows = values[:: max(1, len(values) // _SAMPLE)]
+    sample = np.asarray(rows).astype(np.float64)
+    moved = np.abs(sample - sample.astype(np.float32)).max()
+    if moved > _KEPT * np.abs(sample - np.median(sample, 0)).max():
+        raise errors.InputError(
+            f"{name}: float32, used here, keeps too few of the digits by which "
+            "rows differ; subtract the mean of each column first."
+        )
 
 
 def check(values: Array, name: str) -> None:

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from absl.flags import FlagValues
 
-from dact_jax.data import selections
+from dact_jax.data.selection import picks
 from dact_jax.types import Features, Model, Variables
 from experiments import arrays, clue_lenet, commands
 
@@ -37,7 +37,7 @@ def embed(network: Model, variables: Variables, features: Features) -> jax.Array
 def main(flags: FlagValues) -> None:
     """Writes the file and prints its shape."""
     output = pathlib.Path(flags.output)
-    selections.check_output(output, [], overwrite=True)
+    picks.check_output(output, [], overwrite=True)
     images = arrays.read(flags.mnist, ("x_train",))["x_train"]
     features = clue_lenet.sweep(flags.weights, images, embed, batch=500)
     np.save(output, features)

@@ -34,7 +34,9 @@ LAYERS = {
     "runner classifier": f"{GROUND} data training rounds reports configuration",
     "cli": "errors",
     "signals": "errors run_types",
-    "main select": f"{GROUND} {ROOMS} runner reports configuration cli signals",
+    "select_methods": f"{GROUND} {ROOMS} reports",
+    "main select": f"{GROUND} {ROOMS} runner reports configuration cli signals "
+    "select_methods",
     "__main__": "cli",
 }
 # Library -> the only modules that may import it.

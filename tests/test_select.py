@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
-from dact_jax import errors, select
-from dact_jax.data import selections
+from dact_jax import cells, errors, select, select_methods
+from dact_jax.data.selection import picks, pools
 from dact_jax.geometry import k_center
 
 N, F, K = 40, 5, 3
@@ -62,8 +63,9 @@ def test_the_command_in_a_process(folder):
     assert list(table[0]) == ["order", "row", "score"]
     assert [record["order"] for record in table] == list("012345")
     assert _rows("some.csv") == expected.row.tolist()
-    scores = np.array([record["score"] for record in table], np.float32)
-    np.testing.assert_array_equal(scores, expected.score)  # every digit
+    assert table[0]["score"] == ""  # no distance to anything
+    scores = np.array([record["score"] for record in table[1:]], np.float32)
+    np.testing.assert_array_equal(scores, expected.score[1:])  # every digit
     assert sorted(os.listdir()) == ["logits.npy", "pool.npz", "some.csv", "x.npy"]
 
 
@@ -120,7 +122,7 @@ def test_a_signal_does_not_wait_for_a_program_and_writes_nothing(folder, number)
 
 
 def test_a_pool_on_disk_is_memory_mapped(folder):
-    pool = selections.read_pool(folder / "x.npy")
+    pool = pools.read(folder / "x.npy")
     assert isinstance(pool.features, np.memmap)
     assert pool.path is None
     assert not pool.labelled.any()
@@ -192,10 +194,12 @@ def test_a_selection_continues_an_earlier_one(folder):
     assert _rows("first.csv") + _rows() == k_center.k_center(X, 7).tolist()
 
 
-@pytest.mark.parametrize("method", select.methods())
+@pytest.mark.parametrize("method", select_methods.methods())
 def test_every_method(folder, method, capsys):
     required = ["--features=x.npy", "--budget=4", f"--method={method}"]
-    flags = [*required, "--logits=logits.npy", "--labelled=taken.txt"]
+    flags = [*required, "--labelled=taken.txt"]
+    if method not in ("k_center", "random"):
+        flags.append("--logits=logits.npy")
     (folder / "taken.txt").write_text("0\n1\n2\n")
     for seed in "001":
         _select(*flags, f"--seed={seed}", f"--output={seed}.csv", "--overwrite")
@@ -219,7 +223,7 @@ def test_options_of_a_method(folder):
     _select("--features=x.npy", "--budget=4", "--option=features=normalized")
     unit = X / np.linalg.norm(X, axis=-1, keepdims=True)
     assert _rows() == k_center.k_center(unit, 4).tolist()
-    assert select.read_options("clue", ["restarts=3", "temperature=2"]) == {
+    assert select_methods.read_options("clue", ["restarts=3", "temperature=2"]) == {
         "restarts": 3,
         "temperature": 2,
     }
@@ -229,8 +233,8 @@ def test_help(capsys):
     _select("--help")
     text = capsys.readouterr().out
     assert all(f"--{name}" in text for name in ("features", "budget", "labelled"))
-    assert ", ".join(select.methods()) in text
-    assert {"aada", "predicted_loss"}.isdisjoint(select.methods())
+    assert ", ".join(select_methods.methods()) in text
+    assert {"aada", "predicted_loss"}.isdisjoint(select_methods.methods())
 
 
 def _error(capsys, *args):
@@ -260,7 +264,7 @@ def _error(capsys, *args):
         ("--features=objects.npy", ("--features=objects.npy", "numpy.save")),
         ("--features=cut.npy", ("--features=cut.npy", "numpy.save")),
         ("--features=zip.npy", ("--features=zip.npy", "numpy.save")),
-        ("--features=text.txt", ("--features=text.txt", "numpy.save")),
+        ("--features=text.txt", ("text.txt, line 2: 'two'", "number")),
         ("--features=empty.npy", ("--features=empty.npy", "float32[0, 3]")),
         ("--features=nan.npy", ("features", "row 7 ")),
         ("--features=nan.npy --method=badge --logits=logits.npy", ("row 7 ",)),
@@ -284,12 +288,15 @@ def _error(capsys, *args):
         ),
         (
             "--method=clue --logits=logits.npy --option=restarts=0",
-            ("clue.restarts=0", "at least 1"),
+            ("clue.restarts=0", "from 1 "),
         ),
-        ("--logits=no.npy", ("no.npy", "--logits")),
-        ("--logits=line.npy", ("--logits=line.npy", "[N, K]")),
-        ("--logits=short.npy", ("--logits=short.npy", "40 rows", "39")),
-        ("--logits=nan.npy", ("--logits=nan.npy", "row 7 ")),
+        ("--method=entropy --logits=no.npy", ("no.npy", "--logits")),
+        ("--method=entropy --logits=line.npy", ("--logits=line.npy", "[N, K]")),
+        (
+            "--method=entropy --logits=short.npy",
+            ("--logits=short.npy", "40 rows", "39"),
+        ),
+        ("--method=entropy --logits=nan.npy", ("--logits=nan.npy", "row 7 ")),
         ("--labelled=no.txt", ("no.txt", "--labelled")),
         ("--labelled=no.npy", ("no.npy", "--labelled")),
         ("--labelled=x.npy", ("--labelled=x.npy", "bool[40]")),
@@ -349,7 +356,7 @@ def _write_bad_files(folder):
 def test_a_folder_that_is_not_writable(folder, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(errors.InputError, match="writable"):
-        selections.check_output(folder / "a.csv", [], overwrite=False)
+        picks.check_output(folder / "a.csv", [], overwrite=False)
 
 
 def test_an_old_file_stays_until_the_new_one_is_complete(folder, monkeypatch, capsys):
@@ -370,3 +377,89 @@ def test_an_old_file_stays_until_the_new_one_is_complete(folder, monkeypatch, ca
     monkeypatch.chdir(folder)
     _select("--features=x.npy", "--budget=2", "--overwrite")
     assert len(_rows()) == 2
+
+
+def test_picks_of_a_pool_in_another_order_are_found_by_name(folder):
+    path = np.array([f"{row}.jpg" for row in range(N)])
+    np.savez("monday.npz", features=X, path=path)
+    order = np.random.default_rng(1).permutation(N)
+    np.savez("tuesday.npz", features=X[order], path=path[order])
+    _select("--features=monday.npz", "--budget=10", "--output=first.csv")
+    _select("--features=tuesday.npz", "--budget=20", "--labelled=first.csv")
+    first, second = ({r["path"] for r in _table(n)} for n in ("first.csv", "picks.csv"))
+    assert not first & second
+
+
+def test_a_carriage_return_in_a_name_survives(folder):
+    path = np.array([f"a\r{row}, \n=b.jpg" for row in range(N)])
+    np.savez("pool.npz", features=X, path=path)
+    _select("--features=pool.npz", "--budget=4", "--output=first.csv")
+    names = [cells.restore(record["path"]) for record in _table("first.csv")]
+    assert names == path[_rows("first.csv")].tolist()
+    _select("--features=pool.npz", "--budget=4", "--labelled=first.csv")
+    assert not {*_rows("first.csv")} & {*_rows()}
+
+
+def test_the_first_pick_has_no_score_without_labelled_rows(folder):
+    _select("--features=x.npy", "--budget=2")
+    assert _table()[0]["score"] == ""
+    assert float(_table()[1]["score"]) > 0
+    _select("--features=x.npy", "--budget=2", "--labelled=17,4", "--overwrite")
+    assert float(_table()[0]["score"]) > 0
+
+
+@pytest.mark.parametrize("method", ["k_center", "random"])
+def test_exact_copies_are_told(folder, method, capsys):
+    np.save("few.npy", np.tile(X[:10], (6, 1)))
+    _select("--features=few.npy", "--budget=50", f"--method={method}")
+    note = capsys.readouterr().out.splitlines()[1]
+    assert {"50", "40", "10"} <= set(note.replace(",", "").split())
+    _select("--features=x.npy", "--budget=5", f"--method={method}", "--overwrite")
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_arrays_that_are_not_read_are_named(folder, capsys):
+    np.savez("more.npz", features=X, caption=np.arange(N))
+    _select("--features=more.npz", "--budget=2")
+    assert "not read: caption." in capsys.readouterr().out
+
+
+def test_probabilities_in_place_of_logits(folder):
+    p = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
+    np.save("p.npy", p)
+    flags = ["--features=x.npy", "--budget=5", "--method=margin"]
+    _select(*flags, "--logits=logits.npy", "--output=a.csv")
+    _select(*flags, "--probabilities=p.npy", "--output=b.CSV")
+    assert _rows("a.csv") == _rows("b.CSV")
+
+
+def test_a_tensor_in_a_file_of_pytorch(folder, capsys):
+    (folder / "x.pt").write_bytes(b"anything")
+    assert "x.pt" in _error(capsys, "--features=x.pt", "--budget=2")
+
+
+@pytest.mark.parametrize("method", ["k_center", "random", "clue"])
+def test_rows_are_checked_whatever_the_method(folder, method, capsys):
+    _write_bad_files(folder)
+    flags = [f"--method={method}"]
+    flags += ["--logits=logits.npy"] if method == "clue" else []
+    message = _error(capsys, "--features=nan.npy", "--budget=2", *flags)
+    assert "row 7 " in message
+    np.save("far.npy", X.astype(np.float64) + 1e12)
+    if method == "clue":
+        message = _error(capsys, "--features=far.npy", "--budget=2", *flags)
+        assert "subtract the mean" in message
+
+
+def test_predictions_that_a_method_does_not_use_are_rejected(folder, capsys):
+    message = _error(capsys, "--features=x.npy", "--budget=2", "--logits=logits.npy")
+    assert "--method=k_center" in message
+    assert "--logits=" in message
+
+
+def test_no_warning_of_numpy_reaches_the_user(folder):
+    np.save("half.npy", (1e4 * X).astype(np.float16))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        _select("--features=half.npy", "--budget=2")
+    assert not seen

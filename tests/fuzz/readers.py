@@ -6,9 +6,10 @@ from unittest import mock
 import jax
 import numpy as np
 
+from dact_jax import vectors
 from dact_jax.configuration import files as config_files
-from dact_jax.data import selections
 from dact_jax.data.readers import lists, sources
+from dact_jax.data.selection import labelled, pools
 from dact_jax.models import pretrained
 from dact_jax.reports import curves, png, report
 from dact_jax.rounds import claim, workdir
@@ -35,8 +36,8 @@ def _photos(path):
 
 
 def _pool(path):
-    pool = selections.read_pool(path)
-    selections.check_finite(pool.features, str(path))
+    pool = pools.read(path)
+    vectors.check(pool.features, str(path))
 
 
 def _weights(path):
@@ -72,8 +73,8 @@ READERS = {
     "names": _photos,
     "ids": lists.read_ids,
     "pool": _pool,
-    "logits": lambda path: selections.read_logits(path, seeds.ROWS),
-    "labelled": lambda path: selections.read_labelled(path, seeds.ROWS),
+    "logits": lambda path: pools.read_logits(path, seeds.ROWS),
+    "labelled": lambda path: labelled.read(str(path), None, seeds.ROWS, "x.npy"),
     "weights": _weights,
     "rows": _rows,
     "picks": lambda path: workdir.read_picks(path.parent),

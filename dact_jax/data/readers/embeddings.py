@@ -1,11 +1,12 @@
 """Embeddings from an .npz file, such as a foundation model's, as a domain."""
 
 import pathlib
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+from absl import logging
 
-from dact_jax import array_files, errors
+from dact_jax import array_files, errors, vectors
 from dact_jax.types import UNLABELED, Array, Dataset, Images
 
 FEATURES = "features"
@@ -13,6 +14,20 @@ Scale = Literal["unit", "raw"]
 MAX_CLASSES = 100_000  # a larger label is not the number of a class
 
 _ARRAYS = (FEATURES, "label", "path", "classes")
+_OTHER_NAMES = {  # that others give these arrays
+    "label": ("labels", "y", "target", "targets"),
+    "path": ("paths", "id", "ids", "filename", "filenames", "file", "files"),
+}
+
+
+class Arrays(NamedTuple):
+    """The arrays of a file, checked."""
+
+    features: np.ndarray  # float[N, F], as the file has them
+    label: np.ndarray  # int32[N]; UNLABELED where there is none
+    class_names: tuple[str, ...]
+    path: np.ndarray | None  # str[N], unique ids
+    unread: tuple[str, ...]  # names of the other arrays
 
 
 def load(path: str | pathlib.Path, *, name: str, scale: Scale = "unit") -> Dataset:
@@ -40,26 +55,58 @@ def load(path: str | pathlib.Path, *, name: str, scale: Scale = "unit") -> Datas
     """
     if scale not in get_args(Scale):
         raise errors.InputError(f'data.scale must be "unit" or "raw", not {scale!r}.')
-    arrays = _arrays(path)
-    images = stored(arrays[FEATURES], f"features of {path}", scale)
-    count = len(images)
+    arrays = read(path)
+    images = stored(arrays.features, f"features of {path}", scale)
+    count, ids = len(images), arrays.path
+    if ids is None:
+        ids = np.char.zfill(np.arange(count).astype(str), len(str(count - 1)))
+    if arrays.unread:
+        logging.warning(
+            "%s: arrays that are not read: %s.", path, ", ".join(arrays.unread)
+        )
+    return Dataset(
+        name=name,
+        image=images,
+        label=arrays.label,
+        id=ids,
+        split=None,
+        class_names=arrays.class_names,
+    )
+
+
+def read(path: str | pathlib.Path) -> Arrays:
+    """Reads and checks the arrays of a file, as `load` documents them.
+
+    Raises:
+      InputError: as `load`; also where a name is nearly that of an array which the
+        file lacks, such as "labels".
+    """
+    arrays = array_files.read(path, _ARRAYS)
+    there = array_files.names(path)
+    if FEATURES not in arrays:
+        raise errors.InputError(
+            f"{path} lacks the array features, float[N, F]; it has {sorted(there)}."
+        )
+    for name, others in _OTHER_NAMES.items():
+        wrong = [other for other in there if other.lower() in others]
+        if wrong and name not in arrays:
+            raise errors.InputError(
+                f"{path}: the array {wrong[0]} is not read; call it {name}, or leave "
+                "it out."
+            )
+    features = arrays[FEATURES]
+    _check_features(features, f"features of {path}")
+    count = len(features)
     classes = None
     if "classes" in arrays:
         classes = _classes(arrays["classes"], f"classes of {path}")
     label = arrays.get("label", np.full(count, UNLABELED))
     label, class_names = _labels(label, f"label of {path}", count, classes)
+    ids = None
     if "path" in arrays:
         ids = _ids(arrays["path"], f"path of {path}", count)
-    else:
-        ids = np.char.zfill(np.arange(count).astype(str), len(str(count - 1)))
-    return Dataset(
-        name=name,
-        image=images,
-        label=label,
-        id=ids,
-        split=None,
-        class_names=class_names,
-    )
+    unread = tuple(name for name in there if name not in _ARRAYS)
+    return Arrays(features, label, class_names, ids, unread)
 
 
 def stored(features: np.ndarray, where: str, scale: Scale) -> np.ndarray:
@@ -73,8 +120,8 @@ def stored(features: np.ndarray, where: str, scale: Scale) -> np.ndarray:
     Raises:
       InputError: features is empty, not finite, or has another shape or dtype.
     """
-    vectors = _vectors(features, where)
-    return (_unit(vectors) if scale == "unit" else vectors)[:, None, None]
+    rounded = _vectors(features, where)
+    return (_unit(rounded) if scale == "unit" else rounded)[:, None, None]
 
 
 def are_vectors(images: Images | Array) -> bool:
@@ -82,42 +129,36 @@ def are_vectors(images: Images | Array) -> bool:
     return bool(images.dtype == np.float32)
 
 
-def _arrays(path: str | pathlib.Path) -> dict[str, np.ndarray]:
-    """The arrays of the file that `load` documents, including `features`."""
-    arrays = array_files.read(path, _ARRAYS)
-    if FEATURES not in arrays:
-        raise errors.InputError(
-            f"{path} lacks the array features, float[N, F]; it has "
-            f"{sorted(array_files.names(path))}."
-        )
-    return arrays
-
-
-def _vectors(features: np.ndarray, where: str) -> np.ndarray:
-    """Checks features and returns them as float32[N, F]."""
+def _check_features(features: np.ndarray, where: str) -> None:
     if features.dtype.kind != "f" or features.ndim != 2:
         raise errors.InputError(
             f"{where} must be float[N, F], one row per vector, not {_form(features)}."
         )
     if not features.size:
         raise errors.InputError(f"{where} is empty: {_form(features)}.")
+
+
+def _vectors(features: np.ndarray, where: str) -> np.ndarray:
+    """Checks features and returns them as float32[N, F]."""
+    _check_features(features, where)
     with np.errstate(over="ignore"):  # values beyond float32 are reported below
-        vectors = features.astype(np.float32)
-    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        rounded = features.astype(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(rounded).all(axis=1))
     if len(wrong):
         raise errors.InputError(
             f"{where} must be finite float32 numbers: row {wrong[0]} is not, and "
             f"neither are {len(wrong) - 1} other rows."
         )
-    return vectors
+    vectors.check_kept(features, where)
+    return rounded
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def _unit(x: np.ndarray) -> np.ndarray:
     """float32[N, F], each row with a mean square of 1; rows of zeros are kept."""
     # Dividing by the largest value first keeps the squares from over- or underflowing.
-    vectors = vectors / _zeros_to_one(np.abs(vectors).max(axis=1))[:, None]
-    square = np.einsum("nf,nf->n", vectors, vectors) / np.float32(vectors.shape[1])
-    return vectors / _zeros_to_one(np.sqrt(square))[:, None]
+    x = x / _zeros_to_one(np.abs(x).max(axis=1))[:, None]
+    square = np.einsum("nf,nf->n", x, x) / np.float32(x.shape[1])
+    return x / _zeros_to_one(np.sqrt(square))[:, None]
 
 
 def _zeros_to_one(x: np.ndarray) -> np.ndarray:
