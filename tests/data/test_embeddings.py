@@ -355,7 +355,7 @@ def test_data_that_do_not_match_are_rejected(domains):
     _rejected(_config(domains, target=""), "''.*tfds:")
     _save(domains, "d", features=_features(90))
     _rejected(_config(domains, source=str(domains / "d.npz")), "source d .*label")
-    _rejected(_config(domains, **{"data.scale": "log"}), r"data\.scale .*'log'")
+    _rejected(_config(domains, **{"data.scale": "log"}), r"data\.scale.*'log'")
 
     lenet = config_files.load("configs/tiny.py")
     lenet.update(source=str(domains / "a.npz"), target=str(domains / "b.npz"))
