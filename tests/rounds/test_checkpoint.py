@@ -1,10 +1,13 @@
+import concurrent.futures
 import errno
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import re
 import shutil
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -306,3 +309,20 @@ def test_a_save_that_was_cut_off_does_not_count(tmp_path):
     assert again.restore(_experiment(0)).round == 1
     again.save(_experiment(2))
     assert again.restore(_experiment(0)).round == 2
+
+
+def test_saves_in_threads_leave_warnings_and_hooks_as_they_were(tmp_path):
+    loggers = logging.getLogger("absl"), logging.getLogger("asyncio")
+    before = sys.excepthook, sys.unraisablehook
+
+    def save(number):
+        store = checkpoint.open_store(tmp_path / str(number))
+        for _ in range(3):
+            store.save({"round": number})
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(save, range(4)))
+    assert not any(logger.disabled for logger in loggers)
+    assert (sys.excepthook, sys.unraisablehook) == before
+    for number in range(4):
+        assert checkpoint.read(tmp_path / str(number), {"round": 0})["round"] == number

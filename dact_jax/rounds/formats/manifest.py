@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from dact_jax import storage
+
 FILE = "digests.json"
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
@@ -98,7 +100,7 @@ def beginning(path: pathlib.Path, size: int | None = None) -> Beginning:
     """The first `size` bytes of a file, or all; fewer where it has fewer."""
     if not path.exists():
         return Beginning(0, hashlib.sha256().hexdigest())
-    with path.open("rb") as file:
+    with storage.naming(path), path.open("rb") as file:
         content = file.read() if size is None else file.read(size)
     return Beginning(len(content), hashlib.sha256(content).hexdigest())
 

@@ -8,6 +8,7 @@ import pathlib
 import re
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from dact_jax.types import PyTree
 UNREADABLE = (ValueError, KeyError, TypeError)
 
 _ITEM = "default"  # the folder within, as orbax's manager of checkpoints calls it
+_ONE_AT_A_TIME = threading.RLock()  # two threads would restore each other's silence
 _LAST_WORDS = 0.2  # seconds for the threads of a save that failed
 # Paths that orbax takes as they are. It looks for files by patterns, so "[1]" finds
 # nothing, and it takes a backslash for a slash.
@@ -161,6 +163,11 @@ def _address(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 @contextlib.contextmanager
 def _one_error() -> Iterator[None]:
     """What fails is raised once; orbax and its threads say it again, in tracebacks."""
+    with _ONE_AT_A_TIME:
+        yield from _silenced()
+
+
+def _silenced() -> Iterator[None]:
     loggers = [logging.get_absl_logger(), standard_logging.getLogger("asyncio")]
     before = [logger.disabled for logger in loggers]
     hooks = sys.excepthook, sys.unraisablehook
