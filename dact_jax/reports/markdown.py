@@ -7,7 +7,8 @@ from typing import Any
 from dact_jax import errors
 
 # Entities, since not every program takes a backslash before these.
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "~": "&#126;"}
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_ENTITIES |= {letter: f"&#{ord(letter)};" for letter in "|~$"}
 # An underscore inside a word, as in k_center, is one.
 _MARKS = re.compile(r"[\\`*\[\]!#]|(?<![^\W_])_|_(?![^\W_])")
 _ADDRESS = re.compile(r"(?i)\b(?:(?:https?|ftp):|www\.)")  # that GitHub makes a link

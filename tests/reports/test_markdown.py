@@ -19,6 +19,7 @@ HOSTILE = (
     "&lt;b&gt;",
     "back\\slash \\| \\<",
     "http://a.b and www.a.b",
+    "$x$",
     "\udcff\u202e\x00",
 )
 
@@ -29,7 +30,7 @@ def test_markup_is_shown_as_text(text):
     assert len(escaped.splitlines()) == 1
     # Nothing of these is left without a backslash.
     assert not re.search(r"(?<!\\)(\\\\)*[`*\[\]!]", escaped)
-    assert not re.search(r"[<>|~]|&(?![a-z]+;|#\d+;)|https?:|www\.", escaped)
+    assert not re.search(r"[<>|~$]|&(?![a-z]+;|#\d+;)|https?:|www\.", escaped)
     escaped.encode()  # bytes that are not UTF-8 are spelled out
 
 
