@@ -9,7 +9,7 @@ from matplotlib import figure
 
 from dact_jax.reports.pictures import figure_text
 
-COLUMNS = 12  # images in a line
+COLUMNS = 12  # images in a line, at most
 _NAME = 12  # letters of a class name below an image
 
 
@@ -22,9 +22,10 @@ class Group(NamedTuple):
 
 
 def draw(groups: Sequence[Group]) -> figure.Figure:
-    """The images of each group in lines of 12, with their classes below them."""
-    lines = [math.ceil(len(group.images) / COLUMNS) for group in groups]
-    size = 1.05 * COLUMNS, sum(0.45 + 1.3 * count for count in lines)
+    """The images of each group in lines, with their classes below them."""
+    columns = min(COLUMNS, max(len(group.images) for group in groups))
+    lines = [math.ceil(len(group.images) / columns) for group in groups]
+    size = 1.05 * max(columns, 4), sum(0.45 + 1.3 * count for count in lines)
     fig = figure.Figure(figsize=size, layout="constrained")
     parts = np.atleast_1d(
         np.asarray(
@@ -36,7 +37,7 @@ def draw(groups: Sequence[Group]) -> figure.Figure:
     for part, group, count in zip(parts, groups, lines, strict=True):
         title = figure_text.plain(group.title)
         part.suptitle(title, fontsize=11, x=0.01, ha="left")
-        grid = part.subplots(count, COLUMNS, squeeze=False).ravel()
+        grid = part.subplots(count, columns, squeeze=False).ravel()
         for axes in grid:
             axes.set_axis_off()
         for axes, image, name in zip(
