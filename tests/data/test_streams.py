@@ -315,7 +315,7 @@ def test_a_missing_file_is_named(task, pools, label, key, tmp_path):
     files_task = on_disk(task, tmp_path)
     for i in range(N_TARGET):
         (tmp_path / f"t{i}.png").unlink()
-    with pytest.raises(errors.InputError, match=r"t\d+\.png .*No such file"):
+    with pytest.raises(errors.InputError, match=r"t\d+\.png .*no such file"):
         first(files_task, pools, label, 1, key)
 
 
