@@ -111,7 +111,14 @@ def _read_pool(path: pathlib.Path) -> pools.Pool:
         return pools.read(path)
     if not path.is_file():
         raise errors.InputError(f"there is no file {path} (--features).")
-    tensors = torch_files.load(path)
+    try:
+        tensors = torch_files.load(path)
+    except errors.InputError as error:
+        raise errors.InputError(
+            f"{str(error).rstrip('.')}; or convert it once in Python: import numpy, "
+            f"torch; numpy.save({str(path.with_suffix('.npy'))!r}, "
+            f"torch.load({str(path)!r}, weights_only=True).numpy())"
+        ) from None
     found = [name for name, tensor in tensors.items() if tensor.ndim == 2]
     name = "features" if "features" in found else found[0] if found else ""
     if not name or (len(found) > 1 and name != "features"):

@@ -13,6 +13,7 @@ import pytest
 from dact_jax import cells, errors, select, select_methods
 from dact_jax.data.selection import picks, pools
 from dact_jax.geometry import k_center
+from tests.fuzz import torch_seeds
 
 N, F, K = 40, 5, 3
 RNG = np.random.default_rng(0)
@@ -79,6 +80,7 @@ import signal, sys
 import jax, numpy as np
 from dact_jax import select
 from dact_jax.geometry import k_center
+from tests.fuzz import torch_seeds
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def report(x):
@@ -434,8 +436,19 @@ def test_probabilities_in_place_of_logits(folder):
 
 
 def test_a_tensor_in_a_file_of_pytorch(folder, capsys):
-    (folder / "x.pt").write_bytes(b"anything")
-    assert "x.pt" in _error(capsys, "--features=x.pt", "--budget=2")
+    path, bias = folder / "x.pt", np.zeros(3, np.float32)
+    tensors = {"bias": bias, "x": X}
+    path.write_bytes(torch_seeds.zipped(torch_seeds.state(tensors), tensors))
+    _select("--features=x.pt", "--budget=5")
+    assert _rows() == k_center.k_center(X, 5).tolist()
+    os.remove("picks.csv")
+    tensors = {"x": X, "y": X}
+    path.write_bytes(torch_seeds.zipped(torch_seeds.state(tensors), tensors))
+    message = _error(capsys, "--features=x.pt", "--budget=2")
+    assert "called features" in message
+    path.write_bytes(b"anything")
+    message = _error(capsys, "--features=x.pt", "--budget=2")
+    assert "numpy.save('x.npy', torch.load('x.pt', weights_only=True)" in message
 
 
 @pytest.mark.parametrize("method", ["k_center", "random", "clue"])

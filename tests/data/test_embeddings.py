@@ -171,6 +171,21 @@ def test_bad_files(tmp_path):
         _load(_save(tmp_path, features=_features()), scale="log")
 
 
+def test_arrays_that_are_not_read_are_named(tmp_path, caplog):
+    path = _save(tmp_path, features=_features(), label=np.arange(6), caption=np.ones(6))
+    with caplog.at_level("WARNING"):
+        _load(path)
+    assert "some.npz: arrays that are not read: caption." in caplog.text
+
+
+def test_digits_that_float32_cannot_hold_are_told(tmp_path):
+    x = _features(dtype=np.float64)
+    _load(_save(tmp_path, features=x + 100))
+    with pytest.raises(errors.InputError, match=r"some\.npz: float32.* mean "):
+        _load(_save(tmp_path, features=x + 1e6))
+    _load(_save(tmp_path, features=(x + 1e6).astype(np.float32)))
+
+
 def test_an_npz_with_the_arrays_of_digits_is_read_as_digits(tmp_path):
     x, y = np.zeros((10, 8, 8), np.uint8), np.arange(10)
     path = _save(tmp_path, x_train=x, y_train=y, x_test=x, y_test=y)

@@ -11,7 +11,8 @@ from dact_jax.configuration import files as config_files
 from dact_jax.data.readers import lists, sources
 from dact_jax.data.selection import labelled, pools
 from dact_jax.models import pretrained
-from dact_jax.reports import curves, png, report
+from dact_jax.reports import curves, report
+from dact_jax.reports.pictures import png
 from dact_jax.rounds import claim, workdir
 from dact_jax.types import Variables
 from tests.fuzz import seeds

@@ -15,6 +15,7 @@ from dact_jax.data.selection.text_numbers import LABELS, NAMES
 
 _ROW, _SIDE, _TARGET = "row", "side", "target"
 _DELIMITERS = ",;\t"
+_SHOWN = 80  # characters of a cell that a message shows
 _NUMBERS = re.compile(r"\s*\d{1,18}\s*(,\s*\d{1,18}\s*)*")
 _FORMS = (
     'write one row number per line, or a header with a column "row" or "path", or give '
@@ -146,10 +147,13 @@ def _row(
         row = _number(entry.row)
         if row is not None and 0 <= row < num:
             raise errors.InputError(
-                f"{where}: the path of row {row} is {entry.name!r}, but "
-                f"{str(names[row])!r} in {pool}, which has no row of the former name."
+                f"{where}: the path of row {row} is {entry.name[:_SHOWN]!r}, "
+                f"but {str(names[row])!r} in {pool}, which has no row of the former "
+                "name."
             )
-        raise errors.InputError(f"{where}: {pool} has no row called {entry.name!r}.")
+        raise errors.InputError(
+            f"{where}: {pool} has no row called {entry.name[:_SHOWN]!r}."
+        )
     if entry.row is None:
         raise errors.InputError(
             f"{where}: rows are listed by name, but {pool} has no names (an array "
@@ -159,12 +163,12 @@ def _row(
     if row is None:
         also = "" if names is None else f", nor the name of a row of {pool}"
         raise errors.InputError(
-            f"{where}: {entry.row[:80]!r} is not one row number{also}; {_FORMS}."
+            f"{where}: {entry.row[:_SHOWN]!r} is not one row number{also}; {_FORMS}."
         )
     if not 0 <= row < num:
         raise errors.InputError(
-            f"{where}: {entry.row} is not a row of the pool, whose rows are 0 .. "
-            f"{num - 1}."
+            f"{where}: {entry.row[:_SHOWN]} is not a row of the pool, whose rows are "
+            f"0 .. {num - 1}."
         )
     return row
 

@@ -13,6 +13,7 @@ from dact_jax.data import text_files
 NAMES = ("path", "id", "filename", "file_name", "file", "image", "name")
 LABELS = ("label", "class")
 _DELIMITERS = ",;\t"
+_SHOWN = 80  # characters of a cell that a message shows
 
 
 class Table(NamedTuple):
@@ -81,9 +82,10 @@ def _first(header: list[str] | None, names: tuple[str, ...]) -> int | None:
 def _check_unique(path: pathlib.Path, names: np.ndarray) -> None:
     unique, times = np.unique(names, return_counts=True)
     if len(unique) < len(names):
+        repeated = str(unique[times > 1][0])[:_SHOWN]
         raise errors.InputError(
-            f"{path}: names of rows must be unique, but {str(unique[times > 1][0])!r} "
-            "occurs more than once."
+            f"{path}: names of rows must be unique, but {repeated!r} occurs more than "
+            "once."
         )
 
 
@@ -101,7 +103,8 @@ def _numbers(
     wrong = next((row[at] for at in columns if not _is_number(row[at])), None)
     if wrong is not None:
         raise errors.InputError(
-            f"{path}, line {line}: {wrong[:80]!r} is not a number; a column of names "
-            f"is called {NAMES[0]}, and one of labels {LABELS[0]}, in the first line."
+            f"{path}, line {line}: {wrong[:_SHOWN]!r} is not a number; a column of "
+            f"names is called {NAMES[0]}, and one of labels {LABELS[0]}, in the first "
+            "line."
         )
     return [float(row[at]) for at in columns]
