@@ -61,6 +61,7 @@ class Dataset(NamedTuple):  # one domain as its reader returns it, before any sp
     split: np.ndarray | None  # str[N]: "train", "val", "test", "" (not said); None: ""
     class_names: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()  # the damaged first
+    notes: tuple[str, ...] = ()  # sentences on how its files were understood
 
 
 class Domain(NamedTuple):

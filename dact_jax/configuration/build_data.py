@@ -253,6 +253,7 @@ def _read(
         classes=classes,
     )
     if not unchecked:
-        for line in left_out.lines(domain.name, domain.left_out):
+        omissions = left_out.lines(domain.name, domain.left_out)
+        for line in [*domain.notes, *omissions]:
             logging.warning("%s", line)
     return domain

@@ -193,6 +193,7 @@ def test_classes_one_level_deeper(domain, tmp_path):
     data = read(domain)
     assert data.class_names == ("cat", "dog")
     assert data.id[0] == "b/more/images/cat/1.png"
+    assert data.notes == ("The classes of b are in b/more/images.",)
     save(domain / "more" / "images" / "3.png", 9)
     assert read(domain).label.tolist() == [UNLABELED, 0, 0, 1, 1]
     save(domain / "3.png", 10)  # now the domain's own folder holds images
@@ -215,6 +216,7 @@ def test_parts_of_a_split(domain):
     data = read(domain)
     assert data.class_names == ("cat", "dog")
     assert data.split.tolist() == ["train"] * 4 + ["val"] * 2
+    assert data.notes == ("The folders in b are taken as the parts of its split.",)
     assert data.label.tolist() == [0, 0, 1, 1, 0, 1]
     save(domain / "extra" / "cat" / "1.png", 13)
     with pytest.raises(errors.InputError, match=r"b has the folders .*'extra'.*'cat'"):

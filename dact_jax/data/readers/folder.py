@@ -4,8 +4,6 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from absl import logging
-
 from dact_jax import errors
 from dact_jax.data import left_out
 from dact_jax.data.readers import decoding, files, links, listing
@@ -88,7 +86,7 @@ def load(
     number[None] = UNLABELED
     images = [image for image in images if image.label in number]
     parts = [image.part for image in images if image.part is not None]
-    return files.dataset(
+    data = files.dataset(
         domain,
         root,
         links.Found(
@@ -103,6 +101,18 @@ def load(
         on_error=on_error,
         max_pixels=max_pixels,
     )
+    return data._replace(notes=tuple(_notes(domain, base, split=bool(parts))))
+
+
+def _notes(domain: str, base: str, *, split: bool) -> list[str]:
+    """What to say about a folder whose classes are not right in the domain's."""
+    place, notes = errors.printable(base), []
+    if base != domain:
+        name = errors.printable(domain)
+        notes.append(f"The classes of {name} are in {place}.")
+    if split:
+        notes.append(f"The folders in {place} are taken as the parts of its split.")
+    return notes
 
 
 def _class_folder(ids: Sequence[str], domain: str) -> str:
@@ -120,11 +130,6 @@ def _class_folder(ids: Sequence[str], domain: str) -> str:
         base = f"{base}/{folders[0]}"
     if base == domain or len(folders) < 2:
         return domain
-    logging.warning(
-        "The classes of %s are the folders in %s.",
-        errors.printable(domain),
-        errors.printable(base),
-    )
     return base
 
 
@@ -148,11 +153,6 @@ def _images(ids: Sequence[str], base: str) -> list[_Image]:
         return [_Image(id, _class_name(id, base), None) for id in ids]
     parts = {name: PARTS[name.lower()] for name in below if name.lower() in PARTS}
     if len(below) > 1 and len(parts) == len(below):
-        logging.warning(
-            "The folders %s in %s are taken as the parts of its split.",
-            ", ".join(parts),
-            errors.printable(base),
-        )
         images = []
         for id in ids:
             folder = _class_name(id, base)
