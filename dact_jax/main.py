@@ -62,12 +62,16 @@ def _execute(command: str) -> None:
             return "the same command goes on from the last checkpoint"
         return "there is no checkpoint yet, so the same command starts anew"
 
-    with signals.handled(lambda: f"stopped; {next_time()}."):
+    with signals.handled(lambda: f"stopped; {next_time()}.") as stop:
         try:
-            result = runner.run(config, folder, progress=True, command=command)
+            result = runner.run(
+                config, folder, progress=True, command=command, stop=stop
+            )
             _conclude(result, folder)
         except OSError as error:
             cli.exit_with(error, then=next_time())
+        except errors.StoppedError:
+            raise
         except Exception as error:
             memory = errors.is_out_of_memory(error)
             cli.exit_with(error, then=_LESS_MEMORY if memory else "")

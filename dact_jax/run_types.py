@@ -139,3 +139,6 @@ class Stop(NamedTuple):
     saving: Callable[[], contextlib.AbstractContextManager[None]] = (
         contextlib.nullcontext
     )
+
+
+NEVER = Stop()

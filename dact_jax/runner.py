@@ -17,7 +17,7 @@ from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
 from dact_jax.rounds import checkpoint, claim, lock, session, workdir
 from dact_jax.rounds.formats import trees
 from dact_jax.rounds.workdir import Pick
-from dact_jax.run_types import Run, Show
+from dact_jax.run_types import NEVER, Run, Show, Stop
 from dact_jax.types import Row
 
 
@@ -46,6 +46,7 @@ def run(
     *,
     progress: bool = False,
     command: str = "",
+    stop: Stop = NEVER,
 ) -> Result:
     """Runs an experiment to its end, from its last checkpoint if it has one.
 
@@ -57,6 +58,7 @@ def run(
       workdir: the folder of the run; a new or empty one, or that of this very run.
       progress: whether to print a progress bar and one line per round.
       command: the shell command that repeats the run, for the report.
+      stop: tells whether to save and stop between two iterations.
 
     Returns:
       What the folder records: rows, accuracies, picks and paths.
@@ -66,6 +68,7 @@ def run(
         another process is running in the folder.
       DivergedError: a loss became NaN; the last checkpoint stays.
       OSError: a file could not be read or written; the last checkpoint stays.
+      StoppedError: `stop` asked for it.
     """
     if not isinstance(config, ml_collections.ConfigDict):
         raise errors.InputError(
@@ -83,7 +86,9 @@ def run(
     # Reading the data can take long.
     claim.check(folder, identity, defaults=defaults.initial())
     with lock.hold(folder):
-        return _run(config, folder, identity, progress=progress, command=command)
+        return _run(
+            config, folder, identity, progress=progress, command=command, stop=stop
+        )
 
 
 def _check_folders(config: ml_collections.ConfigDict, folder: pathlib.Path) -> None:
@@ -105,6 +110,7 @@ def _run(
     *,
     progress: bool,
     command: str,
+    stop: Stop,
 ) -> Result:
     """A run in its folder, which this process holds."""
     with waiting.during("reading the data") if progress else contextlib.nullcontext():
@@ -125,7 +131,7 @@ def _run(
     sides = {"source": built.task.source, "target": built.task.target}
     left_out.write(folder, {side: domain.left_out for side, domain in sides.items()})
     shows = _make_shows(config, folder, write_report, progress=progress)
-    done = session.run(built, folder, identity, claim_for_data, shows)
+    done = session.run(built, folder, identity, claim_for_data, shows, stop=stop)
     markdown = folder / "report.md"
     if not (done.finished_before and markdown.exists()):
         write_report()

@@ -16,7 +16,7 @@ from dact_jax.rounds import (
     oracle,
     workdir,
 )
-from dact_jax.run_types import Experiment, Run, Show, lengths
+from dact_jax.run_types import NEVER, Experiment, Run, Show, Stop, lengths
 from dact_jax.training import inference, loop as training, step
 from dact_jax.types import (
     SOURCE,
@@ -34,7 +34,12 @@ from dact_jax.types import (
 
 
 def bind(
-    run: Run, store: checkpoint.Store, folder: pathlib.Path, show: Show
+    run: Run,
+    store: checkpoint.Store,
+    folder: pathlib.Path,
+    show: Show,
+    *,
+    stop: Stop = NEVER,
 ) -> loop.Actions:
     """The actions of a run's rounds: train on its data, write into its folder."""
 
@@ -68,7 +73,7 @@ def bind(
     fit = training.make_fit(run, show.activity)
     recorders = adaptation.Recorders(save, record_row, show.step, show.partial)
     return loop.Actions(
-        adapt=functools.partial(adaptation.adapt, run, fit, recorders),
+        adapt=functools.partial(adaptation.adapt, run, fit, recorders, stop=stop),
         measure=measure,
         choose=functools.partial(evaluation.choose, run),
         track=functools.partial(evaluation.begin, run),

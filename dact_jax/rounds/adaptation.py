@@ -8,7 +8,7 @@ import numpy as np
 
 from dact_jax import devices, errors, keys
 from dact_jax.rounds import evaluation
-from dact_jax.run_types import Experiment, Run, lengths
+from dact_jax.run_types import NEVER, Experiment, Run, Stop, lengths
 from dact_jax.training import inference, loop as training
 from dact_jax.types import TARGET, Examples, Row, Variables
 
@@ -25,15 +25,21 @@ class Recorders(NamedTuple):
 
 
 def adapt(
-    run: Run, fit: training.Fit, record: Recorders, experiment: Experiment
+    run: Run,
+    fit: training.Fit,
+    record: Recorders,
+    experiment: Experiment,
+    *,
+    stop: Stop = NEVER,
 ) -> Experiment:
     """Trains to the end of the round.
 
     Records every chunk, evaluates every `eval.every` iterations, and saves every
-    `train.save_every` iterations and every `train.save_minutes`.
+    `train.save_every` iterations, every `train.save_minutes`, and before it stops.
 
     Raises:
       DivergedError: a loss became NaN, or the weights are ruined.
+      StoppedError: `stop` asked for it; the last iteration is saved.
     """
     number, num_steps = experiment.round, lengths(run)[experiment.round]
     key = keys.key(run.key, "round", number)
@@ -45,26 +51,41 @@ def adapt(
     )
     calls = fit(experiment.train, chunks, key, num_steps, experiment.losses)
     try:
-        for state, losses, complete in calls:
-            now = time.perf_counter()
-            experiment = experiment._replace(
-                train=state,
-                seconds=now - started,
-                losses=training.pack({} if complete else losses, run.schedule.chunk),
-            )
-            _record(record, experiment, training.means(losses), complete=complete)
-            if complete:
-                experiment = _observe(run, record, experiment, num_steps)
-            if _due(run, experiment, num_steps, now - saved, complete=complete):
-                _check_sound(run, experiment.train.variables)
-                record.save(experiment)
-                saved = time.perf_counter()
+        with stop.saving():
+            for state, losses, complete in calls:
+                now = time.perf_counter()
+                experiment = experiment._replace(
+                    train=state,
+                    seconds=now - started,
+                    losses=training.pack(
+                        {} if complete else losses, run.schedule.chunk
+                    ),
+                )
+                _record(record, experiment, training.means(losses), complete=complete)
+                if complete:
+                    experiment = _observe(run, record, experiment, num_steps)
+                asked = bool(devices.from_process_0(np.bool_(stop.asked())))
+                due = _due(run, experiment, num_steps, now - saved, complete=complete)
+                if due or asked:
+                    _check_sound(run, experiment.train.variables)
+                    record.save(experiment)
+                    saved = time.perf_counter()
+                if asked:
+                    raise errors.StoppedError(_where(experiment))
     except errors.DivergedError as error:
         raise errors.DivergedError(
             f"round {number}: {error} The last good checkpoint stays; "
             "a changed config needs another --workdir."
         ) from None
     return experiment
+
+
+def _where(experiment: Experiment) -> str:
+    number, at = experiment.round, int(experiment.train.step)
+    return (
+        f"stopped in round {number} after iteration {at}; the same command goes on "
+        "from there."
+    )
 
 
 def _record(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dact_jax import errors
 from dact_jax.rounds import actions, checkpoint, lock, loop, pretraining, workdir
-from dact_jax.run_types import Experiment, Run, Show, lengths
+from dact_jax.run_types import NEVER, Experiment, Run, Show, Stop, lengths
 
 PRETRAINING = "pre-training"
 
@@ -38,6 +38,7 @@ def run(
     claim: Claim,
     shows: Shows,
     *,
+    stop: Stop = NEVER,
     stage: str = "",
     flag: str = "--workdir",
 ) -> Done:
@@ -47,6 +48,7 @@ def run(
       folder: of the run; it is claimed first.
       identity: the config without what has no influence (`defaults.identity`).
       shows: opened only if something is left to do.
+      stop: tells whether to save and stop between two iterations.
       stage: "", or the name of the stage, such as PRETRAINING.
       flag: the command-line flag that names the folder, for error messages.
 
@@ -67,11 +69,11 @@ def run(
         return Done(experiment, finished_before=True)
     workdir.rewind(folder, written, flag=flag)
     if run.pretraining is not None:
-        run, row = pretrain(run, folder, claim, shows)
+        run, row = pretrain(run, folder, claim, shows, stop)
         if experiment is None:
             workdir.append(folder, [row])
     with shows(stage, lengths(run), _position(experiment)) as show:
-        verbs = actions.bind(run, store, folder, show)
+        verbs = actions.bind(run, store, folder, show, stop=stop)
         if experiment is None:
             experiment = actions.begin(run, verbs)
         experiment = loop.run(experiment, verbs, run.policy, run.key)
@@ -87,7 +89,11 @@ def _position(experiment: Experiment | None) -> tuple[int, int]:
 
 
 def pretrain(
-    outer: Run, folder: pathlib.Path, claim: Claim, shows: Shows
+    outer: Run,
+    folder: pathlib.Path,
+    claim: Claim,
+    shows: Shows,
+    stop: Stop = NEVER,
 ) -> tuple[Run, Mapping[str, Any]]:
     """The run with the weights that pre-training gives, and its row of metrics.
 
@@ -114,6 +120,7 @@ def pretrain(
                 stage.identity,
                 claim,
                 shows,
+                stop=stop,
                 stage=PRETRAINING,
                 flag=flag,
             )
@@ -121,5 +128,8 @@ def pretrain(
     except errors.DivergedError as error:
         message = str(error).replace("train.learning_rate", "pretrain.learning_rate")
         raise errors.DivergedError(f"in pre-training, {message}") from None
+    except errors.StoppedError as error:
+        message = str(error).replace("round 0", PRETRAINING)
+        raise errors.StoppedError(message) from None
     trained = done.experiment.train.variables
     return pretraining.apply(outer, trained), row

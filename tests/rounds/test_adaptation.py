@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from dact_jax import run_types
+from dact_jax import errors, run_types
 from dact_jax.configuration import build
 from dact_jax.rounds import session, workdir
-from dact_jax.training import loop as training
+from dact_jax.training import inference, loop as training
 from tests import toy
 
 CHUNK = 4
@@ -31,9 +31,10 @@ def _unclaimed(folder, config, *, flag):
     """Stands for the claim of a folder that is this run's already."""
 
 
-def _run(made, folder, *, die_at=None):
-    """(experiment, places that were shown); dies once such a place is shown."""
+def _run(made, folder, *, die_at=None, stop_at=None):
+    """(experiment, places that were shown); dies or is asked to stop at a place."""
     places = []
+    stop = run_types.Stop(lambda: places[-1] == stop_at)
 
     def step(number, at, losses):
         places.append((number, at))
@@ -44,7 +45,8 @@ def _run(made, folder, *, die_at=None):
     def shows(stage, lengths, start):
         yield run_types.Show(step=step, partial=step)
 
-    return session.run(made, folder, {}, _unclaimed, shows).experiment, places
+    done = session.run(made, folder, {}, _unclaimed, shows, stop=stop)
+    return done.experiment, places
 
 
 def _by_time(made, minutes):
@@ -87,6 +89,31 @@ def test_killed_within_a_chunk_it_goes_on_from_the_checkpoint_by_time(
     assert places[0] == place  # only the iteration that was not saved is repeated
     _same(again.train, whole.train)
     assert _rows(tmp_path / "killed") == _rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("place", [(0, 3), (0, 6), (1, 2)])
+def test_asked_to_stop_it_saves_the_last_iteration(made, tmp_path, monkeypatch, place):
+    monkeypatch.setattr(training, "CALL_SECONDS", 0.0)
+    whole, whole_places = _run(_by_time(made, 0.0), tmp_path / "whole")
+    number, at = place
+    told = f"stopped in round {number} after iteration {at}; the same command goes on"
+    with pytest.raises(errors.StoppedError, match=told):
+        _run(_by_time(made, 0.0), tmp_path / "stopped", stop_at=place)
+    again, places = _run(_by_time(made, 0.0), tmp_path / "stopped")
+    assert places == [other for other in whole_places if other > place]  # none twice
+    _same(again.train, whole.train)
+    assert _rows(tmp_path / "stopped") == _rows(tmp_path / "whole")
+
+
+def test_asked_to_stop_with_ruined_weights_it_says_so(made, tmp_path, monkeypatch):
+    def ruined(*arguments, **options):
+        raise errors.DivergedError("ruined.")
+
+    monkeypatch.setattr(training, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(inference, "sweep", ruined)
+    with pytest.raises(errors.DivergedError, match=r"round 0: ruined\."):
+        _run(_by_time(made, 0.0), tmp_path, stop_at=(0, 1))
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
 
 
 def test_without_a_limit_of_time_only_the_number_counts(made, tmp_path, monkeypatch):
