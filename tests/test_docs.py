@@ -24,6 +24,7 @@ from tests import pages, test_layers, toy
 TEXTS = {str(path): path.read_text(encoding="utf-8") for path in pages.PAGES}
 COMMANDS = [(page, c) for page, text in TEXTS.items() for c in pages.commands(text)]
 ARCHITECTURE = TEXTS["docs/architecture.md"]
+SWITCHES = ("page", "table", "overwrite", "operations")
 OPTIONS = ("methods", "acquisitions", "policies")
 
 # Asks each command for --help, one after another, and prints the flags that it lists.
@@ -33,6 +34,8 @@ import contextlib, importlib, io, json, re, sys
 listing = {}
 for name in sys.argv[1:]:
     module = importlib.import_module(name)
+    if not hasattr(module, "main"):
+        module = importlib.import_module(f"{name}.__main__")
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
         try:
@@ -85,7 +88,8 @@ def test_every_file_and_test_that_is_named_exists(page):
 def known_flags():
     """Module -> names of its flags, of every command that a page names."""
     named = {command.program for _, command in COMMANDS}
-    modules = sorted(m for m in named if m.startswith(("dact_jax.", "experiments.")))
+    ours = "dact_jax.", "experiments.", "tests."
+    modules = sorted(module for module in named if module.startswith(ours))
     done = subprocess.run(
         [sys.executable, "-c", LISTING, *modules],
         capture_output=True,
@@ -134,7 +138,7 @@ def _check_flags(known, arguments, where):
             files.override(config, name.removeprefix("config."), _literal(value))
         else:
             assert name in known, where
-            assert equals or name in ("page", "table", "overwrite"), where
+            assert equals or name in SWITCHES, where
 
 
 def _literal(value):

@@ -1,0 +1,38 @@
+"""30 kills, and every operation on the folder of one small run failed in three ways.
+
+In a process of its own, which forks: this one has threads by now.
+"""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def told():
+    arguments = ["--kills=30", "--operations", "--presets=s_act"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.crash", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_killed_thirty_times_it_is_the_same_run(told):
+    assert "30 processes killed" in told
+    (runs,) = re.findall(r"(\d+) runs compared; 0 faults", told)
+    assert int(runs) >= 3
+
+
+@pytest.mark.parametrize("kind", ["kill", "ENOSPC", "EIO"])
+def test_whatever_operation_fails_it_is_the_same_run(told, kind):
+    ((failures, operations),) = re.findall(
+        rf"{kind}: (\d+) failures, at each of the (\d+) operations", told
+    )
+    assert int(failures) >= int(operations) > 50
