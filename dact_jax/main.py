@@ -87,7 +87,11 @@ def _conclude(result: runner.Result, folder: pathlib.Path) -> None:
 
 def _help(argv: Sequence[str]) -> str:
     """The flags, and what there is to choose in the config that is named, if any."""
-    named = [a.partition("=")[2] for a in argv if re.match("--?config=", a)]
+    named = []
+    for arg, after in itertools.zip_longest(argv, argv[1:], fillvalue=""):
+        name, equals, value = arg.partition("=")
+        if name in ("--config", "-config"):
+            named.append(value if equals else after)
     config = files.load(named[-1]) if named else defaults.get_config()
     return "\n".join(
         [
