@@ -117,6 +117,9 @@ def _run(
 ) -> Run:
     """The run without its stages."""
     schedule = _schedule(config)
+    if not len(task.target.train.label):  # `check_pools`: nothing uses them
+        sizes = schedule.sizes._replace(target=0, unlabeled=0)
+        schedule = schedule._replace(sizes=sizes)
     optimizer = build_stages.make_optimizer(config.train, len(method.losses))
     outputs = build_stages.outputs(config, config.acquisition, method)
     forward = inference.make_forward(network, outputs, prepare)

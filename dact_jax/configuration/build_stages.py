@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from dact_jax import devices, keys, plugins, types
-from dact_jax.configuration import build_data, defaults
+from dact_jax.configuration import build_data, checks, defaults
 from dact_jax.configuration.defaults import Config
 from dact_jax.data import joined
 from dact_jax.models import heads, model
@@ -41,6 +41,13 @@ def pretraining_stage(config: Config, run: Run, encoder: nn.Module) -> Pretraini
         Method(modules, supervised.losses),
         model.make_model(encoder, modules, 1),
         params,
+    )
+    checks.check_losses(
+        stage.method,
+        stage.model,
+        stage.train.variables,
+        stage.schedule.sizes,
+        build_data.input_shape(config, run.task),
     )
     return Pretraining(stage, config.pretrain.folder, _identity(config, modules))
 

@@ -32,6 +32,7 @@ def check_pools(config: Config, task: Task, given: np.ndarray) -> None:
     Raises:
       InputError: names the fields and the numbers.
     """
+    _check_any(config, task)
     label = np.asarray(task.target.train.label)
     plugins.check_pools(
         config.policy,
@@ -95,3 +96,27 @@ def check_source_acquisition(config: Config) -> None:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names)) or "none"
+
+
+def _check_any(config: Config, task: Task) -> None:
+    """Checks that the target has images to train on, unless nothing uses them."""
+    target = task.target
+    if len(target.train.label):
+        return
+    buys, adapts = (
+        plugins.buys(config.policy),
+        plugins.trains_target_norm(config.method),
+    )
+    if not (buys or adapts or config.data.shots_per_class):
+        return
+    use = f"method {config.method!r} adapts to such images"
+    if not adapts:
+        use = f"policy {config.policy!r} buys their labels"
+    if not (buys or adapts):
+        use = "data.shots_per_class takes some of them"
+    raise errors.InputError(
+        f"target {target.name} has no image to train on, but {use}: "
+        f"{len(target.test.label)} of its images are for test and "
+        f"{len(target.val.label)} for validation; leave the split of some empty, lower "
+        "data.val_per_class or data.test_fraction, or use preset=source_only."
+    )

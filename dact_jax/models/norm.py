@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dact_jax import errors
+
 
 class BatchNorm(nn.Module):
     """(x - mean) / sqrt(variance + epsilon) * scale + bias over all but channels.
@@ -33,7 +35,7 @@ class BatchNorm(nn.Module):
         """float32[B S, ..., C] -> the same shape.
 
         Raises:
-          ValueError: in training, with a single value per channel and domain, of which
+          InputError: in training, with a single value per channel and domain, of which
             the unbiased variance is undefined.
         """
         channels = x.shape[-1:]
@@ -42,9 +44,11 @@ class BatchNorm(nn.Module):
         mean = self.variable("stats", "mean", jnp.zeros, channels)
         variance = self.variable("stats", "variance", jnp.ones, channels)
         if train and x.size < 2 * scale.size:
-            raise ValueError(
-                "batch norm needs at least two values per channel and domain in "
-                f"training; its input has the shape {x.shape}"
+            raise errors.InputError(
+                "batch norm needs at least two values for each channel and domain in "
+                f"training, and its input has the shape {x.shape}: make "
+                "train.batch_source, train.batch_target, train.batch_unlabeled and "
+                "pretrain.batch 2 or more, or set model.batch_norm=False."
             )
         # Domains alternate along the batch axis: a part of the batch on one device
         # holds images of all domains.

@@ -99,6 +99,8 @@ def _drawers(
         captions.EMBEDDING_TARGET: functools.partial(_embedding, *state, TARGET),
         captions.EMBEDDING_SOURCE: functools.partial(_embedding, *state, SOURCE),
     }
+    if not len(run.task.target.train.label):
+        del drawers[captions.EMBEDDING_TARGET]
     if any(_picked(experiment, domain).any() for domain in _SIDES):
         drawers[captions.PICKED_CLASSES] = functools.partial(_classes, *state)
     if _has_maps(run):
@@ -195,6 +197,8 @@ def _image_maps(
     """Maps of a few picked images of a domain, or of any images if none was picked."""
     side, picked = _domain(run, domain), _picked(experiment, domain)
     candidates = np.flatnonzero(picked if picked.any() else ~picked)
+    if not candidates.size:
+        return
     rng = np.random.default_rng(_SEED)
     rows = np.sort(_draw(rng, candidates, _MAX_IMAGES[domain]))
     stored = np.asarray(side.train.image[rows])

@@ -97,6 +97,11 @@ def _summary(rounds: Sequence[Row]) -> str:
         text = (
             "No test image of the target has a label, so the test accuracy is unknown"
         )
+        if last["val_accuracy"] is not None:
+            text += (
+                f"; with {last['labels_target']} target labels bought, the accuracy on "
+                f"validation images is {markdown.percent(last['val_accuracy'])} %"
+            )
     else:
         text = (
             f"With {last['labels_target']} target labels bought, the test accuracy on "

@@ -143,8 +143,10 @@ def _check_sound(run: Run, variables: Variables) -> None:
     Raises:
       DivergedError: an output for some target images is not finite.
     """
-    rows = np.arange(min(len(run.task.target.id), run.evaluation.batch))
-    pool = run.task.target.train
+    target = run.task.target
+    parts = (target.train, target.val, target.test)
+    pool = next(part for part in parts if len(part.label))
+    rows = np.arange(min(len(pool.label), run.evaluation.batch))
     some = Examples(pool.image[rows], pool.label[rows])
     inference.sweep(
         run.forward, variables, some, TARGET, batch_size=run.evaluation.batch

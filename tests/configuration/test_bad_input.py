@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 
+import jax
 import ml_collections
 import numpy as np
 import pytest
@@ -144,6 +145,51 @@ def test_a_manifest_row_with_an_unknown_class(photos):
         csv.writer(file).writerows([("path", "label"), *rows])
     config = _config(photos, **{"data.target": str(manifest)})
     _refused(config, "b.csv, line 3", "'dogg'", "'dog'")
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "use"),
+    [
+        ("test", {"policy": "fixed", "method": "dann"}, "method 'dann' adapts"),
+        ("val", {}, "method 'mme' adapts"),
+        ("val", {"method": "source_only"}, "policy 'single' buys"),
+        (
+            "test",
+            {"policy": "fixed", "method": "source_only", "data.shots_per_class": 2},
+            "data.shots_per_class",
+        ),
+    ],
+)
+def test_a_target_without_an_image_to_train_on(photos, part, changes, use):
+    rows = [
+        f"b/{name}/{i}.png,{name},{part}" for name in ("cat", "dog") for i in (0, 1)
+    ]
+    (photos / "b.csv").write_text("\n".join(["path,label,split", *rows]))
+    fields = {"data.target": str(photos / "b.csv"), "data.val_per_class": 0, **changes}
+    _refused(_config(photos, **fields), "target b has no image", use, "4 ", "split")
+
+
+@pytest.mark.parametrize(
+    ("field", "preset"),
+    [
+        ("train.batch_unlabeled", "dann"),
+        ("train.batch_source", "source_only"),
+        ("pretrain.batch", "adda"),
+    ],
+)
+def test_one_vector_a_batch_with_batch_norm(field, preset, tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)  # tests have two, which share
+    for name, rows in (("a", 12), ("b", 10)):
+        label = np.arange(rows) % 2
+        np.savez(tmp_path / name, features=np.eye(rows, 12), label=label)
+    config = files.load(f"configs/embeddings.py:preset={preset}")
+    config.data.update(
+        source=str(tmp_path / "a.npz"), target=str(tmp_path / "b.npz"), val_per_class=0
+    )
+    config.update_from_flattened_dict({field: 1})
+    if field == "train.batch_source":
+        config.train.batch_target = 1
+    _refused(config, "batch norm", field, "2 or more", "model.batch_norm")
 
 
 def test_a_class_that_a_whole_manifest_lacks(photos):

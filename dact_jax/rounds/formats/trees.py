@@ -191,11 +191,16 @@ def _ignore(*error: object) -> None:
 
 
 def _array(leaf: object) -> jax.Array | np.ndarray:
-    return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+    if isinstance(leaf, jax.Array):
+        return leaf
+    array = np.asarray(leaf)
+    return array if array.size else np.zeros(1, array.dtype)  # orbax refuses empty ones
 
 
 def _like(template: object, leaf: object) -> object:
     if isinstance(template, jax.Array):
         return leaf
+    if isinstance(template, np.ndarray) and not template.size:
+        return template
     value = np.asarray(leaf)
     return value if isinstance(template, np.ndarray) else type(template)(value)  # type: ignore[call-arg]
