@@ -32,10 +32,18 @@ def keep(fault, folder):
     return seeds.write(fault.case.seed, fault.case.content, place)
 
 
-def _campaign(cases, seed, folder):
+def _counts(options):
+    """The cases to run: all, or those of one reader."""
+    for count in range(options.cases):
+        number = f"{options.seed}/{count}"
+        if not options.reader or campaign.make(number).reader == options.reader:
+            yield count
+
+
+def _campaign(options, folder):
     found = collections.Counter()
     started, done, shown = time.monotonic(), 0, 0
-    for count, fault in workers.run(seed, range(cases)):
+    for count, fault in workers.run(options.seed, _counts(options)):
         done += count
         if fault is not None:
             found[fault.place] += 1
@@ -65,6 +73,7 @@ def main(argv):
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--reader", help="only cases of this one of tests.fuzz.readers")
     parser.add_argument("--only", help="a case, such as 0/17")
     parser.add_argument(
         "--output", type=pathlib.Path, help="folder of files with faults"
@@ -72,7 +81,7 @@ def main(argv):
     options = parser.parse_args(argv)
     folder = options.output or pathlib.Path(tempfile.mkdtemp(prefix="fuzz_faults_"))
     if options.only is None:
-        return _campaign(options.cases, options.seed, folder)
+        return _campaign(options, folder)
     from tests.fuzz import readers
 
     (fault,) = campaign.run([(0, options.only)], readers.READERS)

@@ -220,6 +220,12 @@ def seeds():
     return tuple(found)
 
 
+@functools.cache
+def readers():
+    """Names of all readers; each gets as many cases as the others."""
+    return tuple(sorted({name for seed in seeds() for name in seed.readers.split()}))
+
+
 def write(seed, content, folder):
     """Writes the files of a seed, the first with other content; returns its path."""
     folder = pathlib.Path(folder)
