@@ -229,9 +229,7 @@ def _finish(
 ) -> tuple[Experiment, Task]:
     """Runs a config without checkpoints: a run takes seconds and is never resumed."""
     built, _ = build.build(config)
-    store = checkpoint.Store(
-        save=lambda tree: None, restore=lambda template: None, close=lambda: None
-    )
+    store = checkpoint.Store(save=lambda tree: None, restore=lambda template: None)
     bound = actions.bind(built, store, folder, run_types.Show())
     experiment = actions.begin(built, bound)
     return loop.run(experiment, bound, built.policy, built.key), built.task
