@@ -58,7 +58,11 @@ def _execute(command: str) -> None:
     folder = pathlib.Path(given or pathlib.Path("runs", name))
 
     def next_time() -> str:
-        if runner.has_checkpoint(config, folder):
+        try:
+            goes_on = runner.has_checkpoint(config, folder)
+        except OSError:
+            return "the folder of the run cannot be read, so give another --workdir"
+        if goes_on:
             return "the same command goes on from the last checkpoint"
         return "there is no checkpoint yet, so the same command starts anew"
 

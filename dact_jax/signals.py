@@ -15,7 +15,8 @@ from typing import NamedTuple
 from dact_jax import errors
 from dact_jax.run_types import Stop
 
-_ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows lacks the last
+_ASKING = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 _GRACE = 20.0  # seconds until a run that can save must have saved
 _LOOK = 0.05  # seconds between two looks at whether it still can
 _SOON = (
@@ -50,8 +51,9 @@ def handled(last_words: Callable[[], str]) -> Iterator[Stop]:
     # An ignored signal stays ignored: nohup, and jobs in the background of a script.
     taken = [n for n in _ASKING if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _wake) for number in taken}
-    for number in taken:
-        signal.siginterrupt(number, False)  # no write in another library is cut short
+    if hasattr(signal, "siginterrupt"):  # Windows has none
+        for number in taken:
+            signal.siginterrupt(number, False)  # no library's write is cut short
     wakeup = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     watch = functools.partial(_watch, receiver, asked, last_words)
     threading.Thread(target=watch, daemon=True).start()
@@ -59,7 +61,8 @@ def handled(last_words: Callable[[], str]) -> Iterator[Stop]:
         yield Stop(lambda: bool(asked.numbers), lambda: _saving(asked))
     except errors.StoppedError as stopped:
         _say(str(stopped))
-        sys.exit(128 + asked.numbers[0])
+        # Another process of a `jax.distributed` job may be the one that was asked.
+        sys.exit(128 + (asked.numbers[0] if asked.numbers else signal.SIGTERM))
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
@@ -89,8 +92,10 @@ def _watch(
                 second = _next(receiver)
                 if second is None:
                     return  # the work is over
-        _say(last_words())
-        os._exit(128 + first)
+        try:
+            _say(last_words())
+        finally:  # whatever fails there, the process ends
+            os._exit(128 + first)
 
 
 def _next(receiver: socket.socket) -> int | None:

@@ -1,5 +1,6 @@
 """How a command ends that a signal asks to end. One process forks all cases."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -68,6 +69,15 @@ def restores():
     except KeyboardInterrupt:
         sys.exit(7)
 
+def cannot_say():
+    with signals.handled(lambda: 1 / 0):
+        send(signal.SIGTERM)
+        time.sleep(60)
+
+def another_process_was_asked():
+    with signals.handled(lambda: "last words"):
+        raise errors.StoppedError("saved")
+
 def in_a_thread():
     def work():
         with signals.handled(lambda: "last words") as stop:
@@ -90,6 +100,8 @@ CASES = {
     "saved before": saves_too_late,
     "ignored": ignores,
     "restored": restores,
+    "cannot say": cannot_say,
+    "another process": another_process_was_asked,
     "in a thread": in_a_thread,
 }
 started = {}
@@ -163,6 +175,27 @@ def test_an_ignored_signal_stays_ignored(ended):
 
 def test_afterwards_signals_do_what_they_did(ended):
     assert ended["restored"] == [7, ""]
+
+
+def test_where_even_the_last_words_fail_the_process_ends(ended):
+    assert ended["cannot say"] == [143, ""]
+
+
+def test_a_process_that_stops_with_another_one_ends_as_by_sigterm(ended):
+    assert ended["another process"] == [143, "\ndact_jax: saved\n"]
+
+
+def test_on_a_system_without_sighup_the_others_are_handled(monkeypatch):
+    for name in ("SIGHUP", "siginterrupt"):
+        monkeypatch.delattr(signal, name)
+    before = signal.getsignal(signal.SIGTERM)
+    spec = importlib.util.find_spec("dact_jax.signals")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.handled(lambda: "last words") as stop:
+        assert signal.getsignal(signal.SIGTERM) != before
+        assert not stop.asked()
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_command_in_a_thread_takes_no_signals(ended):

@@ -13,6 +13,7 @@ from dact_jax import errors, runner
 from dact_jax.rounds import checkpoint, workdir
 from dact_jax.rounds.formats import trees
 from tests import toy
+from tests.crash import campaign
 
 NAMES = [
     "lr[0.1]",
@@ -125,6 +126,17 @@ def test_a_name_that_the_system_refuses_is_told(tmp_path):
     with pytest.raises(OSError, match="name too long") as caught:
         runner.run(_config(tmp_path), tmp_path / ("n" * 256))
     assert errors.sentence(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
+def test_a_command_tells_it_in_one_sentence(tmp_path):
+    ended = campaign.run(campaign.command(tmp_path, tmp_path / ("n" * 256), "s_act"))
+    assert ended.code == 2
+    assert ended.err.startswith(f"dact_jax: {tmp_path}/nnn")
+    assert ended.err.endswith(
+        ": File name too long; the folder of the run cannot be read, so give another "
+        "--workdir.\n"
+    )
 
 
 def test_a_run_in_such_a_folder_goes_on_and_is_loaded(tmp_path, monkeypatch):
