@@ -109,7 +109,12 @@ def read(folder: pathlib.Path, template: Mapping[str, Any]) -> dict[str, Any]:
         numbers, unusable = manifest.numbers(root), []
         for number in numbers:
             path = root / str(number)
-            tree = _load(path, lambda path: trees.read_part(path, template))
+            try:
+                tree = _load(path, lambda path: trees.read_part(path, template))
+            except (errors.InputError, OSError):
+                if path.exists():
+                    raise
+                tree = _Unusable(path, "it was removed meanwhile")
             if not isinstance(tree, _Unusable):
                 if jax.tree.map(np.shape, tree) == shapes:
                     _warn(unusable, path)

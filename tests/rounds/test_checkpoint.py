@@ -18,7 +18,7 @@ import pytest
 
 from dact_jax import errors
 from dact_jax.rounds import checkpoint
-from dact_jax.rounds.formats import manifest
+from dact_jax.rounds.formats import manifest, trees
 from dact_jax.run_types import Experiment, Track
 from dact_jax.types import Pools, TrainState, Variables
 
@@ -233,6 +233,25 @@ def test_a_reader_looks_again_if_a_run_has_replaced_what_it_saw(
 
     monkeypatch.setattr(manifest, "damage", damage)
     assert checkpoint.read(saved, {"round": 0})["round"] == 2
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(manifest, "_digest"), (trees, "read_part")]
+)
+def test_a_reader_looks_again_if_a_run_removes_what_it_reads(
+    saved, monkeypatch, caplog, module, name
+):
+    read = getattr(module, name)
+
+    def during(*arguments):
+        if (saved / "2").exists():  # as two saves meanwhile
+            (saved / "1").rename(saved / "3")
+            (saved / "2").rename(saved / "2.tmp")
+        return read(*arguments)
+
+    monkeypatch.setattr(module, name, during)
+    assert checkpoint.read(saved, {"round": 0})["round"] == 1
     assert caplog.messages == []
 
 
