@@ -101,6 +101,7 @@ def _check_folders(config: ml_collections.ConfigDict, folder: pathlib.Path) -> N
                 f"pretrain.folder={stage} is the folder of the run itself: give "
                 "another."
             )
+        claim.check_writable(pathlib.Path(stage), flag="--config.pretrain.folder")
 
 
 def _run(

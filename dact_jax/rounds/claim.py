@@ -1,6 +1,7 @@
 """config.yaml: which run a folder belongs to."""
 
 import importlib.metadata
+import os
 import pathlib
 import platform
 from collections.abc import Mapping, Sequence
@@ -35,7 +36,8 @@ def check(
       flag: the command-line flag that names the folder, for error messages.
 
     Raises:
-      InputError: the folder belongs to another run, is not a run's, or has lost rows.
+      InputError: the folder belongs to another run, is not a run's, has lost rows, or
+        is new and cannot be written to.
     """
     path = folder / workdir.CONFIG
     if path.exists():
@@ -48,6 +50,29 @@ def check(
         raise errors.InputError(
             f"{folder} exists and holds no {workdir.CONFIG}, so it is not the "
             f"folder of a run: give an empty or new {flag}."
+        )
+    check_writable(folder, flag=flag)
+
+
+def check_writable(folder: pathlib.Path, *, flag: str) -> None:
+    """Checks that a run could begin in a folder; one that has begun may be read only.
+
+    Args:
+      flag: the command-line flag that names the folder, for error messages.
+
+    Raises:
+      InputError: nothing may be written there.
+    """
+    if (folder / workdir.CONFIG).exists():
+        return
+    place = folder
+    while not place.exists():  # it will be made, with the folders above it
+        place = place.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        where = "it" if place == folder else f"{place}, where it would be made"
+        raise errors.InputError(
+            f"{folder} cannot hold a run, since nothing may be written to {where}: "
+            f"give another {flag}."
         )
 
 

@@ -128,6 +128,30 @@ def test_a_name_that_the_system_refuses_is_told(tmp_path):
     assert errors.sentence(caught.value)
 
 
+@pytest.mark.parametrize("field", ["workdir", "pretrain.folder"])
+@pytest.mark.parametrize("name", ["", "new/run"])
+def test_a_folder_that_cannot_be_written_to_is_refused_before_data_are_read(
+    tmp_path, monkeypatch, field, name
+):
+    config, locked = _config(tmp_path), tmp_path / "locked"
+    config.source = str(tmp_path / "nowhere.npz")
+    locked.mkdir()
+    may = os.access  # the superuser may write anywhere
+    monkeypatch.setattr(
+        os, "access", lambda path, how: path != locked and may(path, how)
+    )
+    folder = locked / name if field == "workdir" else tmp_path / "run"
+    if field == "pretrain.folder":
+        config.pretrain.folder, config.pretrain.steps = str(locked / name), 2
+    told = f"nothing may be written to .*: give another --.*{field}"
+    with pytest.raises(errors.InputError, match=told):
+        runner.run(config, folder)
+    assert not any(locked.iterdir())
+    monkeypatch.undo()
+    with pytest.raises(errors.InputError, match="nowhere"):
+        runner.run(config, folder)
+
+
 @pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
 def test_a_command_tells_it_in_one_sentence(tmp_path):
     ended = campaign.run(campaign.command(tmp_path, tmp_path / ("n" * 256), "s_act"))
