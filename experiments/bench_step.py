@@ -60,8 +60,10 @@ def make(implementation: str, flags: FlagValues) -> Callable[[Batch], None]:
     load: Callable = lambda resident, drawn, key: drawn  # noqa: E731
     advance = jax.jit(step.loop_steps(train_step, load))
 
+    no_metrics = step.no_metrics(train_step, load)
+
     def train(batch: Batch) -> None:
-        empty = step.metrics_like(train_step, load, state, (), batch, key)
+        empty = no_metrics(state, (), batch, key)
         jax.block_until_ready(advance(state, empty, (), batch, key, 0, flags.chunk))
 
     return train

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from dact_jax import keys
@@ -95,7 +96,7 @@ def loop_steps(
     Returns:
       A function whose `drawn` and metrics have leaves with a leading [chunk] axis. The
       metrics that it gets are those of the iterations before `first`; it fills in its
-      own. `metrics_like` gives empty ones.
+      own. `no_metrics` gives those of no iteration.
     """
     iterate = _make_iteration(step, load)
 
@@ -121,25 +122,26 @@ def loop_steps(
     return advance
 
 
-def metrics_like(
-    step: Step,
-    load: Callable[[PyTree, Batch, Key], Batch],
-    state: TrainState,
-    resident: PyTree,
-    drawn: Batch,
-    key: Key,
-) -> Metrics:
-    """Zeros float32[chunk] by name of metric, for a chunk like `drawn`."""
-    iterate = _make_iteration(step, load)
+def no_metrics(
+    step: Step, load: Callable[[PyTree, Batch, Key], Batch]
+) -> Callable[[TrainState, PyTree, Batch, Key], dict[str, np.ndarray]]:
+    """(state, resident, drawn, key) -> zeros float32[chunk] by name of metric.
 
-    def first(
+    Nothing is computed, and the step is traced once for all chunks of a shape.
+    """
+    iterate = jax.jit(_make_iteration(step, load))
+
+    def empty(
         state: TrainState, resident: PyTree, drawn: Batch, key: Key
-    ) -> tuple[TrainState, Metrics]:
-        return iterate(state, resident, _at(drawn, 0), key)
+    ) -> dict[str, np.ndarray]:
+        first = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), drawn
+        )
+        _, metrics = iterate.eval_shape(state, resident, first, key)
+        length = len(jax.tree.leaves(drawn)[0])
+        return {name: np.zeros(length, like.dtype) for name, like in metrics.items()}
 
-    _, metrics = jax.eval_shape(first, state, resident, drawn, key)
-    length = len(jax.tree.leaves(drawn)[0])
-    return {name: jnp.zeros(length, like.dtype) for name, like in metrics.items()}
+    return empty
 
 
 def _make_iteration(

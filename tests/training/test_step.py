@@ -49,7 +49,7 @@ def compile_steps(name, encoder, side):
     some = jax.jit(step.loop_steps(advance, _drawn))
 
     def loop(state, drawn, key):
-        empty = step.metrics_like(advance, _drawn, state, (), drawn, key)
+        empty = step.no_metrics(advance, _drawn)(state, (), drawn, key)
         return some(state, empty, (), drawn, key, 0, 3)
 
     batches = [toy.batch(jax.random.key(i), side=side) for i in range(3)]
