@@ -308,7 +308,7 @@ def _error(capsys, *args):
         ("--labelled=huge.txt", ("huge.txt, line 1: 1" + "0" * 30 + " ",)),
         ("--labelled=text.txt", ("text.txt, line 2: 'two' ",)),
         ("--labelled=one_line.txt", ("line 1: '3,4' ",)),
-        ("--labelled=short.csv", ("short.csv, line 3: '' ",)),
+        ("--labelled=short.csv", ("short.csv, line 3: there must be 2 cells, not 1",)),
         ("--labelled=pool.npz", ("--labelled=pool.npz ", "one row number per line")),
         ("--output=there.csv", ("--output=there.csv", "--overwrite")),
         ("--output=a/b.csv", ("--output=a/b.csv", "folder a;")),

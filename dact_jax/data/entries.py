@@ -41,7 +41,8 @@ def without_unknown(
     """The entries, with the label "" where the one written means that none is known.
 
     "?", "nan" and "<NA>" mean it always, "None", "null", "NA" and -1 if `classes` has
-    no class of that name. -1 beside at least two other numbers means it too.
+    no class of that name. -1 beside at least two other numbers means it too; beside
+    names it is unclear.
 
     Raises:
       InputError: a label may mean either, or is longer than 255 characters.
@@ -55,13 +56,11 @@ def without_unknown(
         unknown |= {_NEGATIVE}
     unknown -= {*(classes or ())}
     unclear = {*_UNCLEAR} if classes is None else set()
+    if classes is None and any(not label.isdecimal() for label in written - unclear):
+        unclear |= {_NEGATIVE}
     for entry in entries:
         if entry.label in unclear:
-            raise errors.InputError(
-                f"{entry.where}: {entry.label!r} may be a class or an unknown label: "
-                "leave the cell empty if nobody has labelled the image, else give the "
-                "class another name."
-            )
+            raise errors.InputError(_may_be_either(entry.where, entry.label))
         if len(entry.label) > LONGEST:
             raise errors.InputError(
                 f"{entry.where}: the label has {len(entry.label)} characters, more "
@@ -71,6 +70,29 @@ def without_unknown(
         entry._replace(label="") if entry.label in unknown else entry
         for entry in entries
     ]
+
+
+def is_labelled(where: str, label: str) -> bool:
+    """Whether a cell holds a label, in a table whose classes nobody asks for.
+
+    Args:
+      where: file and line for the error message.
+      label: as written; -1 means that none is known.
+
+    Raises:
+      InputError: it may mean either.
+    """
+    label = label.strip()
+    if label in _UNCLEAR:
+        raise errors.InputError(_may_be_either(where, label))
+    return label not in (*_UNKNOWN, _NEGATIVE)
+
+
+def _may_be_either(where: str, label: str) -> str:
+    return (
+        f"{where}: {label!r} may be a class or an unknown label: leave the cell empty "
+        "if nobody has labelled the image, else give the class another name."
+    )
 
 
 def check_paths(file: pathlib.Path, entries: Iterable[Entry]) -> None:

@@ -40,15 +40,9 @@ def read(
         cells than columns; or a quote is not closed. The message names the line.
     """
     text = text_files.read(path)
-    for delimiter in _DELIMITERS:
-        rows = _rows(path, text, delimiter)
-        try:
-            first = next(rows, None)
-        except errors.InputError:
-            continue
-        if first is not None and is_header(first.cells):
-            columns = first.cells
-            return Table(columns, [_fit(path, row, len(columns)) for row in rows])
+    table = find(path, text, is_header)
+    if table is not None:
+        return table
     first_line = next((line for line in text_files.lines(text) if line.strip()), "")
     raise errors.InputError(
         f"{path}: the first line must be {header}, with commas, semicolons or tabs "
@@ -56,8 +50,31 @@ def read(
     )
 
 
-def _rows(path: pathlib.Path, text: str, delimiter: str) -> Iterator[Row]:
-    """The rows that are not empty."""
+def find(
+    path: pathlib.Path, text: str, is_header: Callable[[Sequence[str]], bool]
+) -> Table | None:
+    """The table that a text is, as `read`; None if its first line is no header."""
+    for delimiter in _DELIMITERS:
+        found = rows(path, text, delimiter)
+        try:
+            first = next(found, None)
+        except errors.InputError:
+            continue
+        if first is not None and is_header(first.cells):
+            columns = first.cells
+            return Table(columns, [_fit(path, row, len(columns)) for row in found])
+    return None
+
+
+def rows(path: pathlib.Path, text: str, delimiter: str) -> Iterator[Row]:
+    """The rows of a text that are not empty.
+
+    Args:
+      path: the file, for messages.
+
+    Raises:
+      InputError: a quote is not closed, or a cell is too long; it names the line.
+    """
     lines = io.StringIO(text, newline="")  # keeps the line ends within quotes
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
@@ -89,8 +106,9 @@ def _fit(path: pathlib.Path, row: Row, width: int) -> Row:
     """The row without empty cells beyond the columns."""
     cells, extra = row.cells[:width], row.cells[width:]
     if len(cells) < width or any(cell.strip() for cell in extra):
+        quote = "; quote a cell that contains the delimiter" if extra else ""
         raise errors.InputError(
             f"{path}, line {row.line}: there must be {width} cells, not "
-            f"{len(row.cells)}; quote a cell that contains the delimiter."
+            f"{len(row.cells)}{quote}."
         )
     return row._replace(cells=cells)

@@ -32,6 +32,8 @@ def test_numbers_may_be_given_as_they_are():
         "order,row,score,path\n0,1,2.5,a.jpg\n1,9,2,b.jpg\n",  # rows of another order
         "path\na.jpg\nb.jpg\n",
         "filename;label\na.jpg;dog\nb.jpg;cat\ne.jpg;\n",  # one is not labelled yet
+        "File_Path\tcategory\na.jpg\tx\nb.jpg\ty\ne.jpg\t-1\n",
+        "path,class\na.jpg,1\nb.jpg,2\ne.jpg,nan\n",
         "\ufeffa.jpg\r\n\r\nb.jpg\r\n",
         "round,order,side,id,score\n"
         '0,0,"source","s.jpg",1\n0,0,"target","b.jpg",1\n1,0,"target","a.jpg",1\n',
@@ -66,7 +68,10 @@ def test_numbers_count_where_the_pool_has_no_names(tmp_path):
         ("row\n4\n", NAMES, ("line 2: 4 ", "0 .. 3")),
         ("9" * 5000, NAMES, ("line 1", "not one row number")),
         ("row,path\n0,a\0\n", NAMES, ("given.csv is not text",)),
-        ("path\n" + "a" * 140_000, NAMES, ("given.csv, line 2", "field")),
+        ("path\n" + "a" * 140_000, NAMES, ("given.csv, line 2", "more than 131072")),
+        ('path,label\na.jpg,x\n"b.jpg,x\n', NAMES, ("line 3: a quote", "not closed")),
+        ("path,label\na.jpg,x\nb.jpg\n", NAMES, ("line 3: there must be 2 cells",)),
+        ("path,label\na.jpg,None\n", NAMES, ("line 2: 'None' may be a class",)),
     ],
 )
 def test_what_cannot_be_matched_is_told(tmp_path, content, names, parts):

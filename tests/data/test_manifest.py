@@ -93,6 +93,10 @@ def test_labels_that_are_numbers_are_sorted_as_numbers(root):
             'path,label\n"dog/1.png,dog\ndog/2.png",dog\n',
             r"some\.csv, line 2: a quote .* later line",
         ),
+        (  # the images between two quotes would be lost
+            'path,label\ndog/1.png,"dog\ndog/2.png,dog\ncat/2.png,cat"\n',
+            r"some\.csv, line 2: a quote .* later line",
+        ),
         ('path,label\n"dog/1.png", "dog"\n', r"some\.csv, line 2: .*blank before a q"),
         (f"path,label\ndog/1.png,{'9' * 4400}\n", r"some\.csv, line 2: .*4400 charact"),
         (f"path,label\n{'x' * 2**18},dog\n", r"some\.csv, line 2: .*131072"),
@@ -163,8 +167,7 @@ def test_words_for_unknown_without_known_classes(root):
 
     assert labels("nan") == labels("?") == ["a", "", "2"]
     assert labels("-1", "1") == ["1", "", "2"]
-    assert labels("-1") == ["a", "-1", "2"]
-    for word in ("None", "NA", "null"):
+    for word in ("None", "NA", "null", "-1"):
         with pytest.raises(
             errors.InputError, match=rf"some\.csv, line 3: '{word}' may"
         ):

@@ -93,3 +93,46 @@ def test_probabilities_are_told_from_logits(tmp_path):
     np.testing.assert_array_equal(pools.read_logits(path, 2), 3 * p - 1)
     with pytest.raises(errors.InputError, match=r"--probabilities=.* row 0 .*--logits"):
         pools.read_probabilities(path, 2)
+
+
+def test_labels_that_stand_for_none_do_not_count(tmp_path):
+    path = tmp_path / "x.csv"
+    labels = ["cat", "-1", "?", "nan", "<NA>", " "]
+    path.write_text("\n".join(["label,a,b", *(f"{name},1,2" for name in labels)]))
+    assert pools.read(path).labelled.tolist() == [True, *[False] * 5]
+
+
+def test_a_label_that_may_be_a_class_or_none_is_rejected(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("label,a\ncat,1\nNone,2\n")
+    with pytest.raises(errors.InputError, match=r"x\.csv, line 3: 'None' may be"):
+        pools.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0,1,2\n.5,.1,.3\n", "line 1: 0, 1, ... seem to be numbers of columns"),
+        (",0,1\n0,.5,.1\n", "line 1: column 1 has no name"),
+        ("a,Unnamed: 0\n1,2\n", "line 1: column 2 has no name"),
+        ("\na;Labels\n1;0\n", "line 2: the column 'labels' .* call it label"),
+        ('a,path\n1,"b.jpg\n2,c.jpg\n', "line 2: a quote .* not closed"),
+    ],
+)
+def test_what_is_no_feature_is_not_taken_for_one(tmp_path, text, told):
+    path = tmp_path / "x.csv"
+    path.write_text(text)
+    with pytest.raises(errors.InputError, match=told):
+        pools.read(path)
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.npy.gz"])
+def test_an_unknown_ending_comes_with_those_that_are_read(tmp_path, name):
+    (tmp_path / name).write_bytes(b"anything")
+    with pytest.raises(errors.InputError, match=f"{name} must end in .npy, .npz, .csv"):
+        pools.read(tmp_path / name)
+
+
+def test_a_missing_file_is_not_to_be_converted(tmp_path):
+    with pytest.raises(errors.InputError, match=r"there is no file .*x\.parquet"):
+        pools.read(tmp_path / "x.parquet")

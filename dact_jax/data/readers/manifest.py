@@ -97,7 +97,7 @@ def _entries(path: pathlib.Path, root: pathlib.Path) -> list[Entry]:
         where = f"{path}, line {row.line}"
         _check_quotes(where, row.cells)
         image, label = row.cells[image_column], row.cells[label_column].strip()
-        _check_one_line(where, image, root)
+        _check_one_line(where, image, label, root)
         split = "" if split_column is None else _split(where, row.cells[split_column])
         entries.append(Entry(where, listed.locate(image, root), label, split))
     return entries
@@ -137,6 +137,10 @@ def _split(where: str, written: str) -> str:
     return split
 
 
+def _has_lines(text: str) -> bool:
+    return "\n" in text or "\r" in text
+
+
 def _check_quotes(where: str, cells: Sequence[str]) -> None:
     """Rejects cells whose quotes would become a part of the path or label."""
     for cell in cells:
@@ -146,9 +150,9 @@ def _check_quotes(where: str, cells: Sequence[str]) -> None:
             )
 
 
-def _check_one_line(where: str, image: str, root: pathlib.Path) -> None:
+def _check_one_line(where: str, image: str, label: str, root: pathlib.Path) -> None:
     """Rejects a cell that goes on in the next line, unless a file has such a name."""
-    if ("\n" in image or "\r" in image) and not os.path.exists(root / image):
+    if _has_lines(label) or (_has_lines(image) and not os.path.exists(root / image)):
         raise errors.InputError(
             f'{where}: a quote (") is opened and closed in a later line: close it in '
             "this line, or remove it."

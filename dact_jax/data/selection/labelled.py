@@ -1,20 +1,18 @@
 """Files that list rows of a pool by number or by name, such as picks of another day."""
 
-import csv
-import io
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from dact_jax import array_files, cells, errors, labelled_rows, storage
-from dact_jax.data import text_files
+from dact_jax.data import entries as listed, tables, text_files
 from dact_jax.data.selection.text_numbers import LABELS, NAMES
 
 _ROW, _SIDE, _TARGET = "row", "side", "target"
-_DELIMITERS = ",;\t"
 _SHOWN = 80  # characters of a cell that a message shows
 _NUMBERS = re.compile(r"\s*\d{1,18}\s*(,\s*\d{1,18}\s*)*")
 _FORMS = (
@@ -66,7 +64,9 @@ def _mask(rows: list[int], num: int, flag: str) -> np.ndarray:
 
 def _text(path: pathlib.Path) -> str:
     if not path.exists():
-        raise errors.InputError(f"there is no file {path} (--labelled).")
+        raise errors.InputError(
+            f"there is no file {path} (--labelled); row numbers are written as 17,4."
+        )
     if not path.is_file():
         raise errors.InputError(f"--labelled={path} is not a file.")
     text = storage.read_text(path).removeprefix("\ufeff")
@@ -76,39 +76,39 @@ def _text(path: pathlib.Path) -> str:
 
 
 def _entries(path: pathlib.Path, text: str, names: np.ndarray | None) -> list[_Entry]:
-    for delimiter in _DELIMITERS:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        try:
-            header = [cell.strip().lower() for cell in next(reader, [])]
-            if {_ROW, *NAMES} & {*header}:
-                return _of_table(path, header, reader)
-        except csv.Error as error:
-            raise errors.InputError(
-                f"--labelled={path}, line {reader.line_num}: {errors.clause(error)}."
-            ) from None
-    lines = enumerate(text_files.lines(text), 1)
-    listed = [(line, content) for line, content in lines if content.strip()]
+    table = tables.find(path, text, _is_header)
+    if table is not None:
+        return _of_table(path, table)
+    numbered = enumerate(text_files.lines(text), 1)
+    lines = [(line, content) for line, content in numbered if content.strip()]
     known = set() if names is None else {*names.tolist()}
-    if listed and all(content in known for _, content in listed):
-        return [_Entry(line, None, content) for line, content in listed]
-    return [_Entry(line, content.strip(), None) for line, content in listed]
+    if lines and all(content in known for _, content in lines):
+        return [_Entry(line, None, content) for line, content in lines]
+    return [_Entry(line, content.strip(), None) for line, content in lines]
 
 
-def _of_table(path: pathlib.Path, header: list[str], reader) -> list[_Entry]:  # type: ignore[no-untyped-def]
+def _is_header(columns: Sequence[str]) -> bool:
+    return bool({_ROW, *NAMES} & {*map(_plain, columns)})
+
+
+def _plain(column: str) -> str:
+    return column.strip().lower()
+
+
+def _of_table(path: pathlib.Path, table: tables.Table) -> list[_Entry]:
     """The entries of a table; rows of the source, and those without a label, not."""
+    header = [*map(_plain, table.columns)]
     name = next((header.index(n) for n in NAMES if n in header), None)
     row = header.index(_ROW) if _ROW in header else None
     side = header.index(_SIDE) if _SIDE in header else None
     label = next((header.index(n) for n in LABELS if n in header), None)
     entries = []
-    for record in reader:
-        if not any(record):
-            continue
-        line = reader.line_num
-        record = [*map(cells.restore, record), *[""] * (len(header) - len(record))]
+    for line, written in table.rows:
+        record = [*map(cells.restore, written)]
         if side is not None and record[side] != _TARGET:
             continue
-        if label is not None and not record[label].strip():
+        where = f"{path}, line {line}"
+        if label is not None and not listed.is_labelled(where, record[label]):
             continue
         entries.append(
             _Entry(

@@ -42,6 +42,8 @@ def read(path: pathlib.Path) -> Pool:
       InputError: the file does not exist or has another format.
     """
     suffix = path.suffix.lower()
+    if not path.exists():
+        raise errors.InputError(f"there is no file {path} (--features).")
     if suffix == ".npz":
         data = embeddings.read(path)
         is_labelled = data.label != UNLABELED
@@ -57,6 +59,11 @@ def read(path: pathlib.Path) -> Pool:
             f"--features={path}: {suffix} files are not read; convert it once in "
             f"Python: import numpy, {package}; "
             f"numpy.save({str(path.with_suffix('.npy'))!r}, {line})"
+        )
+    if suffix not in (".npy", ""):
+        raise errors.InputError(
+            f"--features={path} must end in .npy, .npz, .csv, .tsv, .txt, .pt or .pth: "
+            "numpy.save writes an array [N, F] as .npy."
         )
     return of_matrix(_matrix(path, "--features", "[N, F]"), f"--features={path}")
 

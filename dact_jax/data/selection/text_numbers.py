@@ -1,17 +1,28 @@
 """Tables of numbers in text files, with the names and labels of their rows."""
 
-import csv
-import io
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from dact_jax import cells, errors
-from dact_jax.data import text_files
+from dact_jax.data import entries as listed, tables, text_files
 
-NAMES = ("path", "id", "filename", "file_name", "file", "image", "name")
-LABELS = ("label", "class")
+NAMES = (
+    "path",
+    "id",
+    "filename",
+    "file_name",
+    "filepath",
+    "file_path",
+    "file",
+    "image",
+    "name",
+)
+LABELS = ("label", "class", "class_name", "category")
+_NEARLY_LABELS = ("labels", "classes", "target", "targets")
+_NAMELESS = ("", "unnamed: 0")  # how pandas calls the column of its row numbers
 _DELIMITERS = ",;\t"
 _SHOWN = 80  # characters of a cell that a message shows
 
@@ -26,19 +37,21 @@ def read(path: pathlib.Path) -> Table:
     """Reads a table: numbers between commas, semicolons, tabs or blanks.
 
     The first line may name the columns. Then a column of NAMES names the rows, a row
-    with text in a column of LABELS is labelled, and other columns must be numbers.
+    with a label in a column of LABELS is labelled, and other columns must be numbers.
 
     Raises:
       InputError: there is no such file, a line has another number of cells than the
-        first, or a cell is not a number.
+        first, a cell is not a number, or a line or column seems to be no feature.
     """
     rows = _rows(path)
     header = None
-    if rows and not all(map(_is_number, rows[0][1])):
-        header = [cell.strip().lower() for cell in rows.pop(0)[1]]
+    if rows and not all(map(_is_number, rows[0].cells)):
+        header = _header(path, rows.pop(0))
+    elif rows:
+        _check_first(path, rows[0])
     if not rows:
         raise errors.InputError(f"{path} holds no row of numbers.")
-    width = len(header or rows[0][1])
+    width = len(header or rows[0].cells)
     for line, row in rows:
         if len(row) != width:
             raise errors.InputError(
@@ -53,26 +66,61 @@ def read(path: pathlib.Path) -> Table:
         _check_unique(path, names)
     return Table(
         np.array([_numbers(path, line, row, columns) for line, row in rows]),
-        np.array([label is not None and bool(row[label].strip()) for _, row in rows]),
+        np.array(
+            [
+                label is not None
+                and listed.is_labelled(f"{path}, line {line}", row[label])
+                for line, row in rows
+            ]
+        ),
         names,
     )
 
 
-def _rows(path: pathlib.Path) -> list[tuple[int, list[str]]]:
-    """(line, cells) of each row that is not empty."""
+def _rows(path: pathlib.Path) -> list[tables.Row]:
+    """The rows that are not empty."""
     text = text_files.read(path)
     first = next((line for line in text_files.lines(text) if line.strip()), "")
     delimiter = next((mark for mark in _DELIMITERS if mark in first), None)
     if delimiter is None:
         lines = enumerate(text_files.lines(text), 1)
-        return [(line, row.split()) for line, row in lines if row.strip()]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        return [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
-    except csv.Error as error:
+        return [
+            tables.Row(line, tuple(row.split())) for line, row in lines if row.strip()
+        ]
+    return [*tables.rows(path, text, delimiter)]
+
+
+def _check_first(path: pathlib.Path, row: tables.Row) -> None:
+    """Raises InputError if the first row seems to hold the numbers of the columns."""
+    count = len(row.cells)
+    if count > 1 and [*row.cells] == [*map(str, range(count))]:
         raise errors.InputError(
-            f"{path}, line {reader.line_num}: {errors.clause(error)}."
-        ) from None
+            f"{path}, line {row.line}: 0, 1, ... seem to be numbers of columns, not a "
+            "row of the pool: leave that line out (in pandas, by header=False), or "
+            "write a line with names of the columns before it."
+        )
+
+
+def _header(path: pathlib.Path, row: tables.Row) -> list[str]:
+    """The names of the columns in lower case.
+
+    Raises:
+      InputError: a column seems to hold numbers of rows, or labels, but no feature.
+    """
+    names = [cell.strip().lower() for cell in row.cells]
+    for at, name in enumerate(names, 1):
+        if name in _NAMELESS:
+            raise errors.InputError(
+                f"{path}, line {row.line}: column {at} has no name, as "
+                "one of row numbers that pandas writes: leave it out (by index=False), "
+                "or call it path if it names the rows."
+            )
+        if name in _NEARLY_LABELS:
+            raise errors.InputError(
+                f"{path}, line {row.line}: the column {name!r} is no feature: call it "
+                f"{LABELS[0]}, or leave it out."
+            )
+    return names
 
 
 def _first(header: list[str] | None, names: tuple[str, ...]) -> int | None:
@@ -98,7 +146,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _numbers(
-    path: pathlib.Path, line: int, row: list[str], columns: list[int]
+    path: pathlib.Path, line: int, row: Sequence[str], columns: list[int]
 ) -> list[float]:
     wrong = next((row[at] for at in columns if not _is_number(row[at])), None)
     if wrong is not None:
