@@ -22,6 +22,7 @@ class Kind(NamedTuple):
     words: str  # what is right, such as "a whole number from 1 to 10"
     fits: Callable[[Any], bool]
     path: bool = False  # whether it names a file or folder
+    values: tuple[Any, ...] = ()  # all that are right, where they can be listed
 
 
 class Option(NamedTuple):
@@ -93,7 +94,7 @@ def choice(*values: Any) -> Kind:
     def fits(value: Any) -> bool:
         return any(type(value) is type(each) and value == each for each in values)
 
-    return Kind(f"one of {', '.join(map(repr, values))}", fits)
+    return Kind(f"one of {', '.join(map(repr, values))}", fits, values=values)
 
 
 def text() -> Kind:

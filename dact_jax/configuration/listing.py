@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dact_jax import plugins
 from dact_jax.configuration import defaults, files, presets
 from dact_jax.configuration.defaults import Config
+from dact_jax.configuration.fields import Field
 
 _WIDEST = 30  # a longer name gets a line of its own
 
@@ -42,16 +43,28 @@ def _presets() -> Mapping[str, str]:
 def _fields(config: Config) -> Mapping[str, str]:
     values = defaults.leaves(config)
     return {
-        f"{name}={values[name]!r}": field.about
+        f"{name}={values[name]!r}": _about(field)
         for name, field in defaults.declared().items()
         if name in values
     }
 
 
+def _about(field: Field) -> str:
+    """What a field is, and its values if they can be listed and are not named there."""
+    if all(str(value) in field.about for value in field.kind.values):
+        return field.about
+    return f"{field.about}: {', '.join(map(str, field.kind.values))}"
+
+
 def _section(title: str, about: Mapping[str, str]) -> Iterable[str]:
+    """The lines of a section; a blank line where the first part of a name changes."""
     width = min(_WIDEST, max(map(len, about), default=0))
+    part = ""
     yield f"{title}:"
     for name, line in about.items():
+        before, part = part, name.partition("=")[0].rpartition(".")[0].partition(".")[0]
+        if part != before:
+            yield ""
         if len(name) > width:
             yield f"  {name}"
             yield f"  {'':{width}}  {line}"

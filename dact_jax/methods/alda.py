@@ -43,7 +43,7 @@ OPTIONS = {
         kinds.choice(*get_args(Scale)), "of the target loss: as in the code or paper"
     ),
     "adversarial_mean": kinds.Option(
-        kinds.choice(*get_args(Mean)), "over which elements the adversarial loss is"
+        kinds.choice(*get_args(Mean)), "elements that the adversarial loss averages"
     ),
     "reversal_lead": kinds.Option(kinds.real(0, 1), "progress that reversal is ahead"),
     "schedule_target_loss": kinds.Option(

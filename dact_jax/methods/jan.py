@@ -21,7 +21,9 @@ SOFTMAX_SIGMA = 0.92
 
 OPTIONS = {
     "weight": kinds.Option(kinds.real(), "weight of the joint discrepancy"),
-    "estimator": kinds.Option(kinds.choice(*get_args(Estimator)), "of the discrepancy"),
+    "estimator": kinds.Option(
+        kinds.choice(*get_args(Estimator)), "how the discrepancy is estimated"
+    ),
     "bottleneck": kinds.Option(kinds.whole(0, 65536), "units of that layer; 0: none"),
     "dropout": kinds.Option(kinds.rate(), "rate in the bottleneck"),
     "joint": kinds.Option(kinds.flag(), "both domains pass the network as one batch"),

@@ -16,7 +16,7 @@ Head = Literal["two_layer", "cosine"]
 OPTIONS = {
     "weight": kinds.Option(kinds.real(), "lambda, the weight of the entropy"),
     "temperature": kinds.Option(kinds.positive(), "T, which divides the similarities"),
-    "head": kinds.Option(kinds.choice(*get_args(Head)), "classifier: layers"),
+    "head": kinds.Option(kinds.choice(*get_args(Head)), "layers of the classifier"),
 }
 
 

@@ -1,6 +1,7 @@
 """Every field and option: declared with its values, and no other value goes on."""
 
 import itertools
+import re
 
 import pytest
 
@@ -159,9 +160,11 @@ def test_the_listing_shows_all_that_there_is_to_choose():
     text = listing.text(files.load("tiny:preset=alda"))
     for name in (*files.names(), "s_act_star", *plugins.names("methods")):
         assert f"\n  {name} " in text, name
-    for name, (_, _, about) in DECLARED.items():
+    for name, (_, kind, about) in DECLARED.items():
         assert f"\n  {name}=" in text, name
-        assert about in text, name
+        shown = re.split(r"\n  \w|\n\n", text.partition(f"\n  {name}=")[2])[0]
+        for part in (about, *map(str, kind.values)):
+            assert part in shown, name
     assert "\n  method='alda'" in text
     assert "\n  train.learning_rate=0.0002" in text
 
