@@ -12,8 +12,8 @@ from collections.abc import Iterator
 # newline="" keeps line ends inside ids; surrogateescape carries file names that are not
 # UTF-8, and a character that a killed process left half written.
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
-# How tensorstore ends the message of a write that the system refused.
 _FORGOTTEN = 24 * 3600.0  # seconds after which nobody writes a draft any more
+# How tensorstore ends the message of a write that the system refused.
 _OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
 
 
