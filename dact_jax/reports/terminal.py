@@ -78,7 +78,7 @@ def run_progress(
     def show_activity(text: str) -> None:
         line = f"{bar.tasks[0].fields['position']}: {text}"
         bar.update(task, description=f"left; {line}")
-        if text.startswith("compiling") and not console.is_terminal:
+        if text.startswith("compiling") and not waiting.has_bar(console):
             waiting.say(console, line)
 
     def line() -> str:
@@ -141,7 +141,7 @@ def _bar(console: rich.console.Console) -> rich.progress.Progress:
         expand=True,
         console=console,
         transient=True,
-        disable=not console.is_terminal or console.is_dumb_terminal,
+        disable=not waiting.has_bar(console),
         speed_estimate_period=math.inf,  # a shorter window would miss selection
     )
 

@@ -1,4 +1,4 @@
-"""Lines on a console that is no terminal, from time to time while something runs."""
+"""Lines on a console without a progress bar, from time to time while work goes on."""
 
 import contextlib
 import threading
@@ -14,22 +14,24 @@ EVERY = 30.0  # seconds between two lines
 def lines(
     console: rich.console.Console, line: Callable[[], str], *, every: float = EVERY
 ) -> Iterator[None]:
-    """Prints `line()` every 30 seconds while the block runs; nothing on a terminal.
+    """Prints `line()` every 30 seconds while the block runs; nothing beside a bar.
 
-    A thread prints, so a line also comes while a program is compiled.
+    A thread prints, so a line also comes while a program is compiled. If a line cannot
+    be printed, no other follows: the block's own output meets the same error.
 
     Args:
       line: what to print.
       every: seconds between two lines.
     """
-    if console.is_terminal:
+    if has_bar(console):
         yield
         return
     stop = threading.Event()
 
     def repeat() -> None:
-        while not stop.wait(every):
-            say(console, line())
+        with contextlib.suppress(OSError):
+            while not stop.wait(every):
+                say(console, line())
 
     thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
@@ -55,12 +57,17 @@ def during(
     def line() -> str:
         return f"{activity}, {duration(time.monotonic() - began)} so far"
 
-    if console.is_terminal and not console.is_dumb_terminal:
+    if has_bar(console):
         with console.status(f"{activity} ..."):
             yield
     else:
         with lines(console, line, every=every):
             yield
+
+
+def has_bar(console: rich.console.Console) -> bool:
+    """Whether a progress bar is shown: on a terminal that can move its cursor."""
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def say(console: rich.console.Console, text: str) -> None:

@@ -38,14 +38,14 @@ class Clock:
         return self.seconds
 
 
-def console(*, terminal, width=120):
+def console(*, terminal, width=120, kind="xterm"):
     clock = Clock()
     out = consoles.Console(
         file=io.StringIO(),
         force_terminal=terminal,
         width=width,
         get_time=clock,
-        _environ={"TERM": "xterm"},
+        _environ={"TERM": kind},
     )
     return out, clock
 
@@ -63,8 +63,11 @@ def test_without_a_terminal_there_are_only_round_lines():
     ]
 
 
-def test_without_a_terminal_a_line_comes_from_time_to_time():
-    out, clock = console(terminal=False)
+@pytest.mark.parametrize(
+    "options", [{"terminal": False}, {"terminal": True, "kind": "dumb"}]
+)
+def test_without_a_bar_a_line_comes_from_time_to_time(options):
+    out, clock = console(**options)
     with terminal.run_progress([100] * 3, console=out, every=0.01) as show:
         _until(out, "round 0; 0:00:00 so far\n")
         show.activity("compiling the training step")
@@ -79,12 +82,29 @@ def test_without_a_terminal_a_line_comes_from_time_to_time():
 
 
 def test_a_block_that_takes_long_says_so_without_a_terminal():
-    out, _ = console(terminal=False)
-    with waiting.during("reading the data", console=out, every=0.01):
-        _until(out, "reading the data, 0:00:00 so far\n")
+    for kind in ({"terminal": False}, {"terminal": True, "kind": "dumb"}):
+        out, _ = console(**kind)
+        with waiting.during("reading the data", console=out, every=0.01):
+            _until(out, "reading the data, 0:00:00 so far\n")
     with waiting.during("reading the data", console=console(terminal=False)[0]):
         pass  # a short block prints nothing
     assert "\n" in out.file.getvalue()
+
+
+def test_a_line_that_cannot_be_printed_is_no_traceback_of_a_thread(capsys):
+    class Full(io.StringIO):
+        def write(self, text):
+            written.append(text)
+            raise OSError(28, "No space left on device")
+
+    written = []
+    out = consoles.Console(file=Full(), force_terminal=False)
+    with waiting.lines(out, lambda: "line", every=0.001):
+        end = time.monotonic() + 30
+        while not written:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_block_has_a_status_line_on_a_terminal():
