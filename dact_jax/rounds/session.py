@@ -112,6 +112,8 @@ def pretrain(
     assert stage is not None
     place = pathlib.Path(stage.folder) if stage.folder else folder / "pretrained"
     flag = "--config.pretrain.folder" if stage.folder else "--workdir"
+    if (place / workdir.CONFIG).exists():  # refused, if need be, without waiting
+        claim(place, stage.identity, flag=flag)
     try:
         with lock.hold(place, flag=flag, wait=True):
             done = run(

@@ -207,7 +207,7 @@ def _pick(path: pathlib.Path, number: int, fields: list[str]) -> Pick:
     except ValueError as error:
         raise errors.InputError(
             f"{path}, pick {number} is not {','.join(Pick._fields)} but {fields}: "
-            "correct or delete that line."
+            "restore the file."
         ) from error
 
 

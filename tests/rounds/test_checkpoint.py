@@ -318,6 +318,17 @@ def test_a_checkpoint_notes_how_the_record_began(two, tmp_path):
     assert manifest.newest_record(tmp_path) == {}
 
 
+def test_the_names_of_the_record_are_on_the_disk_before_a_checkpoint_counts(
+    tmp_path, monkeypatch
+):
+    synced = []
+    monkeypatch.setattr(manifest, "sync", synced.append)
+    (tmp_path / "2.tmp").mkdir()
+    (tmp_path / "picks.csv").touch()
+    manifest.seal(tmp_path / "2.tmp", [tmp_path / "picks.csv", tmp_path / "no" / "row"])
+    assert synced == [tmp_path, tmp_path / "2.tmp"]
+
+
 def test_a_save_that_was_cut_off_does_not_count(tmp_path):
     store = checkpoint.open_store(tmp_path)
     store.save(_experiment(1))

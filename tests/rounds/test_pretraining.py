@@ -12,7 +12,7 @@ import pytest
 
 from dact_jax import errors, run_types, runner
 from dact_jax.configuration import build
-from dact_jax.rounds import actions, checkpoint, claim, session, workdir
+from dact_jax.rounds import actions, checkpoint, claim, lock, session, workdir
 from dact_jax.run_types import lengths
 from dact_jax.types import SOURCE
 from tests import toy
@@ -127,6 +127,20 @@ def test_the_loss_predictor_starts_from_there_too(folder, tmp_path):
     _same(start.variables.norm, trained.norm)
     _same(start.variables.stats, trained.stats)
     assert row["source_pool"] == 60  # whose labels it all read, says the ledger
+
+
+def test_the_folder_of_another_run_is_refused_without_waiting_for_it(
+    folder, whole, tmp_path, monkeypatch
+):
+    def waits(folder):
+        raise AssertionError("it waits")
+
+    monkeypatch.setattr(lock, "_PATIENCE", 0)
+    monkeypatch.setattr(lock, "_in_use", waits)
+    config = _config(folder, **{"pretrain.folder": str(whole)})
+    told = f"{whole} was started with .* give another --config.pretrain.folder"
+    with lock.hold(whole), pytest.raises(errors.InputError, match=told):
+        runner.run(config, tmp_path / "run")
 
 
 def test_it_sees_the_source_alone(folder):

@@ -10,7 +10,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from dact_jax import storage
@@ -35,11 +35,12 @@ def numbers(root: pathlib.Path) -> list[int]:
     return sorted(map(int, filter(_NUMBER.fullmatch, names)), reverse=True)
 
 
-def seal(folder: pathlib.Path, record: Iterable[pathlib.Path] = ()) -> None:
+def seal(folder: pathlib.Path, record: Collection[pathlib.Path] = ()) -> None:
     """Adds the digests of all files in a folder; all are on the disk afterwards.
 
     Args:
-      record: files elsewhere, whose present beginning is vouched for too.
+      record: files elsewhere, whose present beginning is vouched for too; what they
+        hold must be on the disk, their names are brought there.
     """
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in paths:
@@ -52,6 +53,8 @@ def seal(folder: pathlib.Path, record: Iterable[pathlib.Path] = ()) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    for place in {path.parent for path in record if path.exists()}:  # their names
+        sync(place)
     for place in (*filter(pathlib.Path.is_dir, folder.rglob("*")), folder):
         sync(place)
 
