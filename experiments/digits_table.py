@@ -113,7 +113,8 @@ def main(flags: FlagValues) -> None:
         row = run(preset, seed, pathlib.Path(flags.runs), fields)
         rows[preset, seed] = row | ({"settings": changed} if changed else {})
         runs.write(path, rows.values())
-    parts = [_about(domains, flags.seeds), table(list(rows.values()), flags.presets)]
+    seeds = 1 + max(seed for _, seed in rows)  # the file may have more than were asked
+    parts = [_about(domains, seeds), table(list(rows.values()), flags.presets)]
     if {"s_act", "s_rt"} <= set(flags.presets):
         parts.append(paired(list(rows.values()), "s_act", "s_rt"))
     runs.write_page(results, parts)

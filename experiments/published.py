@@ -39,8 +39,8 @@ def rows(path: pathlib.Path, flags: FlagValues) -> list[Row]:
         there = row.get("settings", {})
         if there != here:
             raise errors.InputError(
-                f"{path} has rows made with the flags {_shown(there)}, and not with "
-                f"{_shown(here)}: name other files by --results."
+                f"{path} has rows made with {_shown(there)}, and not with "
+                f"{_shown(here)}: name other files, such as --results=runs/{path.stem}."
             )
     return found
 
@@ -121,5 +121,5 @@ def check_files(*paths: object) -> None:
 def _shown(values: dict[str, Any]) -> str:
     return (
         " ".join(f"--{name}={value}" for name, value in values.items())
-        or "the table's own"
+        or "the default flags"
     )

@@ -159,9 +159,10 @@ def _contact_sheet(
         rows = np.array([row[pick.id] for pick in of_round[:_MAX_OF_ROUND]])
         label = experiment.label[rows]  # those that were bought
         shown = f"the first {len(rows)} of " if len(rows) < len(of_round) else ""
+        images = "image" if len(of_round) == 1 else "images"
         groups.append(
             contact_sheet.Group(
-                f"{title}: {shown}{len(of_round)} images",
+                f"{title}: {shown}{len(of_round)} {images}",
                 np.asarray(pool.train.image[rows]),
                 [names[k] if k >= 0 else "" for k in label],
             )

@@ -245,7 +245,7 @@ def test_the_sheet_of_picks_follows_the_order_of_picking(digits, drawn, tmp_path
     ((groups,),) = drawn["contact_sheet"]
     stored = digits.task.target.train
     assert [group.title for group in groups] == [
-        "Round 0, margin: 1 images",
+        "Round 0, margin: 1 image",
         "Round 1, margin: 2 images",
     ]
     np.testing.assert_array_equal(groups[1].images, stored.image[np.array([2, 30])])
