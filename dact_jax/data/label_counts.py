@@ -89,7 +89,10 @@ def _sentence(counts: Counts, names: Sequence[str], on_pool: bool) -> str:
     sentence = f"They are: {parts}, {_part(counts.test, names)} for test."
     if not counts.test.any():
         measured = "of validation images only" if counts.val.any() else "nowhere"
-        sentence += f" Without test images, accuracy is known {measured}."
+        sentence += (
+            f" Without test images, accuracy is known {measured}; data.test_fraction, "
+            "data.val_per_class and the data's own splits decide how many images test."
+        )
     return sentence
 
 

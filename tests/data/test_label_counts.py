@@ -50,9 +50,10 @@ def test_many_classes_are_counted_from_least_to_most():
 def test_no_test_part_is_said():
     known = text(PARTLY, test_fraction=0)
     assert "0 for test. Without test images, accuracy is known of validation" in known
+    assert "data.val_per_class" in known
     nowhere = text(PARTLY, test_fraction=0, val_per_class=0)
     assert "50 (a 10, b 20, c 20) in the training pool" in nowhere
-    assert "accuracy is known nowhere." in nowhere
+    assert "accuracy is known nowhere; data.test_fraction, " in nowhere
 
 
 def test_what_a_random_third_took_is_said():
