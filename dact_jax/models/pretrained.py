@@ -66,7 +66,7 @@ def load_weights(path: str | pathlib.Path, prefix: str = "") -> Weights:
         ".safetensors": _read_safetensors,
         ".npz": array_files.read,
     }
-    tensors = readers.get(path.suffix, torch_files.load)(path)
+    tensors = readers.get(path.suffix.lower(), torch_files.load)(path)
     return Weights(str(path), state_dicts.choose(tensors, prefix, str(path)))
 
 

@@ -8,6 +8,7 @@ import os
 import pathlib
 import pickle
 import re
+import shutil
 import sys
 import tracemalloc
 import types
@@ -204,7 +205,8 @@ def test_safetensors_and_npz(tmp_path):
     tensors = {"module.conv1.weight": np.ones((2, 3), np.float32)}
     safetensors.numpy.save_file(tensors, tmp_path / "net.safetensors")
     np.savez(tmp_path / "net.npz", **tensors)
-    for name in ("net.safetensors", "net.npz"):
+    shutil.copy(tmp_path / "net.npz", tmp_path / "NET.NPZ")
+    for name in ("net.safetensors", "net.npz", "NET.NPZ"):
         loaded = pretrained.load_weights(tmp_path / name).tensors
         assert list(loaded) == ["conv1.weight"]
         np.testing.assert_array_equal(loaded["conv1.weight"], 1)
