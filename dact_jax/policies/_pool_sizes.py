@@ -28,8 +28,10 @@ def check_target(
     if total > num_free:
         raise errors.InputError(
             f"{name} asks for {initial} + {purchases} x {per_round} = {total} "
-            f"target labels, but only {num_free} of the {num_target} target images "
-            "can be labelled: lower initial, per_round or purchases."
+            f"target labels, but only {num_free} of the {num_target} images in the "
+            "target's training pool can be labelled: lower initial, per_round or "
+            "purchases, or keep fewer images for test and validation "
+            "(data.test_fraction, data.val_per_class)."
         )
     if total + num_given >= num_target:
         raise errors.InputError(
