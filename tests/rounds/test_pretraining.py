@@ -189,6 +189,8 @@ def test_its_bar_has_its_name(folder, tmp_path, capsys):
     compiled = [line for line in lines if line.endswith("compiling the training step")]
     assert compiled[0].startswith("pre-training: ")
     lines = [line for line in lines if line not in compiled]
+    assert [line.split()[0] for line in lines[:2]] == ["Source", "Target"]
+    lines = lines[2:]
     assert [line.split(":")[0] for line in lines] == [
         "pre-training",
         "round 0",
@@ -345,7 +347,7 @@ def test_adda_needs_it(folder):
 
 def test_a_stage_that_diverges_says_which_and_what_helps(folder):
     unbounded = {"model.batch_norm": False, "model.num_norms": 1}
-    rate = {"pretrain.learning_rate": 1e30}
+    rate = {"pretrain.learning_rate": 1e6, "pretrain.steps": 40}
     config = _config(folder, "source_only", **unbounded, **rate)
     with pytest.raises(
         errors.DivergedError, match=r"in pre-training, .*pretrain\.learn"
