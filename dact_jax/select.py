@@ -83,7 +83,7 @@ def run(
     picks.write(output, picked, pool.path)
     source = ", ".join(map(str, labelled)) or f"label of {features}"
     count = is_labelled.sum()
-    excluded = f" ({count} labelled already, by {source})" if count else ""
+    excluded = f" ({count} labelled already, by {source})" if count or labelled else ""
     radius = ""
     if method == select_methods.DEFAULT and np.isfinite(picked.score[-1]):
         radius = f"; cover radius at most {picked.score[-1]:.4g}"

@@ -50,6 +50,12 @@ def test_names_come_back_whatever_is_in_them(tmp_path):
     assert _read(tmp_path / "names.npy") == [1, 3]
 
 
+def test_names_that_are_numbers_count_if_every_line_is_one(tmp_path):
+    names = np.array(["2", "1", "0", "9"])
+    assert _read(_file(tmp_path, "2\n9\n"), names) == [0, 3]
+    assert _read(_file(tmp_path, "2\n3\n"), names) == [2, 3]
+
+
 def test_numbers_count_where_the_pool_has_no_names(tmp_path):
     path = _file(tmp_path, "order,row,score,path\n0,3,2.5,a.jpg\n")
     assert _read(path, names=None) == [3]
@@ -63,7 +69,9 @@ def test_numbers_count_where_the_pool_has_no_names(tmp_path):
         ("row,path\n0,z.jpg\n", NAMES, ("row 0 is 'z.jpg'", "'b.jpg' in pool.npz")),
         ("path\nz.jpg\n", NAMES, ("line 2", "pool.npz", "'z.jpg'")),
         ("path\na.jpg\n", None, ("pool.npz has no names", "by number")),
-        ("a.jpg\nz.jpg\n", NAMES, ("line 1", "'a.jpg'", "name of a row of pool.npz")),
+        ("a.jpg\nz.jpg\n", NAMES, ("line 2", "pool.npz has no row called 'z.jpg'")),
+        ("a.jpg\n3\n", NAMES, ("line 2", "pool.npz has no row called '3'")),
+        ("y.jpg\nz.jpg\n", NAMES, ("line 1", "'y.jpg'", "name of a row of pool.npz")),
         ("0\n1\n1\n0\n", NAMES, ("0 or 1", "4 rows", "bool")),
         ("row\n4\n", NAMES, ("line 2: 4 ", "0 .. 3")),
         ("9" * 5000, NAMES, ("line 1", "not one row number")),

@@ -82,7 +82,9 @@ def _entries(path: pathlib.Path, text: str, names: np.ndarray | None) -> list[_E
     numbered = enumerate(text_files.lines(text), 1)
     lines = [(line, content) for line, content in numbered if content.strip()]
     known = set() if names is None else {*names.tolist()}
-    if lines and all(content in known for _, content in lines):
+    found = [content for _, content in lines if content in known]
+    # Names may be numbers; then they count as names only if every line is one.
+    if found and (len(found) == len(lines) or None in map(_number, found)):
         return [_Entry(line, None, content) for line, content in lines]
     return [_Entry(line, content.strip(), None) for line, content in lines]
 
