@@ -141,6 +141,11 @@ def pack(losses: Losses, chunk: int) -> np.ndarray:
 
     An array of fixed shape can be restored from a checkpoint without the names.
     """
+    if len(losses) > MAX_METRICS:
+        raise errors.InputError(
+            f"the method reports {len(losses)} losses, but a checkpoint has room for "
+            f"{MAX_METRICS}."
+        )
     packed = np.zeros((MAX_METRICS, chunk), np.float32)
     for row, name in enumerate(sorted(losses)):
         packed[row, : len(losses[name])] = losses[name]

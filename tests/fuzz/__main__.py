@@ -70,7 +70,11 @@ def _campaign(options, folder):
 
 
 def main(argv):
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fuzz",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--reader", help="only cases of this one of tests.fuzz.readers")
@@ -78,7 +82,7 @@ def main(argv):
     parser.add_argument(
         "--output", type=pathlib.Path, help="folder of files with faults"
     )
-    options = parser.parse_args(argv)
+    options = parser.parse_args(argv[1:])
     folder = options.output or pathlib.Path(tempfile.mkdtemp(prefix="fuzz_faults_"))
     if options.only is None:
         return _campaign(options, folder)
@@ -93,4 +97,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv))

@@ -98,3 +98,9 @@ def test_losses_are_packed_in_any_order_of_names():
 def test_a_mean_is_that_of_float32():
     values = np.float32([0.1, 0.2, 0.7])
     assert loop.means({"loss": values}) == {"loss": float(values.mean())}
+
+
+def test_more_losses_than_a_checkpoint_has_room_for_are_rejected():
+    losses = {f"loss {number}": np.zeros(1, np.float32) for number in range(33)}
+    with pytest.raises(errors.InputError, match="33 losses"):
+        loop.pack(losses, 4)
