@@ -165,7 +165,7 @@ def _baseline(rows: Sequence[Row], rounds: Sequence[Row]) -> curves.Baseline | N
     pretrained = [row for row in rows if row["event"] == "pretrain"]
     if pretrained and pretrained[-1]["test_accuracy"] is not None:
         return curves.Baseline("test, source only", pretrained[-1]["test_accuracy"])
-    num_classes = len(rounds[-1].get("labels_per_class", ()))
+    num_classes = len(rounds[-1].get("labels_per_class") or ())
     return curves.Baseline("guessing", 1 / num_classes) if num_classes else None
 
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import struct
+import tracemalloc
 import warnings
 import zlib
 
@@ -203,3 +204,16 @@ def test_files_keep_their_stamps(tmp_path):
     assert taken[1].shape == (4, 4, 3)
     with pytest.raises(errors.InputError, match=r"2\.png has changed"):
         taken[np.array([1, 0])]
+
+
+def test_memory_is_taken_for_what_the_file_holds(tmp_path):
+    """Pillow would ask for the rest of a chunk that claims 2 GiB."""
+    picture().save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    place = content.index(b"IDAT") - 4
+    lie = content[:place] + b"\x7f\xff\xff\xff" + content[place + 4 :]
+    (tmp_path / "a.png").write_bytes(lie)
+    tracemalloc.start()
+    assert not decoding.inspect(str(tmp_path / "a.png")).fault
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()

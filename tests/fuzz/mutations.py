@@ -16,6 +16,7 @@ _DTYPES = (
     *("<m8[s]", "|V3", "<U0", "<f16", "|S0", "float99", "<U99999999999", "<f4,<i4"),
 )
 _TYPES = ("F64", "F16", "BF16", "F8_E4M3", "I64", "U8", "BOOL", "F4", "C64", "X9")
+_PROGRAM = 20_000  # bytes of a config file, at most
 _WORDS = (
     *(b"nan", b"-inf", b"1e400", b"null", b"true", b"-1", b"''", b'"', b"\0", b"\r"),
     *(b"\n", b",", b";", b"\t", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xc2\x85"),
@@ -56,7 +57,8 @@ def mutated(name, content, random, others=(b"",)):
             content = change(content, random, others)
         except Exception:  # the form is damaged already
             content = _binary(content, random, others)
-    return content
+    # A program may take long; only its mistakes are of interest.
+    return content[:_PROGRAM] if name.endswith(".py") else content
 
 
 def _binary(content, random, others):
@@ -235,9 +237,9 @@ def _zip(content, random, others):
                 name, data = _member(name, data, random, others)
             if name is not None:
                 chosen = method if number == at and method in (0, 8, 12, 14) else 0
-                archive.writestr(name, data, chosen)
+                archive.writestr(zipfile.ZipInfo(name), data, chosen)
                 if number == at and random.random() < 0.05:
-                    archive.writestr(f"{name}2", data, chosen)
+                    archive.writestr(zipfile.ZipInfo(f"{name}2"), data, chosen)
     return buffer.getvalue()
 
 

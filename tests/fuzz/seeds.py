@@ -36,7 +36,8 @@ def _npz(arrays, method):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", _METHODS[method]) as archive:
         for name, array in arrays.items():
-            archive.writestr(f"{name}.npy", _npy(array))
+            member = zipfile.ZipInfo(f"{name}.npy")
+            archive.writestr(member, _npy(array), _METHODS[method])
     return buffer.getvalue()
 
 

@@ -46,11 +46,11 @@ def zipped(content, tensors):
     """A file of torch 1.6 or later."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("net/data.pkl", b"\x80\x02" + content + b".")
-        archive.writestr("net/byteorder", b"little")
+        archive.writestr(zipfile.ZipInfo("net/data.pkl"), b"\x80\x02" + content + b".")
+        archive.writestr(zipfile.ZipInfo("net/byteorder"), b"little")
         for key, array in enumerate(tensors.values()):
-            archive.writestr(f"net/data/{key}", array.tobytes())
-        archive.writestr("net/version", b"3\n")
+            archive.writestr(zipfile.ZipInfo(f"net/data/{key}"), array.tobytes())
+        archive.writestr(zipfile.ZipInfo("net/version"), b"3\n")
     return buffer.getvalue()
 
 

@@ -285,8 +285,9 @@ def test_one_round_is_drawn_by_iteration(tmp_path):
     assert axes.get_xlabel() == "iterations"
 
 
-def test_no_table_of_classes_without_labels(tmp_path):
-    fill(tmp_path, 1, labels_per_class={"dog": 0, "cat": 0})
+@pytest.mark.parametrize("counts", [{"dog": 0, "cat": 0}, {}, None])
+def test_no_table_of_classes_without_labels(tmp_path, counts):
+    fill(tmp_path, 1, labels_per_class=counts)
     text = report.write(tmp_path, "x").markdown.read_text()
     assert "## Target labels per class" not in text
 

@@ -300,6 +300,12 @@ def test_a_row_without_a_field_is_told(tmp_path, field):
         ({**train(0, 1), "event": "select", "accuracy_source": 0.5}, "it has no 'acc"),
         ({**train(0, 1), "event": "eval"}, "it has no 'test_accuracy'"),
         ({**train(0, 1), "event": "pretrain"}, "it has no 'test_accuracy'"),
+        ({**finished(0), "test_accuracy": 1.5}, "its 'test_accuracy' is 1.5"),
+        ({**finished(0), "val_accuracy": -0.1}, "its 'val_accuracy' is -0.1"),
+        ({**finished(0), "test_images": -1}, "its 'test_images' is -1"),
+        ({**finished(0), "seconds": 1e300}, r"its 'seconds' is 1e\+300"),
+        ({**finished(0), "labels_target": 10**99}, "its 'labels_target' is 1000"),
+        ({**finished(0), "round": -2}, "its 'round' is -2"),
     ],
 )
 def test_a_value_that_cannot_be_reported_is_told(tmp_path, row, told):

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import io
 import logging
 import os
 import warnings
@@ -140,13 +141,23 @@ def unreadable(path: str, reason: str) -> str:
     return f"{errors.printable(path)} is not a readable image: {reason}."
 
 
+class _File(io.BufferedReader):
+    """Takes no memory for bytes that a header claims and the file does not have."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > HEAD:
+            left = os.fstat(self.fileno()).st_size - self.tell()
+            size = min(size, max(left, 0))
+        return super().read(size)
+
+
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     """The regular file; opening a pipe would wait for ever."""
     with _reasons(path):
         if not_file := formats.kind(os.stat(path).st_mode):
             raise _UnreadableError(f"it is {not_file}, not a file")
-        with open(path, "rb") as file:
+        with _File(io.FileIO(path)) as file:
             yield file
 
 

@@ -42,6 +42,11 @@ _OPTIONAL: Mapping[str, _Types] = {
     "labels_per_class": (dict, type(None)),
     **{f"seconds{of}": _NUMBER for of in ("", "_training", "_scoring", "_selecting")},
 }
+_MOST = 2**63  # counts and seconds are less
+_SHARES = {
+    *("test_accuracy", "val_accuracy", "accuracy_source", "accuracy_target"),
+    *("test_mean_class_accuracy", "test_at_best_val", "best_test"),
+}
 
 
 def parse(line: str) -> dict[str, Any]:
@@ -76,6 +81,16 @@ def parse(line: str) -> dict[str, Any]:
 def _check(field: str, value: object, types: _Types) -> None:
     if not isinstance(value, types) or isinstance(value, bool):
         raise ValueError(f"its {field!r} is {str(value)[:40]!r}")
+    if isinstance(value, (int, float)) and not _in_range(field, value, types):
+        raise ValueError(f"its {field!r} is {str(value)[:40]}")
     if isinstance(value, dict):  # class -> target labels bought
         for name, count in value.items():
             _check(f"{field}.{name}", count, _COUNT)
+
+
+def _in_range(field: str, value: float, types: _Types) -> bool:
+    """Whether a number can be what its field stands for; a loss can be any."""
+    if field in _SHARES:
+        return 0 <= value <= 1
+    least = -1 if field == "round" else 0  # -1: before round 0
+    return types not in (_COUNT, _NUMBER) or least <= value < _MOST
