@@ -15,9 +15,9 @@ from typing import NamedTuple
 from dact_jax import errors
 from tests.fuzz import mutations, seeds
 
-# Bytes that reading a file may take: what an .npz file may always hold (64 MiB), and
-# images of the most pixels; then a multiple of the file.
-MEMORY, RATIO = 2**28, 1000
+# Bytes that reading a file may take: what an .npz file may always hold (64 MiB), or six
+# for each pixel of the largest image (90 million); then a multiple of the file.
+MEMORY, RATIO = 2**29, 1000
 SECONDS = 10
 _ADDRESSES = 2**32  # bytes that a process may take beyond those of its start
 _NAMES = (

@@ -262,8 +262,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
             "it has floating-point pixels; save it with 8 bits a channel"
         )
     if image.mode.startswith("I"):  # 16 bits, which `convert` would clip, not scale
-        high = np.clip(np.asarray(image, np.int64) >> 8, 0, 255)
-        return Image.fromarray(high.astype(np.uint8))
+        high = np.asarray(image) >> 8  # uint16 or int32, as large as the image itself
+        return Image.fromarray(np.clip(high, 0, 255, out=high).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
