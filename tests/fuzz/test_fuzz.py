@@ -106,7 +106,7 @@ def test_what_counts_as_a_fault(read, words, case, tmp_path, monkeypatch):
 
 def test_the_long_form_counts_and_keeps_faults(tmp_path, capfd):
     """A process of its own; a fault is made by the memory that it may take."""
-    command.main(["--cases=25", f"--output={tmp_path}"])
+    command.main(["tests.fuzz", "--cases=25", f"--output={tmp_path}"])
     assert "25 cases in" in capfd.readouterr().out
     kept = command.keep(
         campaign.Fault("x.py:1 KeyError", campaign.make("0/1"), "why"), tmp_path
