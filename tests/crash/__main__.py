@@ -17,7 +17,8 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str]) -> int:
     options = _options(argv[1:])
-    with tempfile.TemporaryDirectory(prefix="dact_jax_crash_") as place:
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # flushes cost nothing
+    with tempfile.TemporaryDirectory(prefix="dact_jax_crash_", dir=memory) as place:
         _prepare(pathlib.Path(place))
         found = []
         if options.kills:
@@ -46,6 +47,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="fail every operation on the folder of one run, by a kill, by a full disk "
         "(ENOSPC) and by an input/output error (EIO)",
+    )
+    parser.add_argument(
+        "--distinct",
+        action="store_true",
+        help="of operations that differ in numbers alone, fail only one",
     )
     parser.add_argument(
         "--kinds", default="kill,ENOSPC,EIO", help="of the failures of --operations"
@@ -83,9 +89,10 @@ def _operations(place: pathlib.Path, options: argparse.Namespace) -> list[str]:
     preset = options.presets.split(",")[0]
     for kind in options.kinds.split(","):
         started = time.monotonic()
-        done = operations.fail_each(place, preset, kind)
+        done = operations.fail_each(place, preset, kind, distinct=options.distinct)
+        which = "at each kind" if options.distinct else "at each"
         _say(
-            f"{kind}: {done.failures} failures, at each of the {done.operations} "
+            f"{kind}: {done.failures} failures, {which} of the {done.operations} "
             f"operations of a run of {preset}; {len(done.faults)} faults; "
             f"{time.monotonic() - started:.0f} s."
         )

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -37,7 +38,18 @@ class Killed(BaseException):
 
 class Fault(NamedTuple):
     kind: str  # one of KINDS
-    at: int  # the operation that fails, from 1
+    at: int = 0  # the operation that fails, from 1; 0: the first that is not in `seen`
+    seen: frozenset[str] = frozenset()  # forms of operations
+
+
+def can_fail(operation: str, kind: str) -> bool:
+    """A full disk refuses nothing that only removes."""
+    return kind != "ENOSPC" or not operation.startswith(("os.remove", "os.rmdir"))
+
+
+def form(operation: str) -> str:
+    """An operation without numbers: checkpoints are written alike, in both stages."""
+    return re.sub(r"[0-9a-f]{32}|\d+", "#", operation.replace("pretrained/", ""))
 
 
 class Record:
@@ -67,13 +79,21 @@ class Record:
         with self._lock:
             if self.failed is None:
                 self.done.append(f"{name} {path}")
-                if self.fault is None or len(self.done) != self.fault.at:
+                if not self._due():
                     return
                 self.failed = self.done[-1]
                 first = True
             else:
                 first = False
         self._fail(name, path, tear, first=first)
+
+    def _due(self) -> bool:
+        """Whether the last operation is the one to fail."""
+        if self.fault is None or not can_fail(self.done[-1], self.fault.kind):
+            return False
+        if self.fault.at:
+            return len(self.done) >= self.fault.at
+        return form(self.done[-1]) not in self.fault.seen
 
     def _fail(
         self, name: str, path: str, tear: Callable[[], object], *, first: bool
@@ -87,8 +107,7 @@ class Record:
             if first:
                 tear()
             raise Killed(self.failed)
-        frees = name in ("os.remove", "os.rmdir")
-        if kind == "ENOSPC" and not frees:  # until the end of the process
+        if kind == "ENOSPC" and can_fail(name, kind):  # until the end of the process
             raise _system_error(errno.ENOSPC, name, self.folder + path)
         if kind == "EIO" and first:
             raise _system_error(errno.EIO, name, self.folder + path)
@@ -140,7 +159,14 @@ def _audit(event: str, arguments: tuple) -> None:
     if not _active:
         return
     if event in _EVENTS:
-        _operation(event, arguments[0])
+        path = arguments[0]
+        if (
+            event in ("os.remove", "os.rmdir") and arguments[1] >= 0
+        ):  # a folder's number
+            path = os.path.join(_path(arguments[1]) or "", os.fsdecode(path))
+        if event == "os.rmdir" and os.path.isdir(path) and os.listdir(path):
+            return  # it changes nothing
+        _operation(event, path)
     elif event == "open" and int(arguments[2] or 0) & _WRITING:
         _operation("open", arguments[0])
 

@@ -18,9 +18,11 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
+from dact_jax.configuration import defaults
 from tests.crash import campaign, faults
 
 _TIMEOUT = 120.0  # seconds that no attempt takes
+_BLOWS = 12  # at most, to one run
 _SMALLEST, _LARGEST = 1, 20_000  # bytes that a file may have, where a disk is full
 
 
@@ -49,13 +51,24 @@ def kill_often(
     """Kills runs until `kills` processes were killed, and compares each run's end.
 
     Half of the kills come at a random time, half at a random operation on the folder,
-    which is then half done. About one attempt in ten is stopped by SIGTERM instead,
-    and one in ten has a disk on which files may grow to a random size only.
+    which is then half done. About one attempt in twenty is stopped by SIGTERM instead,
+    and one in twenty has a disk on which files may grow to a random size only.
 
     Args:
       place: an empty folder.
     """
-    draw = random.Random(seed)
+    with campaign.listed_once():
+        defaults.declared()  # listed before the forks
+        return _kill_often(place, presets, kills, random.Random(seed), say)
+
+
+def _kill_often(
+    place: pathlib.Path,
+    presets: tuple[str, ...],
+    kills: int,
+    draw: random.Random,
+    say: Callable[[str], None],
+) -> Tally:
     tally = Tally(0, 0, 0, 0, [])
     whole: dict[str, tuple[float, int]] = {}
     for preset in presets:
@@ -106,25 +119,25 @@ def _one_run(
     draw: random.Random,
     tally: Tally,
 ) -> Tally:
-    """Disturbs a run up to five times, lets it end, and compares it."""
+    """Disturbs a run some times, lets it end, and compares it."""
     arguments = campaign.command(place, folder, preset)
     seconds, operations = whole
     found: list[str] = []
-    for _ in range(5):
+    for _ in range(_BLOWS):
         if tally.kills >= kills:
             break
         blow = draw.choices(
-            ("time", "operation", "stop", "full"), weights=(4, 4, 1, 1)
+            ("time", "operation", "stop", "full"), weights=(8, 8, 1, 1)
         )[0]
         if blow == "operation":
-            at = draw.randint(1, max(1, operations // 3))
+            at = draw.randint(1, max(1, operations // 8))
             attempt = _forked(_work(arguments, folder, faults.Fault("sigkill", at)))
         elif blow == "full":
             limit = draw.randint(_SMALLEST, _LARGEST)
             attempt = _forked(_work(arguments, folder, limit=limit))
         else:
             number = signal.SIGKILL if blow == "time" else signal.SIGTERM
-            after = draw.uniform(0, seconds)
+            after = draw.uniform(0, 0.8 * seconds)
             attempt = _forked(_work(arguments, folder), number, after)
         found += _wrong(attempt, blow)
         tally = tally._replace(

@@ -1,25 +1,31 @@
 """Fails every operation of a run in turn, in one process that compiles once."""
 
 import contextlib
-import functools
+import copy
+import logging
 import pathlib
 import shutil
+import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from dact_jax.configuration import build, defaults
+from dact_jax.rounds import claim
 from dact_jax.training import loop
 from tests.crash import campaign, faults
 
 
 class Outcome(NamedTuple):
-    operations: int  # of the undisturbed run
+    operations: int  # of the undisturbed run, that can fail so
     failures: int  # operations that were failed
     faults: list[str]  # what went wrong, one line or traceback each
 
 
-def fail_each(place: pathlib.Path, preset: str, kind: str) -> Outcome:
+def fail_each(
+    place: pathlib.Path, preset: str, kind: str, *, distinct: bool = False
+) -> Outcome:
     """Starts a run again and again, each time failing one operation further on.
 
     A process that ends by a fault is followed by one that goes on from the last
@@ -30,34 +36,40 @@ def fail_each(place: pathlib.Path, preset: str, kind: str) -> Outcome:
     Args:
       place: an empty folder.
       kind: "kill", "ENOSPC" or "EIO".
+      distinct: fail only one of the operations that differ in numbers alone.
     """
     found: list[str] = []
-    with compiled_once():
-        expected, folder = place / "expected", place / f"{preset}_{kind}"
+    expected, folder, kept = (place / name for name in ("expected", "run", "kept"))
+    arguments = campaign.command(place, folder, preset)
+    with campaign.listed_once(), compiled_once(), _quiet():
         with faults.layer(str(expected)) as record:
             whole = campaign.run(campaign.command(place, expected, preset))
         if whole.code:
             return Outcome(len(record.done), 0, [f"undisturbed: {whole.err}"])
-        arguments, kept = campaign.command(place, folder, preset), place / "kept"
-        failures, at = 0, 1
+        able = [name for name in record.done if faults.can_fail(name, kind)]
+        failed: list[str] = []
+        at = 1
         while True:
+            seen = frozenset(map(faults.form, failed)) if distinct else frozenset()
+            fault = faults.Fault(kind, 0 if distinct else at, seen)
             before = campaign.checkpoints(folder)
-            _copy(folder, kept)
-            with faults.layer(str(folder), faults.Fault(kind, at)) as disturbed:
+            if kind == "EIO":  # a run may do without the one operation that fails
+                _copy(folder, kept)
+            with faults.layer(str(folder), fault) as disturbed:
                 attempt = _attempt(arguments, disturbed)
             found += attempt.faults
             if disturbed.failed is None:
                 break
-            failures += 1
-            if attempt.finished:  # the run does without this operation
+            failed.append(disturbed.failed)
+            if attempt.finished:
                 found += campaign.differences(folder, expected)
                 _copy(kept, folder)
             at = 1 if campaign.checkpoints(folder) != before else at + 1
-        found += _missed(record, failures)
+        found += _missed(able, failed, distinct=distinct)
         found += campaign.differences(folder, expected)
     for path in (folder, expected, kept):
-        shutil.rmtree(path)
-    return Outcome(len(record.done), failures, found)
+        shutil.rmtree(path, ignore_errors=True)
+    return Outcome(len(able), len(failed), found)
 
 
 class _Attempt(NamedTuple):
@@ -92,10 +104,27 @@ def _copy(folder: pathlib.Path, other: pathlib.Path) -> None:
         shutil.copytree(folder, other)
 
 
-def _missed(record: faults.Record, failures: int) -> list[str]:
-    if failures >= len(record.done):
+def _missed(done: list[str], failed: list[str], *, distinct: bool) -> list[str]:
+    """What was not failed, of the operations of an undisturbed run."""
+    if distinct:
+        missed = {*map(faults.form, done)} - {*map(faults.form, failed)}
+        return [f"never failed: {name}" for name in missed]
+    if len(failed) >= len(done):
         return []
-    return [f"only {failures} of {len(record.done)} operations were failed"]
+    return [f"only {len(failed)} of {len(done)} operations were failed"]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Threads and tasks of libraries complain of what stands for a kill."""
+    hooks = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook = threading.excepthook = lambda args: None
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        sys.unraisablehook, threading.excepthook = hooks
+        logging.disable(logging.NOTSET)
 
 
 @contextlib.contextmanager
@@ -105,26 +134,36 @@ def compiled_once() -> Iterator[None]:
     Everything that a run does afterwards is as in a process of its own: it reads its
     folder, restores, trains, saves and writes.
     """
-    make, advance = build.build, loop._make_advance
+    build_run, compile_step = build.build, loop._compile
+    plain = claim._plain
     built: dict = {}
-    advances: dict = {}
+    programs: dict = {}
+    plains: dict = {}
 
     def build_once(config):
         key = repr(defaults.identity(config))
         if key not in built:
-            built[key] = make(config)
+            built[key] = build_run(config)
         return built[key]
 
-    @functools.wraps(advance)
-    def advance_once(run, *arguments):
-        parts = run.model, run.method, run.optimizer, run.augment
-        key = (*map(id, parts), run.schedule, *arguments)
-        if key not in advances:
-            advances[key] = parts, advance(run, *arguments)  # parts stay alive
-        return advances[key][1]
+    def compile_once(run, resident, num_steps):
+        parts = run.model, run.method, run.optimizer, run.augment, run.task
+        key = (*map(id, parts), run.schedule, num_steps)
+        if key not in programs:
+            program = compile_step(run, resident, num_steps)
+            programs[key] = parts, program  # the parts stay alive, so ids are theirs
+        return programs[key][1]
 
-    build.build, loop._make_advance = build_once, advance_once
+    def plain_once(tree):
+        key = repr(tree)
+        if key not in plains:
+            plains[key] = plain(tree)
+        return copy.deepcopy(plains[key])
+
+    build.build, loop._compile = build_once, compile_once
+    claim._plain = plain_once
     try:
         yield
     finally:
-        build.build, loop._make_advance = make, advance
+        build.build, loop._compile = build_run, compile_step
+        claim._plain = plain
