@@ -4,6 +4,7 @@ import difflib
 import os
 from collections.abc import Collection, Sequence
 
+_EXHAUSTED = "Out of memory"  # as XLA says it
 _LISTED = 12  # valid names that a suggestion spells out
 _QUOTED = 80  # characters of a text that a message repeats
 _LINE = 2000  # characters of a line of a message
@@ -67,7 +68,8 @@ def sentence(error: Exception) -> str | None:
             return f"output could not be written, or a file not read: {reason}."
         return f"{printable(error.filename)}: {reason}."
     if is_out_of_memory(error):
-        detail = str(error).strip().partition("\n")[0].rstrip(".")
+        first = str(error).strip().partition("\n")[0].rstrip(".")
+        detail = first[max(first.find(_EXHAUSTED), 0) :]
         return f"there is not enough memory{detail and f' ({detail})'}."
     return None
 
@@ -90,8 +92,9 @@ def _escape(character: str) -> str:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether Python, NumPy or XLA could not get memory."""
-    # XLA's error is a RuntimeError that begins with a status.
-    exhausted = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    # XLA's error is a RuntimeError that begins with a status, though not always this.
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    exhausted = "RESOURCE_EXHAUSTED" in text or _EXHAUSTED in text
     return exhausted or isinstance(error, MemoryError)
 
 

@@ -141,7 +141,7 @@ def _run(
         redraw = not done.finished_before
         with waiting.during("drawing") if progress else contextlib.nullcontext():
             pictures = gallery.write(built, done.experiment, folder, redraw=redraw)
-    if pictures:
+    if pictures or not report.shows_all(folder):
         write_report()
     return _result(folder, markdown, pictures, done.finished_before)
 

@@ -99,13 +99,13 @@ def naming(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        number = _system_error(error)
+        number = system_error(error)
         if number is None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
-def _system_error(error: BaseException | None) -> int | None:
+def system_error(error: BaseException | None) -> int | None:
     """The number of the system's error that an error is, tells of or comes from."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:

@@ -8,6 +8,7 @@ from PIL import Image
 import dact_jax
 from dact_jax import classifier, errors
 from dact_jax.configuration import defaults
+from dact_jax.reports import captions
 from dact_jax.rounds import workdir
 from tests import toy
 
@@ -63,6 +64,19 @@ def test_a_run_is_silent_and_returns_what_its_folder_records(images, capfd):
     assert again.finished_before
     assert again.rows == result.rows
     assert capfd.readouterr().out == ""
+
+
+def test_killed_between_pictures_and_report_it_has_both_the_next_time(images):
+    folder, result, _ = images
+    picture = folder / "run" / captions.EMBEDDING_TARGET
+    before = result.report.read_text()
+    try:
+        picture.write_bytes(b"drawn before the process was killed")
+        dact_jax.run(_config(folder), folder / "run")
+        assert f"]({picture.name})" in result.report.read_text()
+    finally:
+        picture.unlink()
+        result.report.write_text(before)
 
 
 def test_another_config_is_rejected_before_anything_is_read(images, tmp_path):

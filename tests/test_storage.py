@@ -2,11 +2,13 @@
 
 import errno
 import io
+import logging
 import os
 
 import pytest
 
 from dact_jax import cli, errors, storage
+from dact_jax.rounds.formats import trees
 
 
 def _refusing(number):
@@ -71,6 +73,12 @@ def test_other_errors_pass_as_they_are(tmp_path):
         (MemoryError(), "there is not enough memory."),
         (MemoryError("Unable to allocate 2 TiB\nmore"), "(Unable to allocate 2 TiB)."),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory"), "there is not enough mem"),
+        (
+            RuntimeError(
+                "INTERNAL: Error dispatching: Out of memory allocating 9 bytes."
+            ),
+            "there is not enough memory (Out of memory allocating 9 bytes).",
+        ),
         (RuntimeError("INTERNAL: a fault"), None),
         (ValueError("a fault"), None),
     ],
@@ -128,3 +136,17 @@ def test_a_forgotten_draft_is_removed_by_the_next_writer(tmp_path):
     storage.write_atomic(tmp_path / "picks.csv", "new", shared=True)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"picks.csv", recent.name, other.name}
+
+
+def test_a_task_that_is_freed_after_a_full_disk_was_told_says_nothing(caplog):
+    logger = logging.getLogger("asyncio")
+    told = ValueError("RESOURCE_EXHAUSTED: [os_error_code='28']"), ValueError("a fault")
+    with pytest.raises(ValueError, match="stopped"), trees._one_error():
+        raise ValueError("stopped")
+    try:
+        for error in told:
+            logger.error("Task exception was never retrieved", exc_info=error)
+        (record,) = caplog.records
+        assert record.exc_info[1] is told[1]
+    finally:
+        logger.removeFilter(trees._is_news)

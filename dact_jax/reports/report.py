@@ -211,3 +211,13 @@ def _pictures(folder: pathlib.Path) -> Iterable[str]:
     for name, (heading, text) in captions.CAPTIONS.items():
         if (folder / name).exists():
             yield f"## {heading}\n\n![{heading}]({name})\n\n{text}"
+
+
+def shows_all(folder: pathlib.Path) -> bool:
+    """Whether report.md shows every picture of `captions` in the folder.
+
+    A run that is killed after it drew pictures leaves a report without them.
+    """
+    text = storage.read_text(folder / "report.md")
+    drawn = [name for name in captions.CAPTIONS if (folder / name).exists()]
+    return all(f"]({name})" in text for name in drawn)

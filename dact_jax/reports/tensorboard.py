@@ -53,7 +53,12 @@ def event_writer(
         with storage.naming(place):
             record_writer.directory_check(str(place))
             writer = event_file_writer.EventsWriter(str(place / "events"))
-            stack.enter_context(contextlib.closing(writer))
+
+        def close() -> None:
+            with storage.naming(place):
+                writer.close()
+
+        stack.callback(close)
 
         def write(step: int, **content: Any) -> None:
             with storage.naming(place):

@@ -177,13 +177,22 @@ def _silenced() -> Iterator[None]:
     try:
         yield
     except Exception:
+        # Tasks that nobody awaits any more complain when they are freed, now or later.
+        standard_logging.getLogger("asyncio").addFilter(_is_news)
         time.sleep(_LAST_WORDS)
-        gc.collect()  # tasks that nobody awaits any more complain when they are freed
+        gc.collect()
         raise
     finally:
         sys.excepthook, sys.unraisablehook = hooks
         for logger, disabled in zip(loggers, before, strict=True):
             logger.disabled = disabled
+
+
+def _is_news(record: standard_logging.LogRecord) -> bool:
+    """False for the system's errors of tasks whose save has raised one already."""
+    error = record.exc_info[1] if record.exc_info else None
+    late = "was never retrieved" in record.getMessage()
+    return not late or storage.system_error(error) is None
 
 
 def _ignore(*error: object) -> None:
