@@ -14,7 +14,10 @@ SCRIPT = """
 import contextlib, json, os, signal, sys, tempfile, threading, time
 from dact_jax import errors, signals
 
+# Whoever started the tests may ignore some of them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def send(*numbers):
     for number in numbers:
