@@ -241,10 +241,19 @@ def _contents(folder):
     return {path: path.read_bytes() for path in files}
 
 
+# The largest steps that a config may ask for: weights of about 1e12.
+RUINOUS = [
+    "--config.train.learning_rate=1e6",
+    "--config.train.multipliers.encoder=1e6",
+    "--config.train.multipliers.classifier=1e6",
+    "--config.train.bias_multiplier=1e6",
+]
+
+
 def test_a_loss_that_becomes_nan_stops_the_run_and_keeps_the_checkpoint(
     tmp_path, drawn
 ):
-    short = [*SHORT, *drawn, "--config.train.learning_rate=1e30"]
+    short = [*SHORT, *drawn, *RUINOUS]
     done = _try(tmp_path / "run", "preset=s_act", *short)
     assert done.returncode == 2
     (line,) = done.stderr.strip().split("\n")
@@ -254,7 +263,7 @@ def test_a_loss_that_becomes_nan_stops_the_run_and_keeps_the_checkpoint(
 
 
 def test_weights_ruined_by_the_last_update_are_not_kept(tmp_path, drawn):
-    short = [*drawn, "--config.train.steps=1", "--config.train.learning_rate=1e38"]
+    short = [*drawn, "--config.train.steps=1", *RUINOUS]
     done = _try(tmp_path / "run", "preset=source_only", *short)
     assert done.returncode == 2
     assert "round 0: " in done.stderr

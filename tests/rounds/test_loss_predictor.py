@@ -9,6 +9,7 @@ from dact_jax.configuration import build
 from dact_jax.methods import loss_prediction
 from dact_jax.rounds import actions
 from dact_jax.rounds.loss_predictor import bind
+from dact_jax.training import optimizer, schedules
 from dact_jax.types import UNLABELED, Pools
 from tests import toy
 
@@ -20,6 +21,17 @@ def vectors(tmp_path_factory):
 
 def _made(vectors, **changes):
     return build.build(toy.vector_config(vectors, "d_act", **changes))[0]
+
+
+def _with_learning_rate(made, learning_rate):
+    """The run whose loss predictor learns faster than any config may ask for."""
+
+    def make(num_steps):
+        return optimizer.sgd(schedules.make("constant", learning_rate, num_steps))
+
+    stage = made.loss_predictor
+    predictor_run = stage.run._replace(optimizer=make)
+    return made._replace(loss_predictor=stage._replace(run=predictor_run))
 
 
 def _none(made):
@@ -114,7 +126,7 @@ def test_from_the_disk_as_from_the_device(vectors, key):
 
 
 def test_a_loss_that_becomes_nan_is_told_by_its_field(vectors, key):
-    made = _made(vectors, **{"loss_predictor.learning_rate": 1e30})
+    made = _with_learning_rate(_made(vectors), 1e30)
     predictor = bind(made)(_truth(made))
     pools = _none(made)
     pools.source[:] = True
@@ -138,9 +150,17 @@ def test_without_validation_labels_nothing_is_decided(vectors):
     [
         ("source_acquisition", "aada", "'predicted_loss', 'random'"),
         ("source_acquisition", "predicted", "did you mean 'predicted_loss'?"),
-        ("loss_predictor.steps", 0, "loss_predictor.steps=0 must be 1 or more"),
-        ("loss_predictor.batch", 0, "loss_predictor.batch=0 must be even, 2 or more"),
-        ("loss_predictor.batch", 7, "loss_predictor.batch=7 must be even, 2 or more"),
+        (
+            "loss_predictor.steps",
+            0,
+            "loss_predictor.steps=0 must be a whole number from 1",
+        ),
+        (
+            "loss_predictor.batch",
+            0,
+            "loss_predictor.batch=0 must be a whole number from 1",
+        ),
+        ("loss_predictor.batch", 7, "loss_predictor.batch=7 must be even"),
         ("policies.dual.trial", "hot", "policies.dual.trial='hot'"),
         ("data.labelled_list", "l.txt", "leave data.labelled_list, data.val_list"),
         ("loss_predictor.schedule", "slow", "loss_predictor.schedule='slow'"),
@@ -160,8 +180,8 @@ def test_bad_values_are_told_before_any_training(vectors, field, value, told):
 
 @pytest.mark.parametrize("learning_rate", [1e30, 1e38])
 def test_one_step_that_overflows_is_told_too(vectors, key, learning_rate):
-    changes = {"loss_predictor.learning_rate": learning_rate, "loss_predictor.steps": 1}
-    made = _made(vectors, **changes)
+    made = _made(vectors, **{"loss_predictor.steps": 1})
+    made = _with_learning_rate(made, learning_rate)
     predictor = bind(made)(_truth(made))
     pools = _none(made)
     pools.source[:] = True
