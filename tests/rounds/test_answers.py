@@ -1,0 +1,77 @@
+import csv
+import multiprocessing
+
+import pytest
+
+from dact_jax import errors
+from dact_jax.rounds import answers
+from dact_jax.rounds.answers import Answer
+
+GIVEN = [
+    Answer("a/1.png", "cat", False, "2026-01-31T12:00:00Z", "page", "dog", 2.25),
+    Answer("=a\n\r'\udcff.png", "", True, "2026-01-31T12:00:01Z", "python"),
+    Answer("a/1.png", 'd"og, x', False, "2026-01-31T12:00:02Z", "f.csv", "dog"),
+]
+
+
+def test_answers_are_read_as_they_were_given(tmp_path):
+    assert answers.read(tmp_path) == []
+    answers.append(tmp_path, GIVEN[:1])
+    answers.append(tmp_path, GIVEN[1:])
+    assert answers.read(tmp_path) == GIVEN
+    assert answers.latest(GIVEN)["a/1.png"] == GIVEN[2]
+
+
+def test_a_spreadsheet_runs_no_cell(tmp_path):
+    answers.append(tmp_path, GIVEN)
+    with (tmp_path / answers.FILE).open(newline="", errors="surrogateescape") as file:
+        assert list(csv.reader(file))[2][0].startswith("'=")
+
+
+@pytest.mark.parametrize("torn", [1, 5, 30, 50])
+def test_a_torn_last_line_is_dropped_and_the_next_answer_follows(tmp_path, torn):
+    answers.append(tmp_path, GIVEN)
+    path = tmp_path / answers.FILE
+    whole = path.read_bytes()
+    answers.append(tmp_path, GIVEN[1:2])
+    path.write_bytes(path.read_bytes()[:-torn])
+    assert answers.read(tmp_path) == GIVEN
+    answers.append(tmp_path, GIVEN[:1])
+    assert answers.read(tmp_path) == [*GIVEN, GIVEN[0]]
+    assert path.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize("size", range(1, 45))
+def test_a_torn_header_counts_as_none(tmp_path, size):
+    answers.append(tmp_path, [])
+    path = tmp_path / answers.FILE
+    path.write_bytes(path.read_bytes()[:size])
+    answers.append(tmp_path, GIVEN)
+    assert answers.read(tmp_path) == GIVEN
+
+
+@pytest.mark.parametrize(
+    "line", ["a,b\n", "a,,0,,,,\n", "a,cat,1,,,,\n", "a,cat,x,,,,\n", "a,cat,0,,,,x\n"]
+)
+def test_a_line_that_is_no_answer_is_refused(tmp_path, line):
+    answers.append(tmp_path, GIVEN[:1])
+    path = tmp_path / answers.FILE
+    path.write_text(path.read_text() + line + "b,cat,0,,,,\n")
+    with pytest.raises(errors.InputError, match=r"labels\.csv, answer 2 is not"):
+        answers.read(tmp_path)
+
+
+def _append_many(folder, name):
+    for count in range(20):
+        answers.append(folder, [GIVEN[0]._replace(id=f"{name}/{count}")])
+
+
+def test_two_processes_append_without_loss(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=_append_many, args=(tmp_path, n)) for n in "ab"]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    found = [answer.id for answer in answers.read(tmp_path)]
+    assert sorted(found) == sorted(f"{n}/{i}" for n in "ab" for i in range(20))
