@@ -28,7 +28,7 @@ LAYERS = {
     "methods": "types errors kinds keys ops models",
     "acquisitions": "types errors kinds keys ops vectors geometry",
     "policies": "types errors kinds keys",
-    "queries": "types errors storage cells data.text_files",
+    "queries": "types errors storage cells data",
     "rounds": f"{GROUND} data models training queries",
     "reports": f"{GROUND} data training rounds queries",
     "configuration": f"{GROUND} {ROOMS}",
