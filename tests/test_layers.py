@@ -24,7 +24,7 @@ LAYERS = {
     "geometry": "types errors keys devices vectors labelled_rows",
     "models": "types errors keys ops array_files",
     "data": "types errors storage cells keys array_files vectors labelled_rows",
-    "training": "types errors run_types keys devices data",
+    "training": "types errors run_types keys devices vectors data",
     "methods": "types errors kinds keys ops models",
     "acquisitions": "types errors kinds keys ops vectors geometry",
     "policies": "types errors kinds keys",

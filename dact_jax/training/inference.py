@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import devices, errors
+from dact_jax import devices, errors, vectors
 from dact_jax.types import (
     UNLABELED,
     Array,
@@ -85,7 +85,8 @@ def sweep(
       Evidence of NumPy arrays on the host.
 
     Raises:
-      DivergedError: an embedding or output is not finite.
+      DivergedError: an embedding or output is not finite, or an embedding is too long
+        for float32 to hold its square, so that no acquisition could rank by it.
     """
     if sharding is None:
         sharding = devices.batched(devices.make_mesh())
@@ -106,6 +107,11 @@ def sweep(
                 f"the network's {name} became NaN or infinite; "
                 "a smaller train.learning_rate usually helps."
             )
+    if not vectors.valid(evidence.embedding).all():
+        raise errors.DivergedError(
+            "the network's embedding became too large to measure distances; "
+            "a smaller train.learning_rate usually helps."
+        )
     return evidence
 
 

@@ -93,6 +93,14 @@ def test_a_network_that_diverged_is_rejected():
         _sweep(forward, np.zeros((3, 2, 2, 1), np.uint8))
 
 
+def test_embeddings_too_large_for_distances_are_rejected_as_divergence():
+    def forward(variables, images, domain):
+        return jnp.full((4, 1), 1e25), {"classifier": jnp.zeros((4, 3))}
+
+    with pytest.raises(errors.DivergedError, match=r"embedding.*learning_rate"):
+        _sweep(forward, np.zeros((3, 2, 2, 1), np.uint8))
+
+
 def _sweep(forward, images, **options):
     return inference.sweep(
         forward,
