@@ -25,6 +25,7 @@ Row = Mapping[str, Any]  # a row of metrics.jsonl
 
 SOURCE, TARGET = 0, 1  # rows of the norm collections
 UNLABELED = -1  # label of an image that has none
+SKIPPED = -2  # of one that a person would not label: it is out of the pool for good
 
 
 class Images(Protocol):
@@ -62,6 +63,7 @@ class Dataset(NamedTuple):  # one domain as its reader returns it, before any sp
     class_names: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()  # the damaged first
     notes: tuple[str, ...] = ()  # sentences on how its files were understood
+    files: tuple[str, ...] | None = None  # N paths of image files; None: there are none
 
 
 class Domain(NamedTuple):
@@ -71,6 +73,7 @@ class Domain(NamedTuple):
     test: Examples
     id: np.ndarray  # str[N] of train
     left_out: tuple[LeftOut, ...] = ()
+    files: tuple[str, ...] | None = None  # absolute paths of train; None: no files
 
 
 class Task(NamedTuple):

@@ -86,8 +86,10 @@ def shares(
 def val(data: Dataset, rows: Rows, per_class: int, seed: int) -> Rows:
     """Moves per_class labelled images of each class to val if val is empty.
 
+    Without a label there is nothing to validate on, and val stays empty.
+
     Raises:
-      InputError: a class has too few images, or none is labelled.
+      InputError: a class has too few images.
     """
     if len(rows["val"]) or not per_class:
         return rows
@@ -95,11 +97,6 @@ def val(data: Dataset, rows: Rows, per_class: int, seed: int) -> Rows:
     classes = np.arange(len(data.class_names))
     if (label == UNLABELED).any():  # the labels may not cover all classes
         classes = np.unique(label[label != UNLABELED])
-        if not len(classes):
-            raise errors.InputError(
-                f"{data.name} has no labelled image to validate on: "
-                "label some, or set data.val_per_class=0."
-            )
     in_test = data.label[rows["test"]] if "test" in rows else label[:0]
     _check_enough(
         data.name,

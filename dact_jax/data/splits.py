@@ -1,5 +1,6 @@
 """Makes a task of two domains: splits the target into train, val and test."""
 
+import os
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -93,7 +94,8 @@ def make_task(
         rows = hold_out.val(target, rows, val_per_class, seed)
     domain = _domain(target, rows)
     if test_on_train:
-        _check_labelled(target, rows["train"], "test images")
+        if (target.label != UNLABELED).any():  # else there is nothing to test on
+            _check_labelled(target, rows["train"], "test images")
         domain = domain._replace(test=domain.train)
     unlabeled = domain.test if transductive and not test_on_train else None
     if unlabeled is not None and not len(unlabeled.label):
@@ -213,7 +215,13 @@ def _domain(data: Dataset, rows: dict[str, np.ndarray]) -> Domain:
         part_rows = rows.get(name, np.array([], np.int64))
         return Examples(files.take(data.image, part_rows), data.label[part_rows])
 
-    id = data.id[rows["train"]]
     return Domain(
-        data.name, part("train"), part("val"), part("test"), id, data.left_out
+        name=data.name,
+        train=part("train"),
+        val=part("val"),
+        test=part("test"),
+        id=data.id[rows["train"]],
+        left_out=data.left_out,
+        files=data.files
+        and tuple(os.path.abspath(data.files[row]) for row in rows["train"]),
     )

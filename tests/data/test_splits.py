@@ -1,5 +1,6 @@
 """Splits: the sizes in the papers, alignment of classes, and errors."""
 
+import os
 import re
 
 import numpy as np
@@ -169,8 +170,10 @@ def test_target_without_labels():
     task = splits.make_task(SOURCE, target, seed=0, val_per_class=0)
     assert len(task.target.train.label) == 5
     assert len(task.target.test.label) == len(task.target.val.label) == 0
-    with pytest.raises(errors.InputError, match=r"t has no .*data\.val_per_class=0"):
-        splits.make_task(SOURCE, target, seed=0)
+    default = splits.make_task(SOURCE, target, seed=0)
+    assert len(default.target.train.label) == 5  # there is nothing to validate on
+    on_pool = splits.make_task(SOURCE, target, seed=0, transductive=True)
+    assert on_pool.target.test is on_pool.target.train
 
 
 def test_files_are_split_undecoded():
@@ -180,6 +183,15 @@ def test_files_are_split_undecoded():
     names = [f"t/{path[3:-4]}" for path in task.target.train.image.paths]
     assert names == task.target.id.tolist()
     assert task.target.train.image.shape == (11, 8, 8, 3)
+    assert task.target.files is None
+
+
+def test_the_files_of_a_pool_go_with_its_rows():
+    target = dataset("t", np.arange(30) % 3)
+    target = target._replace(files=tuple(f"no/{i}.png" for i in range(30)))
+    domain = splits.make_task(SOURCE, target, seed=0).target
+    rows = [int(name.removeprefix("t/")) for name in domain.id.tolist()]
+    assert domain.files == tuple(os.path.abspath(f"no/{row}.png") for row in rows)
 
 
 def test_published_lists_are_used_exactly():

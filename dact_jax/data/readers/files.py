@@ -159,13 +159,16 @@ def _domain(
     images: ImageFiles,
     keep: np.ndarray,
 ) -> Dataset:
+    kept = take(images, keep)
+    assert isinstance(kept, ImageFiles)
     return Dataset(
         name=name,
-        image=take(images, keep),
+        image=kept,
         label=np.array(found.label, np.int32)[keep],
         id=np.array(found.id)[keep],
         split=None if found.split is None else np.array(found.split)[keep],
         class_names=tuple(class_names),
+        files=kept.paths,
     )
 
 
