@@ -12,6 +12,7 @@ from collections.abc import Iterator
 # newline="" keeps line ends inside ids; surrogateescape carries file names that are not
 # UTF-8, and a character that a killed process left half written.
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+_WRITTEN = (".csv", ".md", ".png", ".yaml")  # endings of files in a run's folder
 _FORGOTTEN = 24 * 3600.0  # seconds after which nobody writes a draft any more
 # How tensorstore ends the message of a write that the system refused.
 _OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
@@ -85,6 +86,18 @@ def _own_draft(path: pathlib.Path) -> pathlib.Path:
 def temporary(path: pathlib.Path) -> pathlib.Path:
     """The draft of a file, which a killed process may leave beside it."""
     return path.with_name(f"{path.name}.tmp")
+
+
+def remove_drafts(folder: pathlib.Path) -> None:
+    """Removes the drafts that a killed process left in a folder that this one holds.
+
+    Only those of files as a run writes them; what else ends in .tmp is not its own.
+    """
+    for ending in _WRITTEN:
+        for draft in folder.glob(f"*{ending}.tmp"):
+            if draft.is_file():
+                with naming(draft):
+                    draft.unlink()
 
 
 @contextlib.contextmanager

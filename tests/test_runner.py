@@ -60,8 +60,11 @@ def test_a_run_is_silent_and_returns_what_its_folder_records(images, capfd):
     assert all(0 <= accuracy <= 1 for accuracy in result.accuracies)
     assert result.report.read_text().startswith("# tiny")
     assert not result.finished_before
+    draft = folder / "run" / "report.md.tmp"
+    draft.write_text("a process was killed while it wrote")
     again = dact_jax.run(_config(folder), folder / "run")
     assert again.finished_before
+    assert not draft.exists()
     assert again.rows == result.rows
     assert capfd.readouterr().out == ""
 

@@ -138,6 +138,16 @@ def test_a_forgotten_draft_is_removed_by_the_next_writer(tmp_path):
     assert left == {"picks.csv", recent.name, other.name}
 
 
+def test_drafts_of_a_run_are_removed_and_nothing_else(tmp_path):
+    kept = ["report.md", "mine.tmp", "notes.txt.tmp"]
+    for name in [*kept, "report.md.tmp", "source_curve.png.tmp", "config.yaml.tmp"]:
+        (tmp_path / name).write_text("")
+    (tmp_path / "folder.png.tmp").mkdir()
+    storage.remove_drafts(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*kept, "folder.png.tmp"}
+
+
 def test_a_task_that_is_freed_after_a_full_disk_was_told_says_nothing(caplog):
     logger = logging.getLogger("asyncio")
     told = ValueError("RESOURCE_EXHAUSTED: [os_error_code='28']"), ValueError("a fault")

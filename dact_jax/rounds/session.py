@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from dact_jax import errors
+from dact_jax import errors, storage
 from dact_jax.rounds import actions, checkpoint, lock, loop, pretraining, workdir
 from dact_jax.run_types import NEVER, Experiment, Run, Show, Stop, lengths
 
@@ -58,6 +58,7 @@ def run(
       DivergedError: a loss became NaN; the last checkpoint stays.
     """
     claim(folder, identity, flag=flag)
+    storage.remove_drafts(folder)
     store = checkpoint.open_store(
         folder / workdir.CHECKPOINTS,
         record=[folder / workdir.METRICS, folder / workdir.PICKS],
