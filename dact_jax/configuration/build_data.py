@@ -1,7 +1,6 @@
 """ConfigDict -> the data of a run, and how they become network input."""
 
 import functools
-import pathlib
 from collections.abc import Callable
 
 import jax
@@ -11,8 +10,9 @@ from absl import logging
 
 from dact_jax import devices, errors
 from dact_jax.configuration.defaults import Config
-from dact_jax.data import augment, fingerprint, hold_out, left_out, splits, streams
-from dact_jax.data.readers import embeddings, lists, sources
+from dact_jax.configuration.domains import reading
+from dact_jax.data import augment, fingerprint, hold_out, splits, streams
+from dact_jax.data.readers import lists, sources
 from dact_jax.models import encoders
 from dact_jax.types import Array, Dataset, Key, Task
 
@@ -27,7 +27,7 @@ def read(config: Config) -> tuple[Task, dict[str, str]]:
     Raises:
       InputError: the data cannot be read, or do not fit each other or the encoder.
     """
-    source, target = _domains(config)
+    source, target = reading.domains(config)
     task = _split(config, source, target)
     for name in splits.unlabelled_classes(source, target):
         logging.warning(
@@ -58,35 +58,9 @@ def listed(config: Config) -> Task | None:
     Raises:
       InputError: as `read`, but for what the images hold.
     """
-    if not all(map(sources.are_files, _places(config))):
+    if not all(map(sources.are_files, reading.places(config))):
         return None
-    return _split(config, *_domains(config, unchecked=True))
-
-
-def _places(config: Config) -> list[str]:
-    """The specs of the source and of the target."""
-    return [config.data.source, *(_list_files(config) or [config.data.target])]
-
-
-def _list_files(config: Config) -> list[str]:
-    names = ("labelled_list", "val_list", "unlabeled_list")
-    return [config.data[name] for name in names if config.data[name]]
-
-
-def _domains(config: Config, *, unchecked: bool = False) -> tuple[Dataset, Dataset]:
-    """Source and target.
-
-    Args:
-      unchecked: whether image files are listed, not opened.
-    """
-    _lists(config)  # all three or none
-    first, *others = _places(config)
-    source = _read(config, first, unchecked=unchecked)
-    _check_source(source, config.model.encoder)
-    classes = None if _list_files(config) else source.class_names
-    target = _read(config, *others, classes=classes, unchecked=unchecked)
-    _check_same_kind(source, target)
-    return source, target
+    return _split(config, *reading.domains(config, unchecked=True))
 
 
 def _split(config: Config, source: Dataset, target: Dataset) -> Task:
@@ -100,7 +74,8 @@ def _split(config: Config, source: Dataset, target: Dataset) -> Task:
         leave=max(config.data.shots_per_class, 1),
         transductive=config.data.transductive,
         transductive_set=config.data.transductive_set,
-        lists=_lists(config),
+        lists=reading.split_lists(config),
+        one_sided=bool(config.data.classes.strip()),
     )
 
 
@@ -173,87 +148,3 @@ def make_augment(config: Config) -> Callable[[jax.Array, Key], jax.Array]:
 def _as_stored(images: Array, key: Key | None = None) -> jax.Array:
     del key
     return jnp.asarray(images)
-
-
-def _check_source(source: Dataset, encoder: str) -> None:
-    """Raises InputError if the source does not fit the encoder or has no labels."""
-    vectors = embeddings.are_vectors(source.image)
-    if vectors and encoder not in encoders.ON_VECTORS:
-        raise errors.InputError(
-            f"model.encoder={encoder!r} is for images, but {source.name} holds "
-            "embeddings: use configs/embeddings.py, or set model.encoder='mlp'."
-        )
-    if not vectors and encoder in encoders.ON_VECTORS:
-        raise errors.InputError(
-            f"model.encoder={encoder!r} is for embeddings, but {source.name} holds "
-            "images: give .npz files with features, or set model.encoder='lenet' or "
-            "a ResNet."
-        )
-    if not source.class_names:
-        raise errors.InputError(
-            f"source {source.name} has no labels: every source image must be labelled."
-        )
-    if len(source.class_names) == 1:
-        raise errors.InputError(
-            f"source {source.name} has only the class {source.class_names[0]!r}, so "
-            "there is nothing to tell apart: give two classes or more, one folder each."
-        )
-
-
-def _check_same_kind(source: Dataset, target: Dataset) -> None:
-    """Raises InputError unless one network can read both domains."""
-    kinds = [
-        "embeddings" if embeddings.are_vectors(data.image) else "images"
-        for data in (source, target)
-    ]
-    if kinds[0] != kinds[1]:
-        raise errors.InputError(
-            f"source {source.name} holds {kinds[0]}, but target {target.name} "
-            f"{kinds[1]}: give two domains of the same kind."
-        )
-    sizes = [data.image.shape[-1] for data in (source, target)]
-    if sizes[0] != sizes[1]:
-        raise errors.InputError(
-            f"source {source.name} has vectors of {sizes[0]} numbers, but target "
-            f"{target.name} of {sizes[1]}: take both from the same model."
-        )
-
-
-def _lists(config: Config) -> splits.Lists | None:
-    """The ids in the list files that fix T_l, T_v and T_u; None if there are none."""
-    files = _list_files(config)
-    if not files:
-        return None
-    if len(files) < 3:
-        raise errors.InputError(
-            "data.labelled_list, data.val_list and data.unlabeled_list go together: "
-            f"give all three or none, not only {', '.join(map(repr, files))}."
-        )
-    # As `lists.load` takes it.
-    folder = config.data.root or pathlib.Path(files[0]).parent
-    return splits.Lists(*(lists.read_ids(path, root=folder) for path in files))
-
-
-def _read(
-    config: Config,
-    *places: str,
-    classes: tuple[str, ...] | None = None,
-    unchecked: bool = False,
-) -> Dataset:
-    data = config.data
-    domain = sources.load(
-        *places,
-        size=data.size,
-        channels=data.channels,
-        root=data.root,
-        tfds_dir=data.tfds_dir,
-        on_error="unchecked" if unchecked else data.on_error,
-        max_pixels=data.max_pixels,
-        scale=data.scale,
-        classes=classes,
-    )
-    if not unchecked:
-        omissions = left_out.lines(domain.name, domain.left_out)
-        for line in [*domain.notes, *omissions]:
-            logging.warning("%s", line)
-    return domain

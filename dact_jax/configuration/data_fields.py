@@ -94,6 +94,11 @@ DATA = {
     "labelled_list": Field("", kinds.path(), "MME's list file of T_l"),
     "val_list": Field("", kinds.path(), "MME's list file of T_v"),
     "unlabeled_list": Field("", kinds.path(), "MME's list file of T_u, which tests"),
+    "classes": Field(
+        "",
+        kinds.text(),
+        "classes to use, such as mug,cup; empty: all, which both domains must have",
+    ),
     "source": Field("", kinds.path(), "the labelled domain"),
     "target": Field("", kinds.path(), "the domain to adapt to"),
 }

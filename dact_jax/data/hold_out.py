@@ -94,7 +94,7 @@ def val(data: Dataset, rows: Rows, per_class: int, seed: int) -> Rows:
     if len(rows["val"]) or not per_class:
         return rows
     label = data.label[rows["train"]]
-    classes = np.arange(len(data.class_names))
+    classes = np.unique(data.label[data.label != UNLABELED])
     if (label == UNLABELED).any():  # the labels may not cover all classes
         classes = np.unique(label[label != UNLABELED])
     in_test = data.label[rows["test"]] if "test" in rows else label[:0]

@@ -7,11 +7,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from dact_jax import errors
-from dact_jax.data import class_names, hold_out
+from dact_jax.data import hold_out
+from dact_jax.data.classes import differences
 from dact_jax.data.readers import files
 from dact_jax.types import UNLABELED, Dataset, Domain, Examples, Task
 
 PARTS = ("train", "val", "test")
+_CHOICE = "data.classes chooses the classes to use"
+_OTHER_WAYS = f"images without a label go into a folder named unlabeled, and {_CHOICE}"
 
 
 class Lists(NamedTuple):
@@ -34,6 +37,7 @@ def make_task(
     transductive: bool = False,
     transductive_set: Literal["all", "test"] = "all",
     lists: Lists | None = None,
+    one_sided: bool = False,
 ) -> Task:
     """Splits the target; matches its classes to the source's by name.
 
@@ -62,6 +66,7 @@ def make_task(
       transductive: whether the unlabelled stream holds the test images.
       transductive_set: which test images: "all" of the target, or its "test" part.
       lists: the exact split, in place of a random one.
+      one_sided: whether a fully labelled target may lack classes of the source.
 
     Raises:
       InputError: only one domain has a class (a target with unlabelled images may
@@ -71,7 +76,7 @@ def make_task(
     """
     _check_options(test_fraction, val_per_class, transductive_set)
     rows = _parts(source)
-    target = _align(source, _present(source, rows["train"]), target)
+    target = _align(source, _present(source, rows["train"]), target, one_sided)
     _check_labelled(source, rows["train"], "source images")
     source_domain = _domain(source, rows)
     test_on_train = lists is not None or (transductive and transductive_set == "all")
@@ -153,7 +158,9 @@ def unlabelled_classes(source: Dataset, target: Dataset) -> list[str]:
     return [name for name in source.class_names if name not in present]
 
 
-def _align(source: Dataset, train_classes: set[str], target: Dataset) -> Dataset:
+def _align(
+    source: Dataset, train_classes: set[str], target: Dataset, one_sided: bool
+) -> Dataset:
     """Renumbers the target's labels to the source's classes, matched by name.
 
     Args:
@@ -163,17 +170,21 @@ def _align(source: Dataset, train_classes: set[str], target: Dataset) -> Dataset
     all_labelled = (target.label != UNLABELED).all()
     for name in source.class_names:
         if name not in train_classes:
-            reason = class_names.lost(name, source)
+            reason = differences.lost(name, source)
             raise errors.InputError(
                 f"class {name!r} has no image in the train part of source "
                 f"{source.name}{reason and f': {reason}'}."
             )
     here, there = target.name, f"source {source.name}"
     if unknown := [name for name in target.class_names if name not in number]:
-        raise errors.InputError(class_names.only_in(unknown, here, there, source))
+        raise errors.InputError(
+            differences.only_in(unknown, here, there, source, way=_OTHER_WAYS)
+        )
     missing = unlabelled_classes(source, target)
-    if missing and all_labelled:
-        raise errors.InputError(class_names.only_in(missing, there, here, target))
+    if missing and all_labelled and not one_sided:
+        raise errors.InputError(
+            differences.only_in(missing, there, here, target, way=_CHOICE)
+        )
     numbers = [*(number[name] for name in target.class_names), UNLABELED]
     label = np.array(numbers, np.int32)[target.label]  # UNLABELED is the index -1
     return target._replace(label=label, class_names=source.class_names)

@@ -72,6 +72,24 @@ def test_two_folders_are_read(photos):
     assert set(data) == {"source", "target"}
 
 
+def test_classes_are_chosen(photos, caplog):
+    _images(photos, "a", ("lamp",), 2)
+    config = _config(photos, **{"data.classes": "dog, lamp, cat"})
+    with caplog.at_level("WARNING"):
+        made, _ = _make(config)
+    assert made.task.class_names == ("dog", "lamp", "cat")
+    assert len(made.task.source.train.label) == 20
+    assert "No image of b has the label lamp" in caplog.text
+    config = _config(photos, **{"data.classes": "dog,lamp", "data.val_per_class": 0})
+    made, _ = _make(config)
+    assert len(made.task.source.train.label) == 11
+    label = np.asarray(made.task.target.train.label)
+    assert len(label) == 18 - 3  # a third of the dogs tests
+    assert np.bincount(label + 1).tolist() == [9, 6]  # cats stay, unlabelled
+    assert "9 images of classes (cat)" in caplog.text
+    _refused(_config(photos, **{"data.classes": "dog,lapm"}), "data.classes", "'lamp'")
+
+
 def test_missing_folder(photos):
     config = _config(photos, **{"data.source": str(photos / "nowhere")})
     _refused(config, str(photos / "nowhere"), "folder")

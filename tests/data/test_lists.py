@@ -77,7 +77,8 @@ def test_lists_are_merged(root):
 @pytest.mark.parametrize(
     ("text", "classes", "message"),
     [
-        ("dog/1.png\n", None, r"l\.txt, line 1: .*'path label'.*'dog/1\.png'"),
+        ("dog/9.png\n", None, r"l\.txt, line 1: .*'path label'.*'dog/9\.png'"),
+        ("dog/1.png 0\ndog/2.png\n", None, r"line 2: .*'path label'.*'dog/2\.png'"),
         (
             "dog/1.png 0\ndog/1.png 0\n",
             None,
@@ -95,6 +96,18 @@ def test_lists_are_merged(root):
 def test_list_errors(root, text, classes, message):
     with pytest.raises(errors.InputError, match=message):
         lists.load(write(root, text, "l.txt"), size=5, classes=classes)
+
+
+def test_a_list_of_files_alone_has_no_labels(root):
+    path = write(root, "\n".join(["", *PATHS, "dog\\3.png"]), "l.txt")
+    (root / "dog/3.png").write_bytes((root / "dog/1.png").read_bytes())
+    data = lists.load(path, size=5)
+    assert data.id.tolist() == lists.read_ids(path) == [*PATHS, "dog/3.png"]
+    assert data.label.tolist() == [UNLABELED] * 5
+    assert data.class_names == ()
+    path = write(root, "dog/1.png\n./dog/1.png\n", "l.txt")
+    with pytest.raises(errors.InputError, match=r"line 2: .* line 1"):
+        lists.load(path, size=5)
 
 
 def test_lists_of_other_programs(root):

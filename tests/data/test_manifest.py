@@ -63,7 +63,8 @@ def test_labels_that_are_numbers_are_sorted_as_numbers(root):
     ("text", "message"),
     [
         ("id,label\n", r"some\.csv: .* path,label .*commas.*'id,label'"),
-        ("path\n", r"some\.csv: .*first line .* path,label .*'path'"),
+        ("path,lable\n", r"some\.csv: .*first line .* path,label .*'path,lable'"),
+        ("path\n", r"some\.csv lists no images"),
         ("dog/1.png,dog\n", r"some\.csv: .*first line .* path,label .*'dog/1"),
         ("", r"some\.csv: .*first line"),
         ("path,label,Label\n", r"some\.csv: .*'label', 'Label' .*label"),
@@ -110,6 +111,25 @@ def test_labels_that_are_numbers_are_sorted_as_numbers(root):
 def test_csv_errors(root, text, message):
     with pytest.raises(errors.InputError, match=message):
         manifest.load_csv(write(root, text), size=5, classes=["cat", "dog"])
+
+
+def test_a_target_may_have_no_label_column(root):
+    path = write(root, "File;Split;\ndog/1.png;val;\ncat/2.png;;\n")
+    data = manifest.load_csv(path, size=5, classes=["cat", "dog"])
+    assert data.label.tolist() == [UNLABELED] * 2
+    assert data.split.tolist() == ["val", ""]
+    with pytest.raises(errors.InputError, match=r"first line must be path,label"):
+        manifest.load_csv(path, size=5)  # a source
+
+
+def test_further_labels_are_classes_if_asked(root):
+    path = write(root, "path,label\ndog/1.png,dog\ncat/2.png,lynx\ncat/1.png,None\n")
+    data = manifest.load_csv(
+        path, size=5, classes=["cat", "dog"], others=True, on_error="skip"
+    )
+    assert data.class_names == ("cat", "dog", "lynx")
+    assert data.label.tolist()[:2] == [1, 2]
+    assert (data.label[2:] == UNLABELED).all()  # "None" is no class of the source
 
 
 def test_no_such_file(root):

@@ -1,5 +1,6 @@
 """List files: lines "path label", such as MME's."""
 
+import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
@@ -29,6 +30,8 @@ def load(
     of its class in `classes`. Without `classes` its class is named after the folder
     of its images, or, if folders and numbers do not correspond one to one, after the
     number itself.
+
+    If every line of a file is the path of a file that exists, none has a label.
 
     Several files, such as MME's lists of labelled, unlabelled and validation images,
     are merged. An image that occurs in several must have the same label in all.
@@ -97,20 +100,33 @@ def read_ids(
 def _entries(
     path: pathlib.Path, root: pathlib.Path, classes: Sequence[str] | None
 ) -> list[Entry]:
+    lines = [
+        (number, line)
+        for number, line in enumerate(text_files.lines(text_files.read(path)), 1)
+        if line.strip()
+    ]
+    if lines and all(_is_file(line, root) for _, line in lines):
+        plain = ((f"{path}, line {number}", line.strip()) for number, line in lines)
+        entries = [Entry(at, listed.locate(image, root), "", "") for at, image in plain]
+        listed.check_paths(path, entries)
+        return entries
     entries = []
-    for number, line in enumerate(text_files.lines(text_files.read(path)), 1):
-        if not line.strip():
-            continue
+    for number, line in lines:
         parts = line.rsplit(maxsplit=1)
         where = f"{path}, line {number}"
         if len(parts) < 2:
             raise errors.InputError(
-                f"{where}: the line must be 'path label', not {line.strip()!r}."
+                f"{where}: the line must be 'path label', not {line.strip()!r}; in a "
+                "list without labels every line must be the path of a file that exists."
             )
         label = "" if parts[1] == str(UNLABELED) else parts[1]
         entries.append(Entry(where, listed.locate(parts[0].strip(), root), label, ""))
     listed.check_paths(path, entries)
     return listed.without_unknown(entries, classes)
+
+
+def _is_file(line: str, root: pathlib.Path) -> bool:
+    return os.path.isfile(root / listed.locate(line.strip(), root))
 
 
 def _name_classes(

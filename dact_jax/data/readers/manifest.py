@@ -34,13 +34,15 @@ def load_csv(
     on_error: files.OnError = "raise",
     max_pixels: int = decoding.MAX_PIXELS,
     classes: Sequence[str] | None = None,
+    others: bool = False,
     name: str | None = None,
 ) -> Dataset:
     """Reads a domain from a table with the columns path, label and optionally split.
 
     An empty label, or what `entries.without_unknown` knows, stands for an unlabelled
     image. An image whose split is empty may be held out for validation or test.
-    Columns have one of the names in `_COLUMNS`; others are ignored.
+    Columns have one of the names in `_COLUMNS`; others are ignored. With `classes`, as
+    a target has them, the file may have a path (and a split) alone: none has a label.
 
     Args:
       path: the file; see `text_files` and `tables` for its forms.
@@ -52,6 +54,7 @@ def load_csv(
       max_pixels: largest width times height of an image.
       classes: the valid labels, in the order of their numbers; None: all labels in
         the file, sorted (as numbers if all are numbers).
+      others: whether labels that are not in `classes` are further classes, not errors.
       name: name of the domain; None: the file's name without its suffix.
 
     Returns:
@@ -63,11 +66,13 @@ def load_csv(
     """
     path = pathlib.Path(path)
     folder = pathlib.Path(root or path.parent)
-    entries = _entries(path, folder)
+    entries = _entries(path, folder, may_lack_labels=classes is not None)
     listed.check_paths(path, entries)
     entries = listed.without_unknown(entries, classes)
     labels = {entry.label for entry in entries} - {""}
     class_names = tuple(classes or listed.sort_labels(labels))
+    if others:
+        class_names += tuple(listed.sort_labels(labels - {*class_names}))
     split = [entry.split for entry in entries]
     return files.dataset(
         name or path.stem,
@@ -85,10 +90,15 @@ def load_csv(
     )
 
 
-def _entries(path: pathlib.Path, root: pathlib.Path) -> list[Entry]:
-    table = tables.read(path, _is_header, header=_HEADER)
+def _entries(
+    path: pathlib.Path, root: pathlib.Path, *, may_lack_labels: bool
+) -> list[Entry]:
+    is_header = _is_header_of_target if may_lack_labels else _is_header
+    table = tables.read(path, is_header, header=_HEADER)
     image_column = _column(path, table.columns, "path")
-    label_column = _column(path, table.columns, "label")
+    label_column = None
+    if _find(table.columns, "label"):
+        label_column = _column(path, table.columns, "label")
     split_column = None
     if _find(table.columns, "split"):
         split_column = _column(path, table.columns, "split")
@@ -96,7 +106,8 @@ def _entries(path: pathlib.Path, root: pathlib.Path) -> list[Entry]:
     for row in table.rows:
         where = f"{path}, line {row.line}"
         _check_quotes(where, row.cells)
-        image, label = row.cells[image_column], row.cells[label_column].strip()
+        image = row.cells[image_column]
+        label = "" if label_column is None else row.cells[label_column].strip()
         _check_one_line(where, image, label, root)
         split = "" if split_column is None else _split(where, row.cells[split_column])
         entries.append(Entry(where, listed.locate(image, root), label, split))
@@ -105,6 +116,14 @@ def _entries(path: pathlib.Path, root: pathlib.Path) -> list[Entry]:
 
 def _is_header(cells: Sequence[str]) -> bool:
     return all(_find(cells, meaning) for meaning in ("path", "label"))
+
+
+def _is_header_of_target(cells: Sequence[str]) -> bool:
+    """A header; it may lack the label if no other column could be meant by it."""
+    known = [*_find(cells, "path"), *_find(cells, "split")]
+    named = [i for i, cell in enumerate(cells) if cell.strip()]
+    alone = bool(_find(cells, "path")) and {*known} == {*named}
+    return alone or _is_header(cells)
 
 
 def _find(columns: Sequence[str], meaning: str) -> list[int]:

@@ -30,6 +30,7 @@ def load(
     max_pixels: int = decoding.MAX_PIXELS,
     scale: Scale = "unit",
     classes: Sequence[str] | None = None,
+    others: bool = False,
 ) -> Dataset:
     """Reads a domain.
 
@@ -47,8 +48,10 @@ def load(
         it out and name it.
       max_pixels: largest width times height of an image file.
       scale: how embeddings are scaled, see `embeddings.load`.
-      classes: valid labels of a manifest (the other domain's classes); None: any. List
-        files ignore it, because folders name the classes of numbered lists.
+      classes: the source's classes, for a target: the valid labels of a manifest, and
+        what tells folders that are classes from others; None: any. List files ignore
+        it, because folders name the classes of numbered lists.
+      others: whether a manifest may have further labels.
 
     Raises:
       InputError: there are no such data, or they cannot be read; the message says why.
@@ -72,14 +75,16 @@ def load(
         return _npz(path, scale=scale, **form)
     form |= {"on_error": on_error, "max_pixels": max_pixels}
     if path.suffix.lower() in (".csv", ".tsv"):
-        return manifest.load_csv(path, root=root or None, classes=classes, **form)
+        return manifest.load_csv(
+            path, root=root or None, classes=classes, others=others, **form
+        )
     if path.suffix.lower() == ".txt":
         return lists.load(path, *more, root=root or None, **form)
     if not path.is_dir():
         raise errors.InputError(_other_file(path))
     if path.name in ("", ".."):  # the name of the domain must be that of its folder
         path = path.resolve()
-    return folder.load(path.parent, path.name, **form)
+    return folder.load(path.parent, path.name, known=classes, **form)
 
 
 def are_files(spec: str) -> bool:

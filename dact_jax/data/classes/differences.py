@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dact_jax import errors
 from dact_jax.types import Dataset
 
+_ALIKE = 0.8  # at least so similar are a name and one with a typo or a plural
 _LISTED = 12  # names that a message spells out
 
 
-def only_in(names: Sequence[str], here: str, there: str, lacking: Dataset) -> str:
+def only_in(
+    names: Sequence[str], here: str, there: str, lacking: Dataset, *, way: str = ""
+) -> str:
     """The error about classes that only one domain has.
 
     Args:
@@ -18,15 +21,23 @@ def only_in(names: Sequence[str], here: str, there: str, lacking: Dataset) -> st
       here: what to call the domain that has them, such as "source a".
       there: what to call the one that lacks them.
       lacking: the domain that lacks them.
+      way: what else may be done about it, a clause.
     """
     first, *others = names
-    hint = _hint(first, lacking)
+    hint = "; ".join(filter(None, [_hint(first, lacking), way]))
     if not others:
         return f"class {first!r} is in {here} but not in {there}: {hint}."
     return (
         f"{len(names)} classes are in {here} but not in {there}: {_list(names)}; for "
         f"{first!r}: {hint}."
     )
+
+
+def resembles(name: str, known: Sequence[str]) -> bool:
+    """Whether a name is one of the known ones, or probably is meant to be one."""
+    if name in known or _plain(name, "all") in {_plain(k, "all") for k in known}:
+        return True
+    return bool(difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE))
 
 
 def lost(name: str, data: Dataset) -> str:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dact_jax import errors
-from dact_jax.data import class_names, splits
+from dact_jax.data import splits
+from dact_jax.data.classes import differences
 from dact_jax.types import Dataset, LeftOut
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
@@ -36,7 +37,7 @@ def domain(name, classes, left_out=()):
     ],
 )
 def test_the_nearest_name(known, name, parts):
-    message = class_names.only_in([name], "b", "source a", domain("a", known))
+    message = differences.only_in([name], "b", "source a", domain("a", known))
     assert message.startswith(f"class {name!r} is in b but not in source a: ")
     for part in parts:
         assert part in message, message
@@ -44,7 +45,7 @@ def test_the_nearest_name(known, name, parts):
 
 def test_all_classes_are_named():
     names = ["emu", *(f"x{i:02}" for i in range(14))]
-    message = class_names.only_in(names, "b", "source a", domain("a", ["cat"]))
+    message = differences.only_in(names, "b", "source a", domain("a", ["cat"]))
     assert message.startswith("15 classes are in b but not in source a: 'emu', 'x00', ")
     assert "'x10' and 3 more; for 'emu': its classes are 'cat'." in message
 
@@ -62,6 +63,6 @@ def test_images_that_were_all_left_out():
         LeftOut("b/dog/more/2.png", "it is empty", damaged=True),
         LeftOut("b/cat/dog.txt", "it is a text"),
     )
-    lost = class_names.lost("dog", domain("b", ["cat"], damaged))
+    lost = differences.lost("dog", domain("b", ["cat"], damaged))
     assert lost == "its files are left out (2), such as b/dog/1.png: it is empty"
-    assert class_names.lost("do", domain("b", ["cat"], damaged)) == ""
+    assert differences.lost("do", domain("b", ["cat"], damaged)) == ""

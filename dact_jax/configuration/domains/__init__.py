@@ -1,0 +1,1 @@
+"""The two domains of a config, before they are split."""
