@@ -1,5 +1,6 @@
 """CVAT for images 1.1: the labels of a task, and its images in query order."""
 
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from dact_jax.queries import names
@@ -39,7 +40,7 @@ def text(query: Query, image_root: str) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{body}\n'
 
 
-def skip_label(class_names: tuple[str, ...]) -> str:
+def skip_label(class_names: Sequence[str]) -> str:
     """The name of the label that means skip, which no class has."""
     taken, name = {name.casefold() for name in class_names}, SKIP
     while name in taken:

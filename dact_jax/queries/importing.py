@@ -1,0 +1,167 @@
+"""The answers in the files of a run's queries, and in others that a user names."""
+
+import pathlib
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from absl import logging
+
+from dact_jax import errors
+from dact_jax.data import text_files
+from dact_jax.queries import matching, names, query as queries
+from dact_jax.queries.matching import Index, Known
+from dact_jax.queries.readers import cvat, label_studio, label_table
+from dact_jax.queries.readers.written import Written
+from dact_jax.queries.writers.cvat import skip_label
+
+_READ = (".csv", ".tsv", ".json", ".xml")
+_PACKED = (".zip", ".xlsx", ".xls", ".ods")  # what people forget to unpack or convert
+_LARGEST = 2**28  # bytes of a file
+
+
+class Given(NamedTuple):
+    """An answer that a file gives."""
+
+    id: str  # of the image, as its dataset names it
+    label: str  # the name of a class; "" if the image is skipped
+    skip: bool
+    origin: str  # the file, below the run's folder if it lies there
+    where: str  # file and line, task or image, for messages
+
+
+def read(
+    workdir: pathlib.Path,
+    extra: Iterable[pathlib.Path],
+    campaign: str,
+    class_names: Sequence[str],
+    known: Iterable[Known],
+) -> list[Given]:
+    """All answers in the files of the queries, and in others; each image once.
+
+    Every file with the ending of a form is read, whatever it is called, and recognized
+    by what is in it. Files as `writing.write` leaves them hold no answers.
+
+    Args:
+      workdir: the folder of the run.
+      extra: files elsewhere.
+      campaign: of the run.
+      class_names: all classes.
+      known: all images of the target.
+
+    Raises:
+      InputError: a file cannot be understood, names an image or a class that is not
+        there, or two answers about an image differ; the message names file and line.
+    """
+    asked: dict[pathlib.Path, frozenset[str]] = {}
+    for folder in queries.written(workdir):
+        ids = frozenset(item.id for item in queries.read(folder).items)
+        asked |= dict.fromkeys(files(folder), ids)
+    every = frozenset[str]().union(*asked.values())
+    asked |= {path: every for path in map(pathlib.Path, extra) if path not in asked}
+    written = {path: _written(path, class_names) for path in asked}
+    if not any(written.values()):
+        return []
+    index = matching.index(campaign, known)
+    classes = _classes(class_names)
+    given: dict[str, Given] = {}
+    for path, answers in written.items():
+        origin = _origin(workdir, path)
+        for answer in answers:
+            one = _given(answer, origin, index, asked[path], classes)
+            first = given.setdefault(one.id, one)
+            if (first.label, first.skip) != (one.label, one.skip):
+                raise errors.InputError(_contradiction(first, one))
+    return list(given.values())
+
+
+def files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files in the folder of a query that may hold answers, sorted."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        ending = path.suffix.lower()
+        if path.name.startswith((".", "~")) or path.name == queries.FILE:
+            continue  # what editors keep beside an open file
+        if ending in _READ and path.is_file():
+            found.append(path)
+        elif ending in _PACKED:
+            logging.warning(
+                "%s is not read: unpack it, or save it as CSV.", errors.printable(path)
+            )
+    return found
+
+
+def _written(path: pathlib.Path, class_names: Sequence[str]) -> list[Written]:
+    """The answers of a file, whose form its content tells."""
+    if path.is_file() and path.stat().st_size > _LARGEST:
+        raise errors.InputError(
+            f"{path} has more than {_LARGEST} bytes: leave out what is no answer."
+        )
+    text = text_files.read(path)
+    start = text.lstrip()[:1]
+    if start == "<":
+        return cvat.read(path, text, skip_label(class_names))
+    if start in ("[", "{"):
+        value = label_studio.parse(path, text)
+        if not label_studio.is_json(value):
+            raise errors.InputError(
+                f"{path} is JSON of another form: export the project from Label Studio "
+                "as JSON or JSON-MIN."
+            )
+        return label_studio.of_json(path, value)
+    return label_table.read(path, text)
+
+
+def _given(
+    answer: Written,
+    origin: str,
+    index: Index,
+    asked: Collection[str],
+    classes: Mapping[str, str],
+) -> Given:
+    id = matching.find(index, asked, answer.where, answer.id, answer.name)
+    if answer.skip:
+        return Given(id, "", True, origin, answer.where)
+    label = classes.get(answer.label) or classes.get(_composed(answer.label))
+    if label is None:
+        raise errors.InputError(
+            f"{answer.where}: there is no class {errors.quoted(answer.label)}; "
+            f"{errors.suggestion(answer.label, sorted({*classes.values()}))}"
+        )
+    return Given(id, label, False, origin, answer.where)
+
+
+def _classes(class_names: Sequence[str]) -> Mapping[str, str]:
+    """The names that a label may have -> the name of the class.
+
+    Blanks around a name, and how its accents are stored, do not matter unless another
+    class differs in them alone.
+    """
+    forms: dict[str, set[str]] = {}
+    for name in class_names:
+        for form in (names.writable(name), name.strip(), _composed(name)):
+            forms.setdefault(form, set()).add(name)
+    alike = {
+        form: next(iter(found)) for form, found in forms.items() if len(found) == 1
+    }
+    return alike | {name: name for name in class_names}
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", names.writable(name)).strip()
+
+
+def _origin(workdir: pathlib.Path, path: pathlib.Path) -> str:
+    if path.is_relative_to(workdir):
+        return path.relative_to(workdir).as_posix()
+    return str(path)
+
+
+def _contradiction(first: Given, second: Given) -> str:
+    words = [
+        "skip" if one.skip else errors.quoted(one.label) for one in (first, second)
+    ]
+    return (
+        f"{second.where}: the image {errors.quoted(second.id)} is {words[1]}, but "
+        f"{words[0]} in {first.where}: correct one of the two."
+    )
