@@ -15,7 +15,7 @@ GROUND = (
     "types errors storage cells run_types keys devices ops kinds paths plugins "
     "array_files vectors labelled_rows"
 )
-ROOMS = "geometry models data training methods acquisitions policies"
+ROOMS = "geometry models data embedding training methods acquisitions policies"
 LAYERS = {
     "types errors storage cells": "",
     "run_types keys devices ops": "types errors",
@@ -24,6 +24,7 @@ LAYERS = {
     "geometry": "types errors keys devices vectors labelled_rows",
     "models": "types errors keys ops array_files",
     "data": "types errors storage cells keys array_files vectors labelled_rows",
+    "embedding": "types errors storage devices array_files data models",
     "training": "types errors run_types keys devices vectors data",
     "methods": "types errors kinds keys ops models",
     "acquisitions": "types errors kinds keys ops vectors geometry",

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from dact_jax import errors
-from dact_jax.data.readers import decoding, files
+from dact_jax.data.readers import files, opening
 from dact_jax.types import Dataset
 
 _TEXT = ("utf-8", "surrogateescape")  # names of files and classes may be any bytes
@@ -29,7 +29,7 @@ def of(data: Dataset) -> str:
     digest.update(str(tuple(data.image.shape)).encode())
     if isinstance(data.image, files.ImageFiles):
         for row, path in enumerate(data.image.paths):
-            size, head = decoding.size_and_head(path, data.image.stamp(row))
+            size, head = opening.size_and_head(path, data.image.stamp(row))
             digest.update(str(size).encode())
             digest.update(head)
     else:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from dact_jax import errors
-from dact_jax.data.readers import decoding, embeddings, files
+from dact_jax.data.readers import decoding, embeddings, files, opening
 from dact_jax.types import Images
 
 Item: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
@@ -121,7 +121,7 @@ def _check_array(item: np.ndarray, row: int) -> None:
 
 def _pixels(item: Item, row: int, size: int, channels: int) -> np.ndarray:
     if isinstance(item, (str, os.PathLike)):
-        limit = decoding.PILLOWS_LIMIT  # the caller has chosen this file
+        limit = opening.PILLOWS_LIMIT  # the caller has chosen this file
         return decoding.decode(os.fspath(item), size, channels, max_pixels=limit)
     if isinstance(item, np.ndarray):
         item = Image.fromarray(item[..., 0] if item.shape[2:] == (1,) else item)

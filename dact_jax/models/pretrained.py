@@ -120,7 +120,7 @@ def apply_weights(
 
     def read(path: Any, shape: tuple[int, ...]) -> np.ndarray:
         name = _torch_name(path, encoder)
-        return _from_torch(_tensor(weights, name, _torch_shape(shape), encoder), name)
+        return _from_torch(tensor(weights, name, _torch_shape(shape), encoder), name)
 
     def param(path: Any, old: jax.Array) -> jax.Array:
         return jnp.asarray(read(path, old.shape))
@@ -162,20 +162,24 @@ def _check_names(weights: Weights, parts: Sequence[Any], encoder: str) -> None:
         )
 
 
-def _tensor(
+def tensor(
     weights: Weights, name: str, shape: tuple[int, ...], encoder: str
 ) -> np.ndarray:
-    """The tensor as finite float32[shape]."""
-    tensor = weights.tensors[name]
-    if tensor.shape != shape:
+    """A tensor of a file as finite float32[shape].
+
+    Raises:
+      InputError: it has another shape or type, or is not finite.
+    """
+    found = weights.tensors[name]
+    if found.shape != shape:
         raise errors.InputError(
-            f"{name} in {weights.path} has the shape {list(tensor.shape)}; {encoder} "
+            f"{name} in {weights.path} has the shape {list(found.shape)}; {encoder} "
             f"needs {list(shape)}."
         )
-    if tensor.dtype.name not in _TYPES:
-        raise errors.InputError(_wrong_type(name, weights.path, tensor.dtype))
+    if found.dtype.name not in _TYPES:
+        raise errors.InputError(_wrong_type(name, weights.path, found.dtype))
     with np.errstate(over="ignore"):
-        values = tensor.astype(np.float32)
+        values = found.astype(np.float32)
     if not np.isfinite(values).all():
         raise errors.InputError(
             f"{name} in {weights.path} holds NaN or infinite numbers: give "

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, features
 
 from dact_jax import errors
-from dact_jax.data.readers import decoding, files, formats
+from dact_jax.data.readers import decoding, files, formats, opening
 
 WRITTEN = ["jpg", "png", "webp", "tif", "gif", "bmp", "ppm"]
 WRITTEN += ["avif"] if features.check("avif") else []
@@ -181,7 +181,7 @@ def test_a_replaced_file_is_noticed(tmp_path):
         with pytest.raises(errors.InputError, match=r"x\.bmp has changed"):
             decoding.decode(str(path), 4, stamp=seen.stamp)
         with pytest.raises(errors.InputError, match=r"x\.bmp has changed"):
-            decoding.size_and_head(str(path), seen.stamp)
+            opening.size_and_head(str(path), seen.stamp)
 
     content[-1] ^= 1
     changed(content, same_time=False)

@@ -151,3 +151,16 @@ def test_max_pool(case):
     np.testing.assert_array_equal(stock, np.float32(expected))
     np.testing.assert_array_equal(tiled, stock)
     np.testing.assert_allclose(tiled_grad, stock_grad, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("implementation", ["stock", "tiled"])
+@pytest.mark.parametrize("case", ["stage", "uneven", "gaps"])
+def test_depthwise(case, implementation):
+    shape, size, strides, padding = CASES[case]
+    x, kernel = normal(0, shape), normal(1, (*size[:2], 1, shape[-1]))
+    views = windows(x, size[:2], strides, padding, 0.0)
+    expected = np.einsum("bijhwc,hwc->bijc", views, np.float64(kernel)[:, :, 0])
+    y = conv.depthwise(
+        x, kernel, strides=strides, padding=padding, implementation=implementation
+    )
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)

@@ -11,7 +11,7 @@ import numpy as np
 
 from dact_jax import errors
 from dact_jax.data import left_out
-from dact_jax.data.readers import decoding, links, pixels
+from dact_jax.data.readers import decoding, links, opening, pixels
 from dact_jax.data.readers.links import Found
 from dact_jax.types import Dataset, Images, LeftOut
 
@@ -26,8 +26,8 @@ class ImageFiles:
 
     It is a `dact_jax.types.Images`. Gray, palette, transparent (composited over
     white), CMYK and 16-bit files become 8-bit RGB (or luma). Images are rotated by
-    their EXIF tag and resized by Pillow's anti-aliased bilinear filter, without
-    keeping the aspect ratio. Only the first frame of a GIF is read. A file that has
+    their EXIF tag and resized by an anti-aliased filter of Pillow's, without keeping
+    the aspect ratio. Only the first frame of a GIF is read. A file that has
     changed since it was listed is an error.
     """
 
@@ -35,7 +35,8 @@ class ImageFiles:
     size: int
     channels: int
     max_pixels: int = decoding.MAX_PIXELS
-    # int64[N, 3], a `decoding.Stamp` in each row; None: files may change.
+    filter: decoding.Filter = "bilinear"
+    # int64[N, 3], a `opening.Stamp` in each row; None: files may change.
     stamps: np.ndarray | None = dataclasses.field(default=None, compare=False)
 
     @property
@@ -61,17 +62,18 @@ class ImageFiles:
         map_in_threads(fill, range(len(rows)))
         return images
 
-    def stamp(self, row: int) -> decoding.Stamp | None:
+    def stamp(self, row: int) -> opening.Stamp | None:
         """What the file of a row was when it was listed."""
         if self.stamps is None:
             return None
-        return decoding.Stamp(*self.stamps[row].tolist())
+        return opening.Stamp(*self.stamps[row].tolist())
 
     def _decode(self, row: int) -> np.ndarray:
         return decoding.decode(
             self.paths[row],
             self.size,
             self.channels,
+            filter=self.filter,
             max_pixels=self.max_pixels,
             stamp=self.stamp(row),
         )
@@ -147,7 +149,7 @@ def dataset(
     if not len(keep):
         raise errors.InputError(f"{name} has no readable image.")
     stamps = np.array([inspection.stamp for inspection in seen], np.int64)
-    images = ImageFiles(tuple(paths), size, channels, max_pixels, stamps)
+    images = ImageFiles(tuple(paths), size, channels, max_pixels, stamps=stamps)
     domain = _domain(name, found, class_names, images, keep)
     return domain._replace(left_out=tuple(everything))
 

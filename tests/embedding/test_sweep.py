@@ -1,0 +1,267 @@
+"""Image files to vectors: the same whatever was kept, and computed once."""
+
+import dataclasses
+import os
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from dact_jax import errors
+from dact_jax.data.readers import decoding, files, opening
+from dact_jax.embedding import parts, sweep
+from dact_jax.models import backbones
+
+SIDE, WIDTH = 8, 5
+
+
+def tiny(seed=0, **changed):
+    """A backbone whose vectors depend on every pixel."""
+    kernel = np.random.default_rng(seed).standard_normal((SIDE * SIDE * 3, WIDTH))
+
+    def network(variables, images):
+        return jnp.tanh(images.reshape(len(images), -1) @ variables["kernel"])
+
+    form = {"side": SIDE, "filter": "bicubic", "mean": (127.0,) * 3, "std": (99.0,) * 3}
+    kernel = np.float32(0.1) * kernel.astype(np.float32)
+    return backbones.make(
+        "tiny", network, {"kernel": kernel}, width=WIDTH, **(form | changed)
+    )
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Eleven image files of several sizes."""
+    random = np.random.default_rng(1)
+    paths = []
+    for number in range(11):
+        shape = (9 + number, 20 - number, 3)
+        pixels = random.integers(0, 256, shape, dtype=np.uint8)
+        path = tmp_path / "photos" / f"{number:02} \u00e4.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(path)
+        paths.append(str(path))
+    return files.ImageFiles(tuple(paths), 3, 1)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Paths of the files that are decoded."""
+    decoded, decode = [], decoding.decode
+
+    def count(path, *args, **options):
+        decoded.append(path)
+        return decode(path, *args, **options)
+
+    monkeypatch.setattr(decoding, "decode", count)
+    return decoded
+
+
+def stamped(images):
+    stamps = [decoding.inspect(path).stamp for path in images.paths]
+    return dataclasses.replace(images, stamps=np.array(stamps, np.int64))
+
+
+def test_vectors_are_those_of_the_network(photos):
+    backbone = tiny()
+    expected = []
+    for path in photos.paths:
+        with Image.open(path) as image:
+            resized = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        x = (np.asarray(resized, np.float64) - 127) / 99
+        expected.append(np.tanh(x.reshape(-1) @ backbone.variables["kernel"]))
+    actual = sweep.embed(photos, backbone, batch=2)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_bits_depend_neither_on_the_batch_nor_on_the_other_images(photos):
+    assert jax.device_count() == 2
+    backbone = tiny()
+    expected = sweep.embed(photos, backbone, batch=2)
+    rows = np.array([7, 3, 10])
+    for batch in (1, 3, 5, 16):
+        np.testing.assert_array_equal(
+            sweep.embed(photos, backbone, batch=batch), expected
+        )
+        some = sweep.embed(files.take(photos, rows), backbone, batch=batch)
+        np.testing.assert_array_equal(some, expected[rows])
+
+
+def test_no_images_have_no_vectors():
+    empty = files.ImageFiles((), 4, 3)
+    assert sweep.embed(empty, tiny()).shape == (0, WIDTH)
+
+
+@pytest.mark.parametrize("form", [lambda images: images, stamped])
+def test_an_image_is_computed_once(photos, tmp_path, counted, form):
+    cache, backbone = tmp_path / "cache", tiny()
+    expected = sweep.embed(photos, backbone)
+    photos = form(photos)
+    counted.clear()
+    some = np.array([9, 0, 4])
+    told = []
+    np.testing.assert_array_equal(
+        sweep.embed(files.take(photos, some), backbone, cache=cache), expected[some]
+    )
+    assert len(counted) == 3
+    again = sweep.embed(
+        photos,
+        backbone,
+        cache=cache,
+        batch=2,
+        progress=lambda *state: told.append(state),
+    )
+    np.testing.assert_array_equal(again, expected)
+    assert len(counted) == 11
+    assert told == [(done, 11) for done in range(1, 12)]
+    np.testing.assert_array_equal(sweep.embed(photos, backbone, cache=cache), expected)
+    assert len(counted) == 11
+
+
+def test_a_changed_image_is_computed_again_and_a_moved_one_is_not(
+    photos, tmp_path, counted
+):
+    cache, backbone = tmp_path / "cache", tiny()
+    before = sweep.embed(photos, backbone, cache=cache)
+    status = os.stat(photos.paths[2])
+    with Image.open(photos.paths[2]) as image:
+        turned = image.transpose(Image.Transpose.ROTATE_180)
+    turned.save(photos.paths[2])
+    os.utime(photos.paths[2], ns=(status.st_atime_ns, status.st_mtime_ns))
+    moved = str(tmp_path / "moved.png")
+    os.rename(photos.paths[5], moved)
+    os.utime(moved)
+    paths = (*photos.paths[:5], moved, *photos.paths[6:])
+    counted.clear()
+    after = sweep.embed(dataclasses.replace(photos, paths=paths), backbone, cache=cache)
+    assert counted == [photos.paths[2]]
+    assert (after != before).any(1).tolist() == [row == 2 for row in range(11)]
+
+
+def test_another_network_or_preparation_has_its_own_vectors(photos, tmp_path):
+    cache = tmp_path / "cache"
+    variants = [tiny(), tiny(1), tiny(std=(50.0,) * 3), tiny(filter="bilinear")]
+    assert len({backbone.identity for backbone in variants}) == 4
+    assert tiny().identity == variants[0].identity
+    for backbone in variants * 2:
+        np.testing.assert_array_equal(
+            sweep.embed(photos, backbone, cache=cache), sweep.embed(photos, backbone)
+        )
+
+
+def test_what_was_computed_before_a_stop_is_kept(photos, tmp_path, counted):
+    cache, backbone = tmp_path / "cache", tiny()
+
+    def stop(done, total):
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep.embed(photos, backbone, cache=cache, batch=1, progress=stop)
+    known = parts.read(cache / backbone.identity, backbone.identity, WIDTH)
+    assert len(known.by_content) >= 6
+    counted.clear()
+    np.testing.assert_array_equal(
+        sweep.embed(photos, backbone, cache=cache, batch=1),
+        sweep.embed(photos, backbone, batch=1),
+    )
+    assert len(counted) <= 5 + 11
+
+
+def test_parts_are_written_while_it_goes_on(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "KEEP_IMAGES", 4)
+    cache, backbone = tmp_path / "cache", tiny()
+    sweep.embed(photos, backbone, cache=cache)
+    sizes = [
+        len(np.load(path)["vector"]) for path in (cache / backbone.identity).iterdir()
+    ]
+    assert sorted(sizes) == [3, 4, 4]
+    monkeypatch.setattr(sweep, "KEEP_SECONDS", 0)
+    shutil.rmtree(cache)
+    sweep.embed(photos, backbone, cache=cache)
+    assert len(list((cache / backbone.identity).iterdir())) == 11
+
+
+def damage(part, how):
+    content = bytearray(part.read_bytes())
+    if how == "cut":
+        del content[len(content) // 2 :]
+    elif how == "empty":
+        content.clear()
+    elif how == "text":
+        content[:] = b"no archive"
+    elif how == "bit":
+        at = content.index(np.load(part)["vector"].tobytes()[:16])
+        content[at] ^= 1
+    else:
+        arrays = dict(np.load(part))
+        if how == "other":
+            arrays["identity"] = np.array("another")
+        elif how == "lacks":
+            del arrays["stamp"]
+        elif how == "nan":
+            arrays["vector"][1, 1] = np.nan
+        elif how == "rows":
+            arrays["vector"] = arrays["vector"][:-1]
+        elif how == "dtype":
+            arrays["vector"] = arrays["vector"].astype(np.float64)
+        np.savez(part, **arrays)
+        return
+    part.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "how", ["cut", "empty", "text", "bit", "other", "lacks", "nan", "rows", "dtype"]
+)
+def test_a_damaged_part_is_computed_again(photos, tmp_path, counted, caplog, how):
+    cache, backbone = tmp_path / "cache", tiny()
+    expected = sweep.embed(photos, backbone, cache=cache)
+    (part,) = (cache / backbone.identity).iterdir()
+    damage(part, how)
+    counted.clear()
+    np.testing.assert_array_equal(sweep.embed(photos, backbone, cache=cache), expected)
+    assert len(counted) == 11
+    assert part.name in caplog.text
+    caplog.clear()
+    sweep.embed(photos, backbone, cache=cache)  # mended by the second run
+    assert len(counted) == 11
+    assert not caplog.text
+
+
+def test_an_unreadable_image_is_named_and_the_others_are_kept(photos, tmp_path):
+    cache, backbone = tmp_path / "cache", tiny()
+    bad = photos.paths[8]
+    with open(bad, "rb+") as file:
+        file.truncate(60)
+    with pytest.raises(errors.InputError, match=r"08 .*is not a readable image"):
+        sweep.embed(photos, backbone, cache=cache, batch=1)
+    known = parts.read(cache / backbone.identity, backbone.identity, WIDTH)
+    assert 4 <= len(known.by_content) <= 8  # one batch may be on the devices
+
+
+def test_an_image_that_changes_meanwhile_is_named(photos):
+    listed = stamped(photos)
+    with open(photos.paths[4], "ab") as file:
+        file.write(b"more")
+    with pytest.raises(errors.InputError, match=r"04 .* has changed"):
+        sweep.embed(listed, tiny())
+
+
+def test_numbers_that_are_not_finite_are_named(photos):
+    backbone = tiny(std=(0.0,) * 3)
+    with pytest.raises(errors.InputError, match=r"vector of .*00 .* is not finite"):
+        sweep.embed(photos, backbone, batch=2)
+
+
+def test_content_is_of_all_bytes(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"a" * 200_000 + b"b")
+    first = opening.content(str(path))
+    path.write_bytes(b"a" * 200_000 + b"c")
+    second = opening.content(str(path))
+    assert first[0].head == second[0].head
+    assert first[1] != second[1]
