@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Collection, Sequence
+from typing import Any
 
 _EXHAUSTED = "Out of memory"  # as XLA says it
 _LISTED = 12  # valid names that a suggestion spells out
@@ -56,6 +57,14 @@ def suggestion(word: str, known: Collection[str]) -> str:
 
 class StoppedError(Exception):
     """The run was asked to stop and has saved where it is; the message says where."""
+
+
+class AwaitingLabels(Exception):  # noqa: N818 (it is no error)
+    """A person has to label images before the run can go on; the query is written."""
+
+    def __init__(self, query: Any, missing: Sequence[str]) -> None:
+        super().__init__(f"{len(missing)} labels are missing")
+        self.query, self.missing = query, tuple(missing)
 
 
 def sentence(error: Exception) -> str | None:

@@ -17,13 +17,18 @@ from ml_collections import config_flags
 
 from dact_jax import cli, errors, runner, signals
 from dact_jax.configuration import defaults, files, listing
-from dact_jax.reports import terminal
+from dact_jax.reports import asking, terminal
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A config file or a packaged config, such as digits:preset=s_act."
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", "", "Folder of the run; by default runs/<config.name>_seed<config.seed>."
+)
+_ACCEPT_PARTIAL = flags.DEFINE_bool(
+    "accept_partial",
+    False,
+    "Go on though labels are missing; those images may be asked again later.",
 )
 _OVERRIDE = re.compile(r"(?:no)?config\.(.+)")
 _LESS_MEMORY = (
@@ -69,7 +74,12 @@ def _execute(command: str) -> None:
     with signals.handled(lambda: f"stopped; {next_time()}.") as stop:
         try:
             result = runner.run(
-                config, folder, progress=True, command=command, stop=stop
+                config,
+                folder,
+                progress=True,
+                command=command,
+                stop=stop,
+                accept_partial=_ACCEPT_PARTIAL.value,
             )
             _conclude(result, folder)
         except OSError as error:
@@ -82,6 +92,9 @@ def _execute(command: str) -> None:
 
 
 def _conclude(result: runner.Result, folder: pathlib.Path) -> None:
+    if result.query is not None:
+        print(asking.next_step(result.query, result.missing, folder), flush=True)
+        return
     if result.finished_before:
         drawn = ", ".join(result.pictures)
         state = f"now has {drawn}" if drawn else "is unchanged"
@@ -106,6 +119,8 @@ def _help(argv: Sequence[str]) -> str:
             "  --config.FIELD=VALUE          any field: --config.train.steps=100",
             "  --workdir=DIR                 folder of the run; by default",
             "                                runs/<config.name>_seed<config.seed>",
+            "  --accept_partial              go on though labels are missing that were",
+            "                                asked for (docs/labelling.md)",
             "",
             "The same command resumes a run that was stopped. More on fields and",
             "presets: docs/configs.md; what a run leaves: docs/run_folder.md.",

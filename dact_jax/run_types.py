@@ -65,6 +65,16 @@ class LossPredictorStage(NamedTuple):
     actual_loss: Callable[[Array, Array], jax.Array]
 
 
+class Person(NamedTuple):
+    """What a person is told who labels the images of the target's pool."""
+
+    campaign: str  # `query.campaign`
+    file_names: tuple[str, ...]  # N_t, below the folder of the target
+    files: tuple[str, ...]  # N_t, absolute paths; "" where there is no file
+    image_root: str  # prefix of file names for other tools
+    num_hidden: int  # labels of the pool that the data hold, and that are not read
+
+
 class Run(NamedTuple):
     task: Task
     method: Method
@@ -80,8 +90,10 @@ class Run(NamedTuple):
     forward: types.Forward  # in evaluation mode, jitted once for all sweeps
     key: Key
     train: TrainState  # the state that round 0 begins with
+    given: np.ndarray  # bool[N_t], target images whose labels are given at the start
     pretraining: Pretraining | None = None
     loss_predictor: LossPredictorStage | None = None  # if the policy chooses source
+    person: Person | None = None  # who is asked for labels; None: the dataset has them
 
 
 class Track(NamedTuple):  # the evaluations of a round so far; -1 where nothing is known
@@ -95,7 +107,8 @@ class Track(NamedTuple):  # the evaluations of a round so far; -1 where nothing 
 class Experiment(NamedTuple):  # the state of a run between two steps, in a checkpoint
     round: int  # current training round, or the next one during a policy turn
     pools: Pools
-    label: np.ndarray  # int32[N_t], target labels bought so far, else UNLABELED
+    # int32[N_t], target labels bought so far, else UNLABELED, or SKIPPED by a person
+    label: np.ndarray
     memory: PyTree
     train: TrainState
     seconds: float  # training time of this round so far

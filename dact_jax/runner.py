@@ -11,18 +11,21 @@ import jax
 import ml_collections
 
 from dact_jax import devices, errors, paths
-from dact_jax.configuration import build, build_data, defaults
+from dact_jax.configuration import build, defaults
 from dact_jax.data import label_counts, left_out
+from dact_jax.queries.query import Query
 from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
 from dact_jax.rounds import checkpoint, claim, lock, session, workdir
+from dact_jax.rounds.asking import person, question
 from dact_jax.rounds.formats import trees
+from dact_jax.rounds.oracle import Oracle
 from dact_jax.rounds.workdir import Pick
 from dact_jax.run_types import NEVER, Run, Show, Stop
 from dact_jax.types import Row
 
 
 class Result(NamedTuple):
-    """A finished run, as its folder records it."""
+    """A run that is finished, or waits for labels, as its folder records it."""
 
     rows: list[dict[str, Any]]  # of metrics.jsonl
     accuracies: list[float | None]  # test accuracy in [0, 1] after each round
@@ -31,12 +34,15 @@ class Result(NamedTuple):
     report: pathlib.Path  # report.md
     pictures: list[str]  # names of the pictures that were drawn now
     finished_before: bool  # nothing was left to do
+    query: Query | None = None  # what a person has to label now; None: it is finished
+    missing: tuple[str, ...] = ()  # ids of the images of it that have no label yet
 
     def __repr__(self) -> str:
         test = ["-" if a is None else f"{a:.3f}" for a in self.accuracies]
+        waits = f", {len(self.missing)} labels missing" if self.query else ""
         return (
             f"Result(accuracies=[{', '.join(test)}], {len(self.rows)} rows, "
-            f"{len(self.picks)} picks, workdir={str(self.workdir)!r})"
+            f"{len(self.picks)} picks{waits}, workdir={str(self.workdir)!r})"
         )
 
 
@@ -47,8 +53,12 @@ def run(
     progress: bool = False,
     command: str = "",
     stop: Stop = NEVER,
+    accept_partial: bool = False,
 ) -> Result:
     """Runs an experiment to its end, from its last checkpoint if it has one.
+
+    Where a person labels the images (`oracle`), it ends with the next query instead:
+    call it again when labels.csv in the folder has the answers.
 
     Killed at any time and called again with the same arguments, it ends with the same
     numbers, bit for bit, as if it had not been killed (on the same machine).
@@ -59,9 +69,11 @@ def run(
       progress: whether to print a progress bar and one line per round.
       command: the shell command that repeats the run, for the report.
       stop: tells whether to save and stop between two iterations.
+      accept_partial: whether to go on though labels of the open query are missing;
+        those images go back to the pool.
 
     Returns:
-      What the folder records: rows, accuracies, picks and paths.
+      What the folder records: rows, accuracies, picks and paths; and the query.
 
     Raises:
       InputError: the config, the data or the folder is wrong, in one sentence; or
@@ -87,7 +99,13 @@ def run(
     claim.check(folder, identity, defaults=defaults.initial())
     with lock.hold(folder):
         return _run(
-            config, folder, identity, progress=progress, command=command, stop=stop
+            config,
+            folder,
+            identity,
+            progress=progress,
+            command=command,
+            stop=stop,
+            accept_partial=accept_partial,
         )
 
 
@@ -112,28 +130,33 @@ def _run(
     progress: bool,
     command: str,
     stop: Stop,
+    accept_partial: bool,
 ) -> Result:
     """A run in its folder, which this process holds."""
+    question.check_files(folder)  # before the data are compared as a whole
     with waiting.during("reading the data") if progress else contextlib.nullcontext():
         built, data = build.build(config)
-    label_lines = label_counts.lines(built.task, build_data.given(config, built.task))
+    hidden = None if built.person is None else built.person.num_hidden
+    label_lines = label_counts.lines(built.task, built.given, num_hidden=hidden)
     if progress:
         terminal.show_lines(label_lines)
     write_report = _make_reporter(config, built, folder, command, label_lines)
-    claim_for_data = functools.partial(
-        claim.claim,
-        data=data,
-        devices=[device.device_kind for device in jax.devices()],
-        classes=built.task.class_names,
-        image_shape=built.task.source.train.image.shape[1:],
-        defaults=defaults.initial(),
-    )
+    claim_for_data = _make_claim(built, data)
     claim_for_data(folder, identity)
     sides = {"source": built.task.source, "target": built.task.target}
     left_out.write(folder, {side: domain.left_out for side, domain in sides.items()})
     shows = _make_shows(config, folder, write_report, progress=progress)
-    done = session.run(built, folder, identity, claim_for_data, shows, stop=stop)
+    ask = _make_oracle(built, folder, accept_partial=accept_partial)
     markdown = folder / "report.md"
+    try:
+        done = session.run(
+            built, folder, identity, claim_for_data, shows, stop=stop, ask=ask
+        )
+    except errors.AwaitingLabels as awaiting:
+        if workdir.has_round(folder):
+            write_report()
+        result = _result(folder, markdown, [], finished_before=False)
+        return result._replace(query=awaiting.query, missing=awaiting.missing)
     if not (done.finished_before and markdown.exists()):
         write_report()
     pictures: list[str] = []
@@ -143,7 +166,28 @@ def _run(
             pictures = gallery.write(built, done.experiment, folder, redraw=redraw)
     if pictures or not report.shows_all(folder):
         write_report()
-    return _result(folder, markdown, pictures, done.finished_before)
+    return _result(folder, markdown, pictures, finished_before=done.finished_before)
+
+
+def _make_claim(built: Run, data: Mapping[str, str]) -> session.Claim:
+    """Makes a folder that of a run on these data."""
+    return functools.partial(
+        claim.claim,
+        data=data,
+        devices=[device.device_kind for device in jax.devices()],
+        classes=built.task.class_names,
+        image_shape=built.task.source.train.image.shape[1:],
+        defaults=defaults.initial(),
+    )
+
+
+def _make_oracle(
+    built: Run, folder: pathlib.Path, *, accept_partial: bool
+) -> Oracle | None:
+    """Asks a person; None where the dataset gives the labels."""
+    if built.person is None:
+        return None
+    return person.from_person(built, folder, accept_partial=accept_partial)
 
 
 def has_checkpoint(
@@ -161,6 +205,7 @@ def _result(
     folder: pathlib.Path,
     markdown: pathlib.Path,
     pictures: list[str],
+    *,
     finished_before: bool,
 ) -> Result:
     rows = workdir.read(folder)

@@ -234,6 +234,7 @@ class Lab(NamedTuple):
     buyable: np.ndarray  # bool[N_t], target samples whose label can be bought
     # For policies that choose source samples.
     loss_predictor: LossPredictor | None = None
+    skipped: np.ndarray | None = None  # bool[N_t], out of the pool; None: none is
 
 
 class Acquisitions(NamedTuple):

@@ -32,7 +32,7 @@ LAYERS = {
     "queries": "types errors storage cells data",
     "rounds": f"{GROUND} data models training queries",
     "reports": f"{GROUND} data training rounds queries",
-    "configuration": f"{GROUND} {ROOMS}",
+    "configuration": f"{GROUND} {ROOMS} queries",
     "runner classifier": f"{GROUND} data training rounds queries reports configuration",
     "cli": "errors",
     "signals": "errors run_types",

@@ -269,10 +269,16 @@ def test_two_seeds_have_two_keys_or_are_refused():
 
 
 def test_the_oracle_knows_what_the_data_set_holds():
-    ask = oracle.from_dataset(np.array([2, -1, 0], np.int32))
-    assert ask(np.array([2, 0])).tolist() == [0, 2]
+    reveal = oracle.from_dataset(np.array([2, -1, 0], np.int32))
+
+    def ask(*rows):
+        score, bought = np.zeros(len(rows), np.float32), np.full(3, -1, np.int32)
+        return reveal(oracle.Asked(0, np.array(rows), score, bought, None)).tolist()
+
+    assert ask(2, 0) == [2, -1, 0]
+    assert ask(0) == [2, -1, -1]
     with pytest.raises(ValueError, match="row 1"):
-        ask(np.array([1]))
+        ask(1)
 
 
 def test_an_acquisition_without_enough_classes_is_rejected():

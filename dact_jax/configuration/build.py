@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from dact_jax import errors, keys, plugins, types
 from dact_jax.configuration import (
@@ -13,6 +14,7 @@ from dact_jax.configuration import (
     defaults,
     plugin_checks,
 )
+from dact_jax.configuration.asking import build_person
 from dact_jax.configuration.defaults import Config
 from dact_jax.models import encoders, model, pretrained
 from dact_jax.run_types import Evaluation, Run, Schedule
@@ -47,10 +49,13 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     weights = _weights(config, encoder)
     listed = build_data.listed(config)
     if listed is not None:
-        plugin_checks.check_pools(config, listed, build_data.given(config, listed))
+        _check_pools(config, listed)
 
     task, data = build_data.read(config)
-    plugin_checks.check_pools(config, task, build_data.given(config, task))
+    given = _check_pools(config, task)
+    person = build_person.make_person(config, task, given, data["target"])
+    if person is not None:
+        task = build_person.hide(task, given)
     if plugins.buys(config.policy):
         plugins.check_classes(config.acquisition, len(task.class_names))
     method = make_method(config, len(task.class_names))
@@ -58,7 +63,8 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     checks.check_validation(config, task)
     network = make_network(config, encoder, method)
     variables = _variables(config, task, method, network, weights)
-    run = _run(config, task, method, network, variables, prepare)
+    run = _run(config, task, method, network, variables, prepare, given)
+    run = run._replace(person=person)
     if config.pretrain.steps:
         pretraining = build_stages.pretraining_stage(config, run, encoder)
         run = run._replace(pretraining=pretraining)
@@ -66,6 +72,14 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
         loss_predictor = build_stages.loss_predictor_stage(config, run, encoder)
         run = run._replace(loss_predictor=loss_predictor)
     return run, data
+
+
+def _check_pools(config: Config, task: Task) -> np.ndarray:
+    """Checks the pools, and returns which target labels are given, bool[N_t]."""
+    given = build_person.given(config, task)
+    asks_person = build_person.asks_person(config, task)
+    plugin_checks.check_pools(config, task, given, asks_person=asks_person)
+    return given
 
 
 def make_method(config: Config, num_classes: int) -> Method:
@@ -114,6 +128,7 @@ def _run(
     network: Model,
     variables: Variables,
     prepare: types.Prepare,
+    given: np.ndarray,
 ) -> Run:
     """The run without its stages."""
     schedule = _schedule(config)
@@ -123,7 +138,6 @@ def _run(
     optimizer = build_stages.make_optimizer(config.train, len(method.losses))
     outputs = build_stages.outputs(config, config.acquisition, method)
     forward = inference.make_forward(network, outputs, prepare)
-    given = build_data.given(config, task)
     return Run(
         task=task,
         method=method,
@@ -139,6 +153,7 @@ def _run(
         forward=forward,
         key=keys.root(config.seed),
         train=build_stages.make_state(variables, optimizer, schedule.first_steps),
+        given=given,
     )
 
 

@@ -29,7 +29,10 @@ def read(config: Config) -> tuple[Task, dict[str, str]]:
     """
     source, target = reading.domains(config)
     task = _split(config, source, target)
-    for name in splits.unlabelled_classes(source, target):
+    missing = splits.unlabelled_classes(source, target)
+    if len(missing) == len(source.class_names):
+        missing = []  # no image has a label: `label_counts` says so
+    for name in missing:
         logging.warning(
             "No image of %s has the label %s: accuracies do not cover that class.",
             target.name,

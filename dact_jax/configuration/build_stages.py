@@ -135,8 +135,10 @@ def _stage(
         forward=forward,
         key=keys.key(run.key, name),
         train=make_state(Variables(params, norm, stats), descent, options.steps),
+        given=unlabelled,
         pretraining=None,
         loss_predictor=None,
+        person=None,
     )
 
 

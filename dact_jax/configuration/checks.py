@@ -101,15 +101,18 @@ def check_validation(config: Config, task: Task) -> None:
     """
     if np.any(np.asarray(task.target.val.label) != UNLABELED):
         return
+    way = "set data.val_per_class, such as 3"
+    if config.data.val_per_class:  # it found no labelled image
+        way = "label some images of the target, and give them the split val"
     if plugins.loss_predictor(config.policy) is not None:
         raise errors.InputError(
             f"policy {config.policy!r} decides by labelled validation images, and "
-            "there are none: set data.val_per_class, such as 3."
+            f"there are none: {way}."
         )
     if config.eval.keep == "best_val":
         raise errors.InputError(
             "eval.keep='best_val' chooses by labelled validation images, and there are "
-            "none: set data.val_per_class, such as 3."
+            f"none: {way}."
         )
 
 

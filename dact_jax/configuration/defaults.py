@@ -21,6 +21,8 @@ STAGE_POLICY = "fixed"  # of pre-training and the loss predictor: one round
 # As absl reads them on the command line.
 _SWITCH = {**dict.fromkeys(("true", "t", "1"), True)}
 _SWITCH |= dict.fromkeys(("false", "f", "0"), False)
+_SHOWN_ONLY = ("tensorboard", "figures", "reference")
+_ASKING = ("oracle", "queries")  # who is asked: equal labels give equal numbers
 _ALIASES = ("source", "target")  # short names of data.source and data.target
 
 
@@ -31,6 +33,7 @@ _SECTIONS: Mapping[str, Mapping[str, Field]] = {
     "pretrain": training_fields.PRETRAIN,
     "loss_predictor": training_fields.LOSS_PREDICTOR,
     "eval": model_fields.EVAL,
+    "queries": fields.QUERIES,
 }
 
 
@@ -92,8 +95,9 @@ def in_use(config: Config) -> dict[str, list[str]]:
 def identity(config: Config) -> dict[str, Any]:
     """What makes two runs the same: the config without fields that have no influence.
 
-    These are the options of plug-ins that are not in use, what is only shown, the
-    folder of pre-training, and the short names of data.source and data.target.
+    These are the options of plug-ins that are not in use, what is only shown, who is
+    asked for labels, the folder of pre-training, and the short names of data.source
+    and data.target.
     """
     values = config.to_dict()
     used = in_use(config)
@@ -103,7 +107,7 @@ def identity(config: Config) -> dict[str, Any]:
         values[family] = {name: values[family].get(name, {}) for name in names}
     del values["train"]["save_minutes"], values["pretrain"]["folder"]
     del values["data"]["max_pixels"]  # the fingerprint tells what was read
-    left_out = ("tensorboard", "figures", "reference", *_ALIASES)
+    left_out = (*_SHOWN_ONLY, *_ASKING, *_ALIASES)
     return {name: value for name, value in values.items() if name not in left_out}
 
 

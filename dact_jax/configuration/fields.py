@@ -52,6 +52,20 @@ GENERAL = {
     "source_acquisition": Field(
         "predicted_loss", kinds.text(), "ranks the source, where a policy chooses of it"
     ),
+    "oracle": Field(
+        "auto",
+        kinds.choice("auto", "dataset", "human"),
+        "who labels what is bought: dataset reveals its labels, human asks you; auto: "
+        "human where no image of the target's training pool has a label",
+    ),
     "source": Field("", kinds.path(), f"short for data.source: labelled {_DOMAIN}"),
     "target": Field("", kinds.path(), "short for data.target: the domain to adapt to"),
+}
+
+QUERIES = {
+    "image_root": Field(
+        "",
+        kinds.text(),
+        "folder of the images as Label Studio sees it: prefix of /data/local-files/?d=",
+    ),
 }

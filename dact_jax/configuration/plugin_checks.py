@@ -23,25 +23,46 @@ def check_options(config: Config) -> None:
             plugins.check(family, name, dict(config[family].get(name, {})))
 
 
-def check_pools(config: Config, task: Task, given: np.ndarray) -> None:
+def check_pools(
+    config: Config, task: Task, given: np.ndarray, *, asks_person: bool = False
+) -> None:
     """Checks that the pools are large enough for the policy's options.
 
     Args:
       given: bool[N_t], target images whose labels are given at the start.
+      asks_person: whether a person can label the others, whatever the data hold.
 
     Raises:
       InputError: names the fields and the numbers.
     """
     _check_any(config, task)
     label = np.asarray(task.target.train.label)
+    free = ~given if asks_person else (label != UNLABELED) & ~given
+    _check_answers(config, label, asks_person=asks_person)
     plugins.check_pools(
         config.policy,
         dict(config.policies[config.policy]),
         num_source=len(task.source.train.label),
         num_target=len(label),
-        num_free=int(((label != UNLABELED) & ~given).sum()),
+        num_free=int(free.sum()),
         num_given=int(given.sum()),
     )
+
+
+def _check_answers(config: Config, label: np.ndarray, *, asks_person: bool) -> None:
+    """Checks that somebody knows labels where they are bought, and only there."""
+    buys = plugins.buys(config.policy)
+    if asks_person and not buys:
+        raise errors.InputError(
+            f"policy {config.policy!r} buys no label, so there is nothing to ask a "
+            "person: leave oracle at 'auto', or use policy='single'."
+        )
+    if buys and not asks_person and len(label) and not (label != UNLABELED).any():
+        raise errors.InputError(
+            "no image in the target's training pool has a label that "
+            f"oracle={config.oracle!r} could reveal: set oracle='human' to label the "
+            "images yourself."
+        )
 
 
 def check_acquisition(config: Config) -> None:

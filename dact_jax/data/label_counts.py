@@ -37,11 +37,13 @@ def count(task: Task, given: np.ndarray) -> Counts:
     )
 
 
-def lines(task: Task, given: np.ndarray) -> list[str]:
+def lines(task: Task, given: np.ndarray, *, num_hidden: int | None = None) -> list[str]:
     """Sentences that say where each label of the target went, for a person.
 
     Args:
       given: bool[N_t], images whose labels are given at the start.
+      num_hidden: labels of the pool that the data hold and that are not read, if a
+        person is asked for labels; None: the data reveal them.
     """
     target, names = task.target, [_shown(name) for name in task.class_names]
     counts = count(task, given)
@@ -51,10 +53,14 @@ def lines(task: Task, given: np.ndarray) -> list[str]:
     labelled = int(counts.pool.sum() + counts.val.sum() + counts.test.sum())
     text = [
         f"Source {_shown(task.source.name)}: {len(task.source.train.label)} images to "
-        f"train on, all labelled, of {len(names)} classes.",
-        f"Target {_shown(target.name)}: {labelled} of {images} images have a label. "
-        + _sentence(counts, names, on_pool),
+        f"train on, all labelled, of {len(names)} classes."
     ]
+    if num_hidden is not None:
+        return text + _asked(task, counts, num_hidden)
+    text.append(
+        f"Target {_shown(target.name)}: {labelled} of {images} images have a label. "
+        + _sentence(counts, names, on_pool)
+    )
     if images > labelled:
         text.append(
             f"The other {images - labelled} are adapted to, but cannot be bought."
@@ -76,6 +82,27 @@ def lines(task: Task, given: np.ndarray) -> list[str]:
             f"{_classes(untested.size)} without a test image: "
             f"{_some([names[k] for k in untested])}."
         )
+    return text
+
+
+def _asked(task: Task, counts: Counts, num_hidden: int) -> list[str]:
+    """The sentences on a target whose images a person labels."""
+    target, names = task.target, [_shown(name) for name in task.class_names]
+    pool = f"{len(target.train.label)} images in the training pool"
+    if counts.given.any():
+        pool += f", of which {_part(counts.given, names)} are labelled from the start"
+    text = [
+        f"Target {_shown(target.name)}: {pool}; {_part(counts.val, names)} labelled "
+        f"ones for validation, {_part(counts.test, names)} for test.",
+        "You are asked for the labels that are bought (oracle=human).",
+    ]
+    if num_hidden:
+        text.append(
+            f"The {num_hidden} labels of the pool that the data hold are not read."
+        )
+    if not counts.test.any():
+        measured = "of validation images only" if counts.val.any() else "nowhere"
+        text.append(f"Without test images, accuracy is known {measured}.")
     return text
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from dact_jax import errors, keys
 from dact_jax.data.order import order
 from dact_jax.types import (
+    SKIPPED,
     UNLABELED,
     Array,
     Batch,
@@ -118,7 +119,8 @@ def batches(
     Args:
       task: parts may be on the device or not.
       pools: the source rows in use and the labelled target rows.
-      label: int32[N_t], target labels bought so far.
+      label: int32[N_t], target labels bought so far; images that are SKIPPED are in
+        no stream.
       sizes: batch sizes of the three streams; target=0 turns labelled target batches
         off, unlabeled=0 the unlabelled ones.
       key: key of the round.
@@ -184,7 +186,8 @@ def _make_draw(
     """A function from the iteration to its drawn batch."""
     source, target = task.source.train, task.target.train
     sources, targets = np.flatnonzero(pools.source), np.flatnonzero(pools.target)
-    pool, unlabeled = target.image, np.flatnonzero(~pools.target)
+    pool, left = target.image, ~pools.target & (np.asarray(label) != SKIPPED)
+    unlabeled = np.flatnonzero(left)
     if task.unlabeled is not None:
         pool, unlabeled = task.unlabeled.image, np.arange(len(task.unlabeled.label))
     if not len(sources):

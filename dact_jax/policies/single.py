@@ -120,9 +120,9 @@ def buying(
         # A row that is neither labelled nor for sale can be no center and no pick.
         offered = np.flatnonzero(lab.buyable | pools.target)
         evidence = take(lab.sweep(variables, TARGET), offered)
-        picked = acquire(
-            evidence, pools.target[offered], per_round, keys.key(key, "acquire")
-        )
+        taken = pools.target[offered]
+        count = min(per_round, int((~taken).sum()), _most(lab, pools))
+        picked = acquire(evidence, taken, count, keys.key(key, "acquire"))
         row = offered[picked.row].astype(np.int32)
         target = pools.target.copy()
         target[row] = True
@@ -134,6 +134,17 @@ def buying(
         )
 
     return init, select
+
+
+def _most(lab: Lab, pools: Pools) -> int:
+    """The most labels that leave an image to adapt to.
+
+    Fewer than the budget, which `check_target` checked, only where images were skipped.
+    """
+    left = ~pools.target
+    if lab.skipped is not None:
+        left = left & ~lab.skipped
+    return max(int(left.sum()) - 1, 0)
 
 
 def take(evidence: Evidence, rows: np.ndarray) -> Evidence:

@@ -19,6 +19,7 @@ from dact_jax.rounds import (
 from dact_jax.run_types import NEVER, Experiment, Run, Show, Stop, lengths
 from dact_jax.training import inference, loop as training, step
 from dact_jax.types import (
+    SKIPPED,
     SOURCE,
     UNLABELED,
     Evidence,
@@ -40,8 +41,13 @@ def bind(
     show: Show,
     *,
     stop: Stop = NEVER,
+    ask: oracle.Oracle | None = None,
 ) -> loop.Actions:
-    """The actions of a run's rounds: train on its data, write into its folder."""
+    """The actions of a run's rounds: train on its data, write into its folder.
+
+    Args:
+      ask: gives the labels that are bought; None: the dataset does.
+    """
 
     def save(experiment: Experiment) -> None:
         store.save(experiment._replace(written=workdir.extent(folder)))
@@ -56,6 +62,9 @@ def bind(
 
     def record_picks(number: int, picked: Mapping[str, Picked]) -> None:
         workdir.append_picks(folder, _picks(run, number, picked))
+
+    def record_corrections(number: int, row: np.ndarray, label: np.ndarray) -> None:
+        record_selection(_corrections(run, number, row, label))
 
     def record_row(row: Row) -> None:
         workdir.append(folder, [row])
@@ -79,18 +88,20 @@ def bind(
         track=functools.partial(evaluation.begin, run),
         restart=functools.partial(_restart, run),
         lab=lab_of_turn,
-        oracle=oracle.from_dataset(np.asarray(run.task.target.train.label)),
+        oracle=ask or oracle.from_dataset(np.asarray(run.task.target.train.label)),
         save=save,
         record_round=record_round,
         record_selection=record_selection,
         record_picks=record_picks,
+        record_corrections=record_corrections,
     )
 
 
-def lab(run: Run, predictor: LossPredictor | None = None) -> Lab:
+def lab(run: Run, label: np.ndarray, predictor: LossPredictor | None = None) -> Lab:
     """What the run's policy may do.
 
     Args:
+      label: int32[N_t], labels bought so far.
       predictor: of `loss_predictor.bind`, for a policy that chooses source samples.
     """
 
@@ -99,8 +110,11 @@ def lab(run: Run, predictor: LossPredictor | None = None) -> Lab:
         evidence = _sweep(run, variables, pool, domain)
         return evidence if domain == SOURCE else evidence._replace(label=None)
 
-    buyable = np.asarray(run.task.target.train.label) != UNLABELED
-    return Lab(sweep, buyable, predictor)
+    skipped = label == SKIPPED
+    buyable = ~skipped  # a person can label any image
+    if run.person is None:
+        buyable = buyable & (np.asarray(run.task.target.train.label) != UNLABELED)
+    return Lab(sweep, buyable, predictor, skipped)
 
 
 def template(run: Run) -> Experiment:
@@ -143,9 +157,9 @@ def _labs(
 ) -> Callable[[np.ndarray], Lab]:
     """Labels bought so far, int32[N_t] -> what the policy may do with them."""
     if run.loss_predictor is None:
-        return lambda label: lab(run)
+        return lambda label: lab(run, label)
     predictor = loss_predictor.bind(run, announce)
-    return lambda label: lab(run, predictor(label))
+    return lambda label: lab(run, label, predictor(label))
 
 
 def _sweep(run: Run, variables: Variables, examples: Examples, domain: int) -> Evidence:
@@ -174,6 +188,17 @@ def _picks(
             yield workdir.Pick(
                 number, order, side, str(ids[row]), float(score), by, origin
             )
+
+
+def _corrections(run: Run, number: int, row: np.ndarray, label: np.ndarray) -> Row:
+    """The row of labels that were corrected, and count from round `number` on."""
+    names, ids = run.task.class_names, run.task.target.id
+    return {
+        "event": "correct",
+        "round": number,
+        "step": 0,
+        "labels": {str(ids[i]): names[k] if (k := label[i]) >= 0 else "" for i in row},
+    }
 
 
 def _sizes(task: Task) -> tuple[int, int]:

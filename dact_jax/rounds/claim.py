@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dact_jax import errors, storage
-from dact_jax.rounds import lock, workdir, yaml_files
+from dact_jax.rounds import answers, lock, workdir, yaml_files
 
 _PACKAGES = ("dact_jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
 _UNSET = "(not set)"
@@ -238,6 +238,8 @@ def _load(path: pathlib.Path, flag: str) -> dict[str, Any]:
 
 
 def _has_other_files(folder: pathlib.Path) -> bool:
-    # A process killed while it claims the folder leaves its lock and the draft.
+    # A process killed while it claims the folder leaves its lock and the draft. The
+    # labels of another run may have been copied there, to be bought again.
     draft = storage.temporary(folder / workdir.CONFIG)
-    return any(path.name not in (lock.FILE, draft.name) for path in folder.iterdir())
+    allowed = (lock.FILE, draft.name, answers.FILE)
+    return any(path.name not in allowed for path in folder.iterdir())

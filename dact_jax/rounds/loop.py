@@ -3,20 +3,26 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from dact_jax import keys
-from dact_jax.rounds import timing
+from dact_jax.rounds import oracle, timing
 from dact_jax.run_types import Experiment, Track
 from dact_jax.types import (
+    TARGET,
     UNLABELED,
+    Evidence,
     Key,
     Lab,
     Picked,
     Policy,
+    Pools,
+    PyTree,
     Row,
     Selection,
     TrainState,
+    Variables,
 )
 
 NO_LOSSES = np.zeros((1, 1))
@@ -31,11 +37,13 @@ class Actions(NamedTuple):
     restart: Callable[[TrainState], TrainState]  # for a new round
     track: Callable[[TrainState], Track]  # the track of a new round
     lab: Callable[[np.ndarray], Lab]  # labels bought so far, int32[N_t] -> policy's lab
-    oracle: Callable[[np.ndarray], np.ndarray]  # target rows -> labels, int32[n]
+    oracle: oracle.Oracle  # gives the labels of picked target rows
     save: Callable[[Experiment], None]
     record_round: Callable[[Row], None]
     record_selection: Callable[[Row], None]
     record_picks: Callable[[int, Mapping[str, Picked]], None]  # round, picks by side
+    # round, target rows whose label has changed, all labels
+    record_corrections: Callable[[int, np.ndarray, np.ndarray], None]
 
 
 def begin(
@@ -120,8 +128,9 @@ def _select(
     else:
         select_key = keys.key(key, "first")
     watch = timing.start(actions.lab(experiment.label))
+    lab, seen = _remembering(watch.lab)
     selection = policy.select(
-        watch.lab,
+        lab,
         experiment.train.variables,
         experiment.pools,
         experiment.memory,
@@ -129,23 +138,71 @@ def _select(
     )
     seconds = {f"seconds_{name}": spent for name, spent in watch.stop().items()}
     row = {"event": "select", "round": experiment.round, "step": 0}
-    experiment = _apply(actions, experiment, selection)
-    actions.record_selection({**row, **selection.columns, **seconds})
+    experiment = _apply(actions, experiment, selection, seen.get(TARGET))
+    columns = dict(selection.columns)
+    if "labels_target" in columns:  # the oracle may have given fewer than were picked
+        columns["labels_target"] = int(experiment.pools.target.sum())
+    actions.record_selection({**row, **columns, **seconds})
     return experiment
 
 
+def _remembering(lab: Lab) -> tuple[Lab, Mapping[int, Evidence]]:
+    """The lab, and the last evidence of each domain that it gave."""
+    seen: dict[int, Evidence] = {}
+
+    def sweep(variables: Variables, domain: int) -> Evidence:
+        seen[domain] = lab.sweep(variables, domain)
+        return seen[domain]
+
+    return lab._replace(sweep=sweep), seen
+
+
 def _apply(
-    actions: Actions, experiment: Experiment, selection: Selection
+    actions: Actions,
+    experiment: Experiment,
+    selection: Selection,
+    evidence: Evidence | None = None,
 ) -> Experiment:
-    """Buys the picked labels, records the picks, updates the pools."""
-    label = experiment.label.copy()
-    if "target" in selection.picked:
-        row = selection.picked["target"].row
-        label[row] = actions.oracle(row)
-    actions.record_picks(experiment.round, selection.picked)
+    """Buys the picked labels, records the picks, updates the pools.
+
+    Args:
+      evidence: of the network that ranked the target, if one did.
+    """
+    label, picked = experiment.label, dict(selection.picked)
+    if "target" in picked:
+        row, score = picked["target"].row, picked["target"].score
+        logits = None if evidence is None else evidence.outputs.get("classifier")
+        asked = oracle.Asked(experiment.round, row, score, label, logits)
+        label = actions.oracle(asked)
+        kept = label[row] >= 0
+        picked["target"] = picked["target"]._replace(row=row[kept], score=score[kept])
+        others = np.ones(len(label), bool)
+        others[row] = False
+        changed = np.flatnonzero(others & (label != experiment.label))
+        if changed.size:
+            actions.record_corrections(experiment.round, changed, label)
+    actions.record_picks(experiment.round, picked)
+    unknown = selection.pools.target & (label < 0)
     return experiment._replace(
-        pools=selection.pools,
-        label=label,
-        memory=selection.memory,
+        pools=_without(unknown, selection.pools),
+        label=label.copy(),
+        memory=_without(unknown, selection.memory),
         turn=selection.again,
     )
+
+
+def _without(unknown: np.ndarray, tree: PyTree) -> PyTree:
+    """The tree with these target rows out of every `Pools` in it.
+
+    Args:
+      unknown: bool[N_t], rows that were picked and got no label.
+    """
+    if not unknown.any():
+        return tree
+
+    def clear(leaf: PyTree) -> PyTree:
+        if not isinstance(leaf, Pools):
+            return leaf
+        return leaf._replace(target=leaf.target & ~unknown)
+
+    return jax.tree.map(clear, tree, is_leaf=lambda leaf: isinstance(leaf, Pools))

@@ -1,12 +1,26 @@
 """Where bought labels come from."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from dact_jax.types import UNLABELED
 
-Oracle = Callable[[np.ndarray], np.ndarray]  # target rows int32[n] -> labels int32[n]
+
+class Asked(NamedTuple):
+    """What an oracle is asked in a turn."""
+
+    round: int  # the round that will train on the labels
+    row: np.ndarray  # int32[n], target rows in pick order
+    score: np.ndarray  # float32[n], what the acquisition ranked by
+    label: np.ndarray  # int32[N_t], labels bought so far, UNLABELED or SKIPPED
+    logits: np.ndarray | None  # float32[N_t, K], of the network that ranked, if any
+
+
+# Labels int32[N_t] afterwards: those of the asked rows, and what was corrected. A row
+# that got no label is UNLABELED, and may be asked again, or SKIPPED.
+Oracle = Callable[[Asked], np.ndarray]
 
 
 def from_dataset(label: np.ndarray) -> Oracle:
@@ -16,11 +30,13 @@ def from_dataset(label: np.ndarray) -> Oracle:
       label: int32[N_t]; UNLABELED rows cannot be asked for (see `Lab.buyable`).
     """
 
-    def oracle(row: np.ndarray) -> np.ndarray:
-        answers = label[row]
-        unknown = row[answers == UNLABELED]
+    def oracle(asked: Asked) -> np.ndarray:
+        answers = label[asked.row]
+        unknown = asked.row[answers == UNLABELED]
         if unknown.size:
             raise ValueError(f"target row {unknown[0]} has no label to reveal")
-        return answers
+        after = asked.label.copy()
+        after[asked.row] = answers
+        return after
 
     return oracle

@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from dact_jax import errors, storage
-from dact_jax.rounds import actions, checkpoint, lock, loop, pretraining, workdir
+from dact_jax.rounds import (
+    actions,
+    checkpoint,
+    lock,
+    loop,
+    oracle,
+    pretraining,
+    workdir,
+)
 from dact_jax.run_types import NEVER, Experiment, Run, Show, Stop, lengths
 
 PRETRAINING = "pre-training"
@@ -22,7 +30,11 @@ class Claim(Protocol):
     """Makes a folder this run's, or raises InputError: `claim.claim` for some data."""
 
     def __call__(
-        self, folder: pathlib.Path, config: Mapping[str, Any], *, flag: str
+        self,
+        folder: pathlib.Path,
+        config: Mapping[str, Any],
+        *,
+        flag: str = "--workdir",
     ) -> None: ...
 
 
@@ -41,6 +53,7 @@ def run(
     stop: Stop = NEVER,
     stage: str = "",
     flag: str = "--workdir",
+    ask: oracle.Oracle | None = None,
 ) -> Done:
     """Runs what is left of a run; a pre-training stage is a run before the run.
 
@@ -51,8 +64,10 @@ def run(
       stop: tells whether to save and stop between two iterations.
       stage: "", or the name of the stage, such as PRETRAINING.
       flag: the command-line flag that names the folder, for error messages.
+      ask: gives the labels that are bought; None: the dataset does.
 
     Raises:
+      AwaitingLabels: `ask` waits for a person.
       InputError: the folder belongs to another run, no checkpoint can be used, or the
         record has lost rows.
       DivergedError: a loss became NaN; the last checkpoint stays.
@@ -74,7 +89,7 @@ def run(
         if experiment is None:
             workdir.append(folder, [row])
     with shows(stage, lengths(run), _position(experiment)) as show:
-        verbs = actions.bind(run, store, folder, show, stop=stop)
+        verbs = actions.bind(run, store, folder, show, stop=stop, ask=ask)
         if experiment is None:
             experiment = actions.begin(run, verbs)
         experiment = loop.run(experiment, verbs, run.policy, run.key)

@@ -38,9 +38,9 @@ def append(folder: pathlib.Path, rows: Iterable[Row]) -> None:
     were written after a checkpoint, but cannot restore rows that are missing.
 
     Args:
-      rows: each has "event" ("train", "eval", "round", "select" or "pretrain"),
-        "round" (-1 for "pretrain"), "step" (iterations done in the round), and plain
-        Python numbers, which are read back exactly.
+      rows: each has "event" ("train", "eval", "round", "select", "correct" or
+        "pretrain"), "round" (-1 for "pretrain"), "step" (iterations done in the
+        round), and plain Python numbers, which are read back exactly.
 
     Raises:
       ValueError: a number is NaN or infinite.
@@ -71,6 +71,11 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
                 "file."
             ) from error
     return found
+
+
+def has_round(folder: pathlib.Path) -> bool:
+    """Whether a round is finished, so that there is something to report."""
+    return any(row["event"] == "round" for row in read(folder))
 
 
 def read_picks(folder: pathlib.Path) -> list[Pick]:
@@ -166,9 +171,10 @@ def require(
 def _has_begun(folder: pathlib.Path) -> bool:
     """Whether there is more than is written before the first checkpoint.
 
-    That is the row of pre-training and the first labels.
+    That is the row of pre-training, and the first labels with their corrections.
     """
-    trained = any(row["event"] != "pretrain" for row in read(folder))
+    before = ("pretrain", "correct")
+    trained = any(row["event"] not in before for row in read(folder))
     return trained or any(pick.round for pick in read_picks(folder))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from dact_jax import errors, plugins
 from dact_jax.policies import dual
-from dact_jax.rounds import loop
+from dact_jax.rounds import loop, oracle
 from dact_jax.types import (
     TARGET,
     UNLABELED,
@@ -155,11 +155,12 @@ def trace(world, policy, key):
         restart=lambda train: train,
         track=lambda train: (),
         lab=world.lab,
-        oracle=lambda row: np.zeros(len(row), np.int32),
+        oracle=oracle.from_dataset(np.zeros(NUM_TARGET, np.int32)),
         save=lambda experiment: None,
         record_round=lambda row: None,
         record_selection=rows.append,
         record_picks=record_picks,
+        record_corrections=lambda number, row, label: None,
     )
     sizes = NUM_SOURCE, NUM_TARGET
     first = loop.begin(actions, policy, Train(), sizes, key)

@@ -44,7 +44,7 @@ def test_transductive_runs_are_measured_on_what_they_adapt_to(
             round(row["test_accuracy"] * 599)
         )
         return
-    seen = actions.lab(made).sweep(experiment.train.variables, TARGET)
+    seen = actions.lab(made, experiment.label).sweep(experiment.train.variables, TARGET)
     # All of the target but T_v is the pool; its labelled part is not measured.
     assert len(target.train.label) == 1797 - 30
     guess = seen.outputs["classifier"].argmax(-1)
@@ -76,7 +76,7 @@ def test_what_a_round_takes_over_from_the_last(tmp_path, weights, optimizer):
 
 def test_a_sweep_hides_target_labels_and_shows_source_labels(tmp_path):
     made, _, experiment = _begin(tmp_path, "s_act")
-    lab = actions.lab(made)
+    lab = actions.lab(made, experiment.label)
     assert lab.sweep(experiment.train.variables, TARGET).label is None
     shown = lab.sweep(experiment.train.variables, SOURCE).label
     np.testing.assert_array_equal(shown, made.task.source.train.label)

@@ -89,13 +89,18 @@ class World:
         self.rows.append((row["round"], 0, row["event"]))
         self.call()
 
+    def record_corrections(self, number, row, label):
+        self.rows.append((number, -2, row.tolist()))
+
     def rewind(self):
         """As workdir.rewind does."""
         self.rows = self.rows[: self.saved.written[0] if self.saved else 0]
 
-    def oracle(self, row):
+    def oracle(self, asked):
         self.call()
-        return TRUTH[row]
+        label = asked.label.copy()
+        label[asked.row] = TRUTH[asked.row]
+        return label
 
     def actions(self):
         return loop.Actions(
@@ -110,6 +115,7 @@ class World:
             record_round=self.record_round,
             record_selection=self.record_selection,
             record_picks=self.record_picks,
+            record_corrections=self.record_corrections,
         )
 
 
