@@ -167,6 +167,39 @@ def _json_line(content, random, others):
     return b"\n".join(lines)
 
 
+def _json(content, random, others):
+    """A JSON file in which one value, anywhere, has another form or is missing."""
+    del others
+    root = json.loads(content)
+    spots, left = [], [root]
+    while left:
+        value = left.pop()
+        if isinstance(value, (dict, list)) and value:
+            keys = list(value) if isinstance(value, dict) else range(len(value))
+            spots += [(value, key) for key in keys]
+            left += [value[key] for key in keys]
+    parent, key = random.choice(spots)
+    values = (
+        None,
+        True,
+        -1,
+        0.5,
+        10**30,
+        "text",
+        "",
+        [],
+        {},
+        [1, 2],
+        [[]],
+        {"a": None},
+    )
+    if random.random() < 0.3:
+        del parent[key]
+    else:
+        parent[key] = random.choice((*values, random.choice(spots)[0]))
+    return json.dumps(root).encode()
+
+
 def _npy(content, random, others):
     """Another dtype, order, shape or version in the header, of the right length."""
     del others
@@ -326,6 +359,8 @@ _FORMS = {
     "txt": (_text,),
     "yaml": (_text,),
     "py": (_text,),
+    "json": (_text, _json, _json),
+    "xml": (_text,),
     "jsonl": (_text, _json_line, _json_line),
     "png": (_png, _binary),
 }

@@ -11,11 +11,12 @@ from dact_jax.configuration import files as config_files
 from dact_jax.data.readers import lists, sources
 from dact_jax.data.selection import labelled, pools
 from dact_jax.models import pretrained
+from dact_jax.queries import importing, query as queries
 from dact_jax.reports import report
 from dact_jax.reports.pictures import png
 from dact_jax.rounds import claim, workdir
 from dact_jax.types import Variables
-from tests.fuzz import seeds
+from tests.fuzz import answer_seeds, seeds
 
 _SIZE, _CHANNELS = 8, 3
 
@@ -63,6 +64,17 @@ def _rows(path):
     workdir.rewind(path.parent, workdir.extent(path.parent))
 
 
+def _answers(path):
+    """Every answer that is let through has an image and a class."""
+    run, names = path.parents[2], answer_seeds.CLASSES
+    known = answer_seeds.KNOWN
+    given = importing.read(run, [], answer_seeds.QUERY.campaign, names, known)
+    for one in given:
+        assert one.id in {image.id for image in known}
+        assert one.label == "" if one.skip else one.label in names
+    assert len({one.id for one in given}) == len(given)
+
+
 READERS = {
     "source": _source,
     "image": lambda path: _source(path.parents[1]),
@@ -78,5 +90,7 @@ READERS = {
     "report": _report,
     "record": lambda path: claim.read(path.parent),
     "claim": lambda path: claim.check(path.parent, {"seed": 1}),
+    "answers": _answers,
+    "query": lambda path: queries.read(path.parent),
     "config": functools.partial(config_files.load),
 }

@@ -12,7 +12,7 @@ import safetensors.numpy
 import yaml
 from PIL import Image
 
-from tests.fuzz import torch_seeds
+from tests.fuzz import answer_seeds, torch_seeds
 
 _METHODS = {
     "stored": zipfile.ZIP_STORED,
@@ -215,6 +215,12 @@ def seeds():
     for name, text, readers in _run():
         others = {other: content for other, content in run.items() if other != name}
         found.append(Seed(name, text.encode(), readers, others))
+    query = {
+        name: text.encode() for name, text, r in answer_seeds.files() if r == "query"
+    }
+    for name, text, readers in answer_seeds.files():
+        beside = {} if readers == "query" else query
+        found.append(Seed(name, text.encode(), readers, beside))
     found += [Seed(f"photos_b/cat/{n}", c, "image photos", {}) for n, c in _images()]
     folder = {f"photos_b/{path}": photo for path in _PHOTOS}
     found += [Seed("photos_b/cat/new.png", photo, "names", folder)]
