@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dact_jax import errors, storage
 from dact_jax.queries import query as queries
 from dact_jax.queries.query import Query
-from dact_jax.queries.writers import cvat, label_studio, label_table
+from dact_jax.queries.writers import cvat, label_studio, label_table, sheet
 
 Form = Callable[[Query, str], str]  # a query, the prefix of its images -> a text
 
@@ -20,6 +20,7 @@ FORMS: Mapping[str, Form] = {
     "label_studio.json": label_studio.tasks,
     "label_studio.xml": label_studio.interface,
     "cvat.xml": cvat.text,
+    "index.html": sheet.text,
 }
 
 

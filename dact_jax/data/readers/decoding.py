@@ -107,6 +107,26 @@ def fit(
         raise errors.InputError(f"{error}.") from None
 
 
+def thumbnail(path: str, side: int) -> Image.Image:
+    """Decodes one file to an upright RGB image whose longest side is `side` at most.
+
+    Raises:
+      InputError: the file is missing or is not a readable image.
+    """
+    try:
+        with (
+            opening.opened(path) as file,
+            Image.open(file, formats=formats.read()) as image,
+        ):
+            image.draft(None, (2 * side, 2 * side))
+            image.load()
+            small = _eight_bit(_upright(image)).convert("RGB")
+            small.thumbnail((side, side), Image.Resampling.BILINEAR)
+            return small
+    except opening.UnreadableError as error:
+        raise errors.InputError(opening.unreadable(path, str(error))) from None
+
+
 def _pixels(
     file: BinaryIO, size: int, channels: int, filter: Filter, max_pixels: int
 ) -> np.ndarray:
