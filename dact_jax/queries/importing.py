@@ -36,8 +36,10 @@ def read(
     campaign: str,
     class_names: Sequence[str],
     known: Iterable[Known],
+    *,
+    recorded: Mapping[tuple[str, str], tuple[str, bool]] | None = None,
 ) -> list[Given]:
-    """All answers in the files of the queries, and in others; each image once.
+    """The new answers in the files of the queries, and in others; each image once.
 
     Every file with the ending of a form is read, whatever it is called, and recognized
     by what is in it. Files as `writing.write` leaves them hold no answers.
@@ -48,10 +50,13 @@ def read(
       campaign: of the run.
       class_names: all classes.
       known: all images of the target.
+      recorded: (origin, id) -> (label, skip), what each file said when it was last
+        read. That is not new, and a later correction from elsewhere stays.
 
     Raises:
       InputError: a file cannot be understood, names an image or a class that is not
-        there, or two answers about an image differ; the message names file and line.
+        there, or two answers about an image differ, in one file or in what is new of
+        several; the message names file and line.
     """
     asked: dict[pathlib.Path, frozenset[str]] = {}
     for folder in queries.written(workdir):
@@ -64,15 +69,16 @@ def read(
         return []
     index = matching.index(campaign, known)
     classes = _classes(class_names)
-    given: dict[str, Given] = {}
+    given: list[Given] = []
     for path, answers in written.items():
         origin = _origin(workdir, path)
-        for answer in answers:
-            one = _given(answer, origin, index, asked[path], classes)
-            first = given.setdefault(one.id, one)
-            if (first.label, first.skip) != (one.label, one.skip):
-                raise errors.InputError(_contradiction(first, one))
-    return list(given.values())
+        own = _once(_given(one, origin, index, asked[path], classes) for one in answers)
+        given += [
+            one
+            for one in own
+            if (recorded or {}).get((origin, one.id)) != (one.label, one.skip)
+        ]
+    return _once(given)
 
 
 def files(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -129,6 +135,20 @@ def _given(
             f"{errors.suggestion(answer.label, sorted({*classes.values()}))}"
         )
     return Given(id, label, False, origin, answer.where)
+
+
+def _once(given: Iterable[Given]) -> list[Given]:
+    """Each image once.
+
+    Raises:
+      InputError: two answers about an image differ.
+    """
+    found: dict[str, Given] = {}
+    for one in given:
+        first = found.setdefault(one.id, one)
+        if (first.label, first.skip) != (one.label, one.skip):
+            raise errors.InputError(_contradiction(first, one))
+    return list(found.values())
 
 
 def _classes(class_names: Sequence[str]) -> Mapping[str, str]:

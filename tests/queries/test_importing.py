@@ -337,6 +337,22 @@ def test_two_labels_of_an_image_in_two_files_are_refused(place):
     refused(place, "labels.csv, line 2", "export.json, task 100", "skip", NAMES[0])
 
 
+def test_what_a_file_said_before_is_not_new_and_contradicts_nothing(place):
+    save(place / "labels.csv", answered(place, {0: "cat", 1: "cat"}))
+    put(place, [task(0, "猫")])
+    known = [Known(name, name, "") for name in NAMES]
+    origin = (place / "labels.csv").relative_to(place.parents[1]).as_posix()
+    given = importing.read(
+        place.parents[1],
+        [],
+        "0a1b2c3d",
+        CLASSES,
+        known,
+        recorded={(origin, NAMES[0]): ("cat", False), (origin, NAMES[1]): ("", True)},
+    )
+    assert {one.id: one.label for one in given} == {NAMES[0]: "猫", NAMES[1]: "cat"}
+
+
 def test_two_tasks_of_one_image_are_no_annotations_of_one(place):
     put(place, [task(0, "cat"), task(0, "猫") | {"id": 7}])
     refused(place, "task 7", "task 100")
