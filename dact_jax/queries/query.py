@@ -4,11 +4,13 @@ import hashlib
 import json
 import math
 import pathlib
+import re
 from typing import Any, NamedTuple
 
 from dact_jax import errors, storage
 
 FOLDER, FILE = "queries", "query.json"
+_ROUND = re.compile(r"round_(\d{1,9})(.*)", re.DOTALL)
 
 
 class Item(NamedTuple):
@@ -80,12 +82,17 @@ def read(folder: pathlib.Path) -> Query:
 
 
 def written(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The folders of all queries in a run's folder, in order of rounds."""
-    found = (folder / FOLDER).glob("round_[0-9]*")
-    return sorted(
-        (path for path in found if (path / FILE).is_file()),
-        key=lambda path: (len(path.name), path.name),
-    )
+    """The folders of all queries in a run's folder, in order of rounds.
+
+    Those that were moved aside, such as round_03_before_1, come before their round's.
+    """
+    found = {path: _ROUND.match(path.name) for path in (folder / FOLDER).glob("*")}
+    rounds = [
+        (int(name[1]), not name[2], path)
+        for path, name in found.items()
+        if name and (path / FILE).is_file()
+    ]
+    return [path for _, _, path in sorted(rounds)]
 
 
 def _parse(record: dict[str, Any]) -> Query:

@@ -23,6 +23,17 @@ def test_a_query_is_read_as_it_was_written(tmp_path):
     assert queries.written(tmp_path) == [place]
 
 
+def test_queries_are_in_order_of_rounds_and_the_newest_is_last(tmp_path):
+    names = ("round_02_before_1", "round_02", "round_10", "round_100_before_2")
+    names += ("round_100",)
+    for name in (*reversed(names), "round_x", ".round_03.tmp"):
+        place = tmp_path / "queries" / name
+        place.mkdir(parents=True)
+        (place / queries.FILE).write_text(queries.text(make_query()))
+    (tmp_path / "queries" / "round_11").mkdir()  # no query
+    assert [path.name for path in queries.written(tmp_path)] == [*names]
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -9,6 +9,7 @@ import urllib.parse
 from xml.etree import ElementTree
 
 import pytest
+from PIL import ExifTags, Image
 
 from dact_jax import cells, errors, storage
 from dact_jax.queries import query as queries, writing
@@ -72,8 +73,8 @@ def test_the_table_begins_as_a_metadata_table_and_its_cells_are_safe(tmp_path):
     assert {row["label"] + row["skip"] for row in rows} == {""}
     assert [row["order"] for row in rows] == [*"012345"]
     names = [row["file_name"] for row in rows]
-    assert names[4] == "'=x.png"
-    assert [cells.restore(name) for name in names[:5]] == [*FILES[:5]]
+    assert names[:4] == [*FILES[:4]]
+    assert names[4] == "./=x.png"  # a path still, and no formula
     assert names[5] == r"bad\xff\x01.png"
     suggested = [cells.restore(row["suggested"]) for row in rows]
     assert suggested == [item.suggested for item in query.items]
@@ -148,6 +149,18 @@ def test_cvat_gets_labels_and_images_but_no_tags(tmp_path):
     assert names == [*FILES[:5], r"bad\xff\x01.png"]
     assert [image.get("id") for image in root.iter("image")] == [*"012345"]
     assert root.find(".//tag") is None
+
+
+def test_cvat_gets_the_size_of_upright_images(tmp_path):
+    exif = Image.Exif()
+    for name, orientation in (("plain", 1), ("turned", 6)):
+        exif[ExifTags.Base.Orientation] = orientation
+        Image.new("RGB", (9, 4)).save(tmp_path / f"{name}.jpg", exif=exif)
+    names = ("plain.jpg", "turned.jpg", "gone.jpg")
+    query = make_query(names, folder=str(tmp_path))
+    root = ElementTree.fromstring(cvat.text(query, ""))
+    sizes = [(i.get("width"), i.get("height")) for i in root.iter("image")]
+    assert sizes == [("9", "4"), ("4", "9"), (None, None)]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """One image file: from its bytes to pixels, or the reason why it has none."""
 
+import contextlib
 import logging
 import os
 import warnings
+from collections.abc import Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +25,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ON_ITS_SIDE = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
 
 def silence_pillow() -> None:
@@ -113,16 +116,34 @@ def thumbnail(path: str, side: int) -> Image.Image:
     Raises:
       InputError: the file is missing or is not a readable image.
     """
+    with _image(path) as image:
+        image.draft(None, (2 * side, 2 * side))
+        image.load()
+        small = _eight_bit(_upright(image)).convert("RGB")
+        small.thumbnail((side, side), Image.Resampling.BILINEAR)
+        return small
+
+
+def dimensions(path: str) -> tuple[int, int]:
+    """Width and height of the upright image in a file, from its header alone.
+
+    Raises:
+      InputError: the file is missing or begins as no image.
+    """
+    with _image(path) as image:
+        width, height = image.size
+        return (height, width) if _turn(image) in _ON_ITS_SIDE else (width, height)
+
+
+@contextlib.contextmanager
+def _image(path: str) -> Iterator[Image.Image]:
+    """The image of a file, not decoded yet; what fails in the block is its fault."""
     try:
         with (
             opening.opened(path) as file,
             Image.open(file, formats=formats.read()) as image,
         ):
-            image.draft(None, (2 * side, 2 * side))
-            image.load()
-            small = _eight_bit(_upright(image)).convert("RGB")
-            small.thumbnail((side, side), Image.Resampling.BILINEAR)
-            return small
+            yield image
     except opening.UnreadableError as error:
         raise errors.InputError(opening.unreadable(path, str(error))) from None
 
@@ -158,16 +179,21 @@ def _upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF tag says.
 
     Only that tag is read: `ImageOps.exif_transpose` writes all others again, and fails
-    where one is damaged. If the tag itself cannot be read, the pixels stay as stored.
+    where one is damaged.
     """
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """How to turn an image; not at all if its EXIF tag cannot be read."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except MemoryError:
         raise
     except Exception:  # struct.error, TypeError, SyntaxError, ...: metadata are damaged
-        return image
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
+        return None
+    return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

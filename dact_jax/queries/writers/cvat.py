@@ -1,8 +1,11 @@
 """CVAT for images 1.1: the labels of a task, and its images in query order."""
 
+import contextlib
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
+from dact_jax import errors
+from dact_jax.data.readers import decoding
 from dact_jax.queries import names
 from dact_jax.queries.query import Item, Query
 
@@ -49,6 +52,10 @@ def skip_label(class_names: Sequence[str]) -> str:
 
 
 def _image(order: int, item: Item) -> ElementTree.Element:
-    return ElementTree.Element(
-        "image", id=str(order), name=names.writable(item.file_name)
-    )
+    name = names.writable(item.file_name)
+    image = ElementTree.Element("image", id=str(order), name=name)
+    with contextlib.suppress(errors.InputError):  # the sheet says why
+        if item.path:
+            width, height = decoding.dimensions(item.path)
+            image.attrib |= {"width": str(width), "height": str(height)}
+    return image

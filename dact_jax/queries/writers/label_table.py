@@ -33,7 +33,7 @@ def text(query: Query, image_root: str) -> str:
 
 def _row(query: Query, order: int, item: Item) -> tuple[str | float, ...]:
     return (
-        names.writable(item.file_name),
+        _path(item.file_name),
         "",
         queries.dact_id(query.campaign, item.id),
         order,
@@ -42,6 +42,12 @@ def _row(query: Query, order: int, item: Item) -> tuple[str | float, ...]:
         _number(item.score),
         "",
     )
+
+
+def _path(name: str) -> str:
+    """The name as a path that no spreadsheet runs and every reader of tables finds."""
+    name = names.writable(name)
+    return f"./{name}" if cells.neutralize(name)[:1] != name[:1] else name
 
 
 def _number(value: float | None) -> float | str:
