@@ -15,6 +15,7 @@ from dact_jax import errors
 # Name of a module with `main(argv)` -> what it does.
 COMMANDS = {
     "main": "run an experiment, or resume it: --config=configs/digits.py",
+    "embed": "turn images into vectors: --images=photos --output=x.npz",
     "select": "pick the rows of an array to label next: --features=x.npy --budget=100",
 }
 _HELP = ("-h", "--help", "-help", "help")
@@ -79,6 +80,14 @@ def print_anything() -> None:
     """Lets names be printed that the terminal's encoding lacks: they are escaped."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # it is another thing in a notebook
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def illegal_value(error: flags.IllegalFlagValueError, values: flags.FlagValues) -> str:
+    """One sentence that says what is valid; absl's does not for a malformed integer."""
+    assignment = str(error).removeprefix("flag ").partition(": ")[0]
+    name = assignment.removeprefix("--").partition("=")[0]
+    valid = values[name].parser.syntactic_help
+    return f"{assignment} must be {valid}." if valid else f"{error}."
 
 
 def listing() -> str:

@@ -213,7 +213,7 @@ def main(argv: Sequence[str]) -> None:
                 overwrite=values.overwrite,
             )
     except flags.IllegalFlagValueError as error:
-        cli.exit_with(errors.InputError(_illegal_value(error, values)))
+        cli.exit_with(errors.InputError(cli.illegal_value(error, values)))
     except Exception as error:
         memory = errors.is_out_of_memory(error)
         cli.exit_with(error, then=_LESS_MEMORY if memory else "")
@@ -221,14 +221,6 @@ def main(argv: Sequence[str]) -> None:
 
 def _path(text: str, flag: str) -> pathlib.Path:
     return pathlib.Path(paths.expanded(text, f"--{flag}"))
-
-
-def _illegal_value(error: flags.IllegalFlagValueError, values: flags.FlagValues) -> str:
-    """One sentence that says what is valid; absl's does not for a malformed integer."""
-    assignment = str(error).removeprefix("flag ").partition(": ")[0]
-    name = assignment.removeprefix("--").partition("=")[0]
-    valid = values[name].parser.syntactic_help
-    return f"{assignment} must be {valid}." if valid else f"{error}."
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ LAYERS = {
     "cli": "errors",
     "signals": "errors run_types",
     "select_methods": f"{GROUND} {ROOMS} reports",
-    "main select": f"{GROUND} {ROOMS} runner reports configuration cli signals "
+    "main select embed": f"{GROUND} {ROOMS} runner reports configuration cli signals "
     "select_methods",
     "__main__": "cli",
 }
@@ -49,7 +49,7 @@ OUTSIDE = {
     "tensorflow": "",  # slow to import, and never required
     "torch": "",
 }
-PRINTS = "cli main select"
+PRINTS = "cli main select embed"
 VAGUE = ("utils", "util", "common", "base", "helpers", "helper", "misc")
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 280, 50, 16
 

@@ -11,6 +11,7 @@ from dact_jax.types import LeftOut
 
 FILE = "left_out.csv"
 SHOWN = 20  # files that a message or a report names
+_FIELD = "data.on_error='skip'"
 
 
 class Row(NamedTuple):
@@ -21,25 +22,21 @@ class Row(NamedTuple):
     reason: str
 
 
-def refusal(root: pathlib.Path, damaged: Sequence[LeftOut]) -> str:
-    """The error about files that must be readable: names twenty of them at most."""
-    listed = [f"{errors.printable(str(root / file.path))}" for file in damaged]
-    if len(damaged) == 1:
-        return (
-            f"{listed[0]} cannot be read: {damaged[0].reason}; "
-            "data.on_error='skip' leaves it out."
-        )
-    lines = [
-        f"{path}: {file.reason}"
-        for path, file in zip(listed[:SHOWN], damaged, strict=False)
-    ]
-    return "\n  ".join(
-        [
-            f"{count(damaged)} cannot be read; data.on_error='skip' leaves them out:",
-            *lines,
-            *_more(len(damaged)),
-        ]
-    )
+def refusal(
+    root: pathlib.Path, damaged: Sequence[LeftOut], *, way: str = _FIELD
+) -> str:
+    """The error about files that must be readable: names twenty of them at most.
+
+    Args:
+      root: folder that their paths are relative to.
+      way: what leaves them out.
+    """
+    files = [file._replace(path=str(root / file.path)) for file in damaged]
+    if len(files) == 1:
+        path = errors.printable(files[0].path)
+        return f"{path} cannot be read: {files[0].reason}; {way} leaves it out."
+    head = f"{count(files)} cannot be read; {way} leaves them out:"
+    return "\n  ".join([head, *listed(files)])
 
 
 def lines(name: str, files: Sequence[LeftOut]) -> list[str]:
@@ -50,8 +47,14 @@ def lines(name: str, files: Sequence[LeftOut]) -> list[str]:
         f"Left out of {errors.printable(name)}: {count(files)} "
         f"({FILE} in the run's folder lists all)."
     )
-    listed = [f"{errors.printable(f.path)}: {f.reason}" for f in files[:SHOWN]]
-    return [head, *(f"  {line}" for line in [*listed, *_more(len(files))])]
+    return [head, *(f"  {line}" for line in listed(files))]
+
+
+def listed(files: Sequence[LeftOut]) -> list[str]:
+    """The files with their reasons: twenty of them, and how many more there are."""
+    lines = [f"{errors.printable(f.path)}: {f.reason}" for f in files[:SHOWN]]
+    more = len(files) - SHOWN
+    return [*lines, f"and {more} more"] if more > 0 else lines
 
 
 def count(files: Sequence[object]) -> str:
@@ -97,7 +100,3 @@ def read(folder: pathlib.Path) -> list[Row]:
                 "file; the same command writes it again."
             )
     return [Row(*map(cells.restore, record)) for record in records[1:]]
-
-
-def _more(count: int) -> list[str]:
-    return [f"and {count - SHOWN} more"] if count > SHOWN else []

@@ -5,7 +5,6 @@ import os
 import shutil
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,23 +12,7 @@ from PIL import Image
 from dact_jax import errors
 from dact_jax.data.readers import decoding, files, opening
 from dact_jax.embedding import parts, sweep
-from dact_jax.models import backbones
-
-SIDE, WIDTH = 8, 5
-
-
-def tiny(seed=0, **changed):
-    """A backbone whose vectors depend on every pixel."""
-    kernel = np.random.default_rng(seed).standard_normal((SIDE * SIDE * 3, WIDTH))
-
-    def network(variables, images):
-        return jnp.tanh(images.reshape(len(images), -1) @ variables["kernel"])
-
-    form = {"side": SIDE, "filter": "bicubic", "mean": (127.0,) * 3, "std": (99.0,) * 3}
-    kernel = np.float32(0.1) * kernel.astype(np.float32)
-    return backbones.make(
-        "tiny", network, {"kernel": kernel}, width=WIDTH, **(form | changed)
-    )
+from tests.embedding import tiny
 
 
 @pytest.fixture
@@ -66,11 +49,11 @@ def stamped(images):
 
 
 def test_vectors_are_those_of_the_network(photos):
-    backbone = tiny()
+    backbone = tiny.backbone()
     expected = []
     for path in photos.paths:
         with Image.open(path) as image:
-            resized = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+            resized = image.resize((tiny.SIDE, tiny.SIDE), Image.Resampling.BICUBIC)
         x = (np.asarray(resized, np.float64) - 127) / 99
         expected.append(np.tanh(x.reshape(-1) @ backbone.variables["kernel"]))
     actual = sweep.embed(photos, backbone, batch=2)
@@ -80,7 +63,7 @@ def test_vectors_are_those_of_the_network(photos):
 
 def test_bits_depend_neither_on_the_batch_nor_on_the_other_images(photos):
     assert jax.device_count() == 2
-    backbone = tiny()
+    backbone = tiny.backbone()
     expected = sweep.embed(photos, backbone, batch=2)
     rows = np.array([7, 3, 10])
     for batch in (1, 3, 5, 16):
@@ -93,12 +76,12 @@ def test_bits_depend_neither_on_the_batch_nor_on_the_other_images(photos):
 
 def test_no_images_have_no_vectors():
     empty = files.ImageFiles((), 4, 3)
-    assert sweep.embed(empty, tiny()).shape == (0, WIDTH)
+    assert sweep.embed(empty, tiny.backbone()).shape == (0, tiny.WIDTH)
 
 
 @pytest.mark.parametrize("form", [lambda images: images, stamped])
 def test_an_image_is_computed_once(photos, tmp_path, counted, form):
-    cache, backbone = tmp_path / "cache", tiny()
+    cache, backbone = tmp_path / "cache", tiny.backbone()
     expected = sweep.embed(photos, backbone)
     photos = form(photos)
     counted.clear()
@@ -125,7 +108,7 @@ def test_an_image_is_computed_once(photos, tmp_path, counted, form):
 def test_a_changed_image_is_computed_again_and_a_moved_one_is_not(
     photos, tmp_path, counted
 ):
-    cache, backbone = tmp_path / "cache", tiny()
+    cache, backbone = tmp_path / "cache", tiny.backbone()
     before = sweep.embed(photos, backbone, cache=cache)
     status = os.stat(photos.paths[2])
     with Image.open(photos.paths[2]) as image:
@@ -144,9 +127,14 @@ def test_a_changed_image_is_computed_again_and_a_moved_one_is_not(
 
 def test_another_network_or_preparation_has_its_own_vectors(photos, tmp_path):
     cache = tmp_path / "cache"
-    variants = [tiny(), tiny(1), tiny(std=(50.0,) * 3), tiny(filter="bilinear")]
+    variants = [
+        tiny.backbone(),
+        tiny.backbone(1),
+        tiny.backbone(std=(50.0,) * 3),
+        tiny.backbone(filter="bilinear"),
+    ]
     assert len({backbone.identity for backbone in variants}) == 4
-    assert tiny().identity == variants[0].identity
+    assert tiny.backbone().identity == variants[0].identity
     for backbone in variants * 2:
         np.testing.assert_array_equal(
             sweep.embed(photos, backbone, cache=cache), sweep.embed(photos, backbone)
@@ -154,7 +142,7 @@ def test_another_network_or_preparation_has_its_own_vectors(photos, tmp_path):
 
 
 def test_what_was_computed_before_a_stop_is_kept(photos, tmp_path, counted):
-    cache, backbone = tmp_path / "cache", tiny()
+    cache, backbone = tmp_path / "cache", tiny.backbone()
 
     def stop(done, total):
         if done == 6:
@@ -162,7 +150,7 @@ def test_what_was_computed_before_a_stop_is_kept(photos, tmp_path, counted):
 
     with pytest.raises(KeyboardInterrupt):
         sweep.embed(photos, backbone, cache=cache, batch=1, progress=stop)
-    known = parts.read(cache / backbone.identity, backbone.identity, WIDTH)
+    known = parts.read(cache / backbone.identity, backbone.identity, tiny.WIDTH)
     assert len(known.by_content) >= 6
     counted.clear()
     np.testing.assert_array_equal(
@@ -174,7 +162,7 @@ def test_what_was_computed_before_a_stop_is_kept(photos, tmp_path, counted):
 
 def test_parts_are_written_while_it_goes_on(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "KEEP_IMAGES", 4)
-    cache, backbone = tmp_path / "cache", tiny()
+    cache, backbone = tmp_path / "cache", tiny.backbone()
     sweep.embed(photos, backbone, cache=cache)
     sizes = [
         len(np.load(path)["vector"]) for path in (cache / backbone.identity).iterdir()
@@ -218,7 +206,7 @@ def damage(part, how):
     "how", ["cut", "empty", "text", "bit", "other", "lacks", "nan", "rows", "dtype"]
 )
 def test_a_damaged_part_is_computed_again(photos, tmp_path, counted, caplog, how):
-    cache, backbone = tmp_path / "cache", tiny()
+    cache, backbone = tmp_path / "cache", tiny.backbone()
     expected = sweep.embed(photos, backbone, cache=cache)
     (part,) = (cache / backbone.identity).iterdir()
     damage(part, how)
@@ -233,13 +221,13 @@ def test_a_damaged_part_is_computed_again(photos, tmp_path, counted, caplog, how
 
 
 def test_an_unreadable_image_is_named_and_the_others_are_kept(photos, tmp_path):
-    cache, backbone = tmp_path / "cache", tiny()
+    cache, backbone = tmp_path / "cache", tiny.backbone()
     bad = photos.paths[8]
     with open(bad, "rb+") as file:
         file.truncate(60)
     with pytest.raises(errors.InputError, match=r"08 .*is not a readable image"):
         sweep.embed(photos, backbone, cache=cache, batch=1)
-    known = parts.read(cache / backbone.identity, backbone.identity, WIDTH)
+    known = parts.read(cache / backbone.identity, backbone.identity, tiny.WIDTH)
     assert 4 <= len(known.by_content) <= 8  # one batch may be on the devices
 
 
@@ -248,11 +236,11 @@ def test_an_image_that_changes_meanwhile_is_named(photos):
     with open(photos.paths[4], "ab") as file:
         file.write(b"more")
     with pytest.raises(errors.InputError, match=r"04 .* has changed"):
-        sweep.embed(listed, tiny())
+        sweep.embed(listed, tiny.backbone())
 
 
 def test_numbers_that_are_not_finite_are_named(photos):
-    backbone = tiny(std=(0.0,) * 3)
+    backbone = tiny.backbone(std=(0.0,) * 3)
     with pytest.raises(errors.InputError, match=r"vector of .*00 .* is not finite"):
         sweep.embed(photos, backbone, batch=2)
 

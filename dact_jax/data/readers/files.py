@@ -147,7 +147,10 @@ def dataset(
         raise errors.InputError(left_out.refusal(root, damaged))
     keep = np.array([row for row in range(len(paths)) if row not in out], np.int64)
     if not len(keep):
-        raise errors.InputError(f"{name} has no readable image.")
+        reason = "".join(left_out.listed(everything[:1]))
+        raise errors.InputError(
+            f"{errors.printable(name)} has no readable image; the first is {reason}."
+        )
     stamps = np.array([inspection.stamp for inspection in seen], np.int64)
     images = ImageFiles(tuple(paths), size, channels, max_pixels, stamps=stamps)
     domain = _domain(name, found, class_names, images, keep)
