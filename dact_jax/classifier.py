@@ -120,12 +120,7 @@ def load(workdir: str | os.PathLike[str]) -> Classifier:
             f"{folder}/config.yaml lacks classes or image_shape: it was written by an "
             "older version; run it again in a new folder."
         )
-    try:
-        config = read_config(record.config)
-    except errors.InputError as error:
-        raise errors.InputError(
-            f"{folder}/config.yaml is not that of a run of this version: {error}"
-        ) from None
+    config = _config(folder, record)
     network = build_inference.make_inference(
         config, len(record.classes), record.image_shape
     )
@@ -152,6 +147,25 @@ def load(workdir: str | os.PathLike[str]) -> Classifier:
         network=network,
         image_shape=record.image_shape,
     )
+
+
+def recorded_config(workdir: str | os.PathLike[str]) -> ml_collections.ConfigDict:
+    """The config with which the run of a folder goes on.
+
+    Raises:
+      InputError: the folder is not a run's, or its config.yaml is damaged.
+    """
+    folder = pathlib.Path(paths.expanded(workdir, "workdir"))
+    return _config(folder, claim.read(folder))
+
+
+def _config(folder: pathlib.Path, record: claim.Record) -> ml_collections.ConfigDict:
+    try:
+        return read_config({**record.config, **record.others})
+    except errors.InputError as error:
+        raise errors.InputError(
+            f"{folder}/config.yaml is not that of a run of this version: {error}"
+        ) from None
 
 
 def read_config(recorded: Mapping[str, Any]) -> ml_collections.ConfigDict:

@@ -13,11 +13,12 @@ import sys
 from collections.abc import Sequence
 
 from absl import app, flags
-from ml_collections import config_flags
+from ml_collections import config_dict, config_flags
 
-from dact_jax import cli, errors, runner, signals
+from dact_jax import classifier, cli, errors, runner, signals
 from dact_jax.configuration import defaults, files, listing
 from dact_jax.reports import asking, terminal
+from dact_jax.result import Result
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A config file or a packaged config, such as digits:preset=s_act."
@@ -25,11 +26,15 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     "workdir", "", "Folder of the run; by default runs/<config.name>_seed<config.seed>."
 )
+_ANSWERS = flags.DEFINE_list(
+    "answers", [], "Files with answers, besides those in the folders of the queries."
+)
 _ACCEPT_PARTIAL = flags.DEFINE_bool(
     "accept_partial",
     False,
     "Go on though labels are missing; those images may be asked again later.",
 )
+_WORKDIR_GIVEN = re.compile(r"--?workdir(=|$)")
 _OVERRIDE = re.compile(r"(?:no)?config\.(.+)")
 _LESS_MEMORY = (
     "lower train.batch_source, train.batch_target, train.batch_unlabeled, "
@@ -57,9 +62,11 @@ def main(argv: Sequence[str]) -> None:
 def _execute(command: str) -> None:
     cli.quiet_libraries()
     cli.print_anything()
-    config = _CONFIG.value
-    name = f"{config.name}_seed{config.seed}"
     given = os.path.expanduser(_WORKDIR.value)  # `run` refuses an unknown user
+    config = _CONFIG.value
+    if config is None:
+        config = _recorded(given)
+    name = f"{config.name}_seed{config.seed}"
     folder = pathlib.Path(given or pathlib.Path("runs", name))
 
     def next_time() -> str:
@@ -73,15 +80,16 @@ def _execute(command: str) -> None:
 
     with signals.handled(lambda: f"stopped; {next_time()}.") as stop:
         try:
-            result = runner.run(
+            done = runner.run(
                 config,
                 folder,
                 progress=True,
                 command=command,
                 stop=stop,
                 accept_partial=_ACCEPT_PARTIAL.value,
+                answers=_ANSWERS.value,
             )
-            _conclude(result, folder)
+            _conclude(done, folder)
         except OSError as error:
             cli.exit_with(error, then=next_time())
         except errors.StoppedError:
@@ -91,15 +99,28 @@ def _execute(command: str) -> None:
             cli.exit_with(error, then=_LESS_MEMORY if memory else "")
 
 
-def _conclude(result: runner.Result, folder: pathlib.Path) -> None:
-    if result.query is not None:
-        print(asking.next_step(result.query, result.missing, folder), flush=True)
+def _recorded(folder: str) -> config_dict.ConfigDict:
+    """The config of the run in a folder, which goes on."""
+    try:
+        if not (pathlib.Path(folder) / "config.yaml").exists():
+            raise errors.InputError(
+                f"{folder} holds no run to go on with: give --config=, such as "
+                "--config=configs/digits.py."
+            )
+        return classifier.recorded_config(folder)
+    except (errors.InputError, OSError) as error:
+        cli.exit_with(error)
+
+
+def _conclude(done: Result, folder: pathlib.Path) -> None:
+    if done.query is not None:
+        print(asking.next_step(done.query, done.missing, folder), flush=True)
         return
-    if result.finished_before:
-        drawn = ", ".join(result.pictures)
+    if done.finished_before:
+        drawn = ", ".join(done.pictures)
         state = f"now has {drawn}" if drawn else "is unchanged"
         print(f"This run was finished before; {folder} {state}.")
-    print(terminal.summary(result.rows, result.report), flush=True)
+    print(terminal.summary(done.rows, done.report), flush=True)
 
 
 def _help(argv: Sequence[str]) -> str:
@@ -119,6 +140,8 @@ def _help(argv: Sequence[str]) -> str:
             "  --config.FIELD=VALUE          any field: --config.train.steps=100",
             "  --workdir=DIR                 folder of the run; by default",
             "                                runs/<config.name>_seed<config.seed>",
+            "  --answers=FILE[,FILE]         answers of a person, in any form that",
+            "                                docs/labelling.md shows",
             "  --accept_partial              go on though labels are missing that were",
             "                                asked for (docs/labelling.md)",
             "",
@@ -176,8 +199,11 @@ def _checked(argv: Sequence[str]) -> list[str]:
                 defaults.check_text(field[1], value)
             elif not (negated or isinstance(defaults.leaves(config)[field[1]], bool)):
                 defaults.check_text(field[1], after)
-    if config is None:
-        raise errors.InputError("give --config=, such as --config=configs/digits.py")
+    if config is None and not any(_WORKDIR_GIVEN.match(arg) for arg in argv[1:]):
+        raise errors.InputError(
+            "give --config=, such as --config=configs/digits.py; or --workdir= of a "
+            "run, to go on with it."
+        )
     return checked
 
 

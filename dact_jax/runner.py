@@ -5,45 +5,22 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import ml_collections
 
-from dact_jax import devices, errors, paths
+from dact_jax import devices, errors, paths, result
 from dact_jax.configuration import build, defaults
 from dact_jax.data import label_counts, left_out
-from dact_jax.queries.query import Query
 from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
+from dact_jax.result import Result
 from dact_jax.rounds import checkpoint, claim, lock, session, workdir
-from dact_jax.rounds.asking import person, question
+from dact_jax.rounds.asking import given, intake, person, question
 from dact_jax.rounds.formats import trees
 from dact_jax.rounds.oracle import Oracle
-from dact_jax.rounds.workdir import Pick
 from dact_jax.run_types import NEVER, Run, Show, Stop
 from dact_jax.types import Row
-
-
-class Result(NamedTuple):
-    """A run that is finished, or waits for labels, as its folder records it."""
-
-    rows: list[dict[str, Any]]  # of metrics.jsonl
-    accuracies: list[float | None]  # test accuracy in [0, 1] after each round
-    picks: list[Pick]  # of picks.csv
-    workdir: pathlib.Path
-    report: pathlib.Path  # report.md
-    pictures: list[str]  # names of the pictures that were drawn now
-    finished_before: bool  # nothing was left to do
-    query: Query | None = None  # what a person has to label now; None: it is finished
-    missing: tuple[str, ...] = ()  # ids of the images of it that have no label yet
-
-    def __repr__(self) -> str:
-        test = ["-" if a is None else f"{a:.3f}" for a in self.accuracies]
-        waits = f", {len(self.missing)} labels missing" if self.query else ""
-        return (
-            f"Result(accuracies=[{', '.join(test)}], {len(self.rows)} rows, "
-            f"{len(self.picks)} picks{waits}, workdir={str(self.workdir)!r})"
-        )
 
 
 def run(
@@ -54,11 +31,12 @@ def run(
     command: str = "",
     stop: Stop = NEVER,
     accept_partial: bool = False,
+    answers: Sequence[str | os.PathLike[str]] = (),
 ) -> Result:
     """Runs an experiment to its end, from its last checkpoint if it has one.
 
     Where a person labels the images (`oracle`), it ends with the next query instead:
-    call it again when labels.csv in the folder has the answers.
+    call it again when the query is answered.
 
     Killed at any time and called again with the same arguments, it ends with the same
     numbers, bit for bit, as if it had not been killed (on the same machine).
@@ -71,6 +49,7 @@ def run(
       stop: tells whether to save and stop between two iterations.
       accept_partial: whether to go on though labels of the open query are missing;
         those images go back to the pool.
+      answers: files with answers, besides those in the folders of the queries.
 
     Returns:
       What the folder records: rows, accuracies, picks and paths; and the query.
@@ -106,6 +85,7 @@ def run(
             command=command,
             stop=stop,
             accept_partial=accept_partial,
+            answers=[pathlib.Path(paths.expanded(path, "answers")) for path in answers],
         )
 
 
@@ -131,6 +111,7 @@ def _run(
     command: str,
     stop: Stop,
     accept_partial: bool,
+    answers: Sequence[pathlib.Path],
 ) -> Result:
     """A run in its folder, which this process holds."""
     question.check_files(folder)  # before the data are compared as a whole
@@ -141,13 +122,15 @@ def _run(
     if progress:
         terminal.show_lines(label_lines)
     write_report = _make_reporter(config, built, folder, command, label_lines)
-    claim_for_data = _make_claim(built, data)
+    claim_for_data = _make_claim(config, built, data)
     claim_for_data(folder, identity)
+    new_lines = intake.take_in(built, folder, answers)
+    if progress:
+        terminal.show_lines(new_lines)
     sides = {"source": built.task.source, "target": built.task.target}
     left_out.write(folder, {side: domain.left_out for side, domain in sides.items()})
     shows = _make_shows(config, folder, write_report, progress=progress)
     ask = _make_oracle(built, folder, accept_partial=accept_partial)
-    markdown = folder / "report.md"
     try:
         done = session.run(
             built, folder, identity, claim_for_data, shows, stop=stop, ask=ask
@@ -155,9 +138,11 @@ def _run(
     except errors.AwaitingLabels as awaiting:
         if workdir.has_round(folder):
             write_report()
-        result = _result(folder, markdown, [], finished_before=False)
-        return result._replace(query=awaiting.query, missing=awaiting.missing)
-    if not (done.finished_before and markdown.exists()):
+        waits = result.read(folder)
+        return waits._replace(query=awaiting.query, missing=awaiting.missing)
+    if built.person is not None:
+        given.warn_of_late(built, done.experiment, folder)
+    if not (done.finished_before and (folder / result.REPORT).exists()):
         write_report()
     pictures: list[str] = []
     if config.figures:  # everything else is saved by now
@@ -166,10 +151,13 @@ def _run(
             pictures = gallery.write(built, done.experiment, folder, redraw=redraw)
     if pictures or not report.shows_all(folder):
         write_report()
-    return _result(folder, markdown, pictures, finished_before=done.finished_before)
+    found = result.read(folder, pictures)
+    return found._replace(finished_before=done.finished_before)
 
 
-def _make_claim(built: Run, data: Mapping[str, str]) -> session.Claim:
+def _make_claim(
+    config: ml_collections.ConfigDict, built: Run, data: Mapping[str, str]
+) -> session.Claim:
     """Makes a folder that of a run on these data."""
     return functools.partial(
         claim.claim,
@@ -178,6 +166,7 @@ def _make_claim(built: Run, data: Mapping[str, str]) -> session.Claim:
         classes=built.task.class_names,
         image_shape=built.task.source.train.image.shape[1:],
         defaults=defaults.initial(),
+        others=defaults.without_influence(config),
     )
 
 
@@ -199,25 +188,6 @@ def has_checkpoint(
     stage = pathlib.Path(shared or folder / "pretrained")
     places = [folder, stage] if config.pretrain.steps else [folder]
     return any(checkpoint.exists(place / "checkpoints") for place in places)
-
-
-def _result(
-    folder: pathlib.Path,
-    markdown: pathlib.Path,
-    pictures: list[str],
-    *,
-    finished_before: bool,
-) -> Result:
-    rows = workdir.read(folder)
-    return Result(
-        rows=rows,
-        accuracies=[row["test_accuracy"] for row in rows if row["event"] == "round"],
-        picks=workdir.read_picks(folder),
-        workdir=folder,
-        report=markdown,
-        pictures=pictures,
-        finished_before=finished_before,
-    )
 
 
 def _make_shows(

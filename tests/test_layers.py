@@ -33,12 +33,14 @@ LAYERS = {
     "rounds": f"{GROUND} data models training queries",
     "reports": f"{GROUND} data training rounds queries",
     "configuration": f"{GROUND} {ROOMS} queries",
-    "runner classifier": f"{GROUND} data training rounds queries reports configuration",
+    "result": f"{GROUND} rounds queries",
+    "runner classifier": f"{GROUND} data training rounds queries reports configuration "
+    "result",
     "cli": "errors",
     "signals": "errors run_types",
     "select_methods": f"{GROUND} {ROOMS} reports",
-    "main select embed": f"{GROUND} {ROOMS} runner reports configuration cli signals "
-    "select_methods",
+    "main select embed": f"{GROUND} {ROOMS} result runner classifier reports "
+    "configuration cli signals select_methods",
     "__main__": "cli",
 }
 # Library -> the only modules that may import it.

@@ -21,8 +21,12 @@ STAGE_POLICY = "fixed"  # of pre-training and the loss predictor: one round
 # As absl reads them on the command line.
 _SWITCH = {**dict.fromkeys(("true", "t", "1"), True)}
 _SWITCH |= dict.fromkeys(("false", "f", "0"), False)
-_SHOWN_ONLY = ("tensorboard", "figures", "reference")
-_ASKING = ("oracle", "queries")  # who is asked: equal labels give equal numbers
+_WITHOUT_INFLUENCE = (
+    *("tensorboard", "figures", "reference"),  # what is shown
+    *("oracle", "queries.image_root"),  # who is asked: equal labels give equal numbers
+    *("train.save_minutes", "pretrain.folder"),
+    "data.max_pixels",  # the fingerprint tells what was read
+)
 _ALIASES = ("source", "target")  # short names of data.source and data.target
 
 
@@ -105,10 +109,16 @@ def identity(config: Config) -> dict[str, Any]:
         del values["loss_predictor"], values["source_acquisition"]
     for family, names in used.items():
         values[family] = {name: values[family].get(name, {}) for name in names}
-    del values["train"]["save_minutes"], values["pretrain"]["folder"]
-    del values["data"]["max_pixels"]  # the fingerprint tells what was read
-    left_out = (*_SHOWN_ONLY, *_ASKING, *_ALIASES)
-    return {name: value for name, value in values.items() if name not in left_out}
+    for field in (*_WITHOUT_INFLUENCE, *_ALIASES):
+        section, _, name = field.rpartition(".")
+        del (values[section] if section else values)[name]
+    return {name: value for name, value in values.items() if name != "queries"}
+
+
+def without_influence(config: Config) -> dict[str, Any]:
+    """Values by dotted name of the fields that may differ when a run goes on."""
+    values = leaves(config)
+    return {name: values[name] for name in _WITHOUT_INFLUENCE}
 
 
 def check(config: Config) -> None:

@@ -85,6 +85,7 @@ def claim(
     classes: Sequence[str] = (),
     image_shape: Sequence[int] = (),
     defaults: Mapping[str, Any] | None = None,
+    others: Mapping[str, Any] | None = None,
     flag: str = "--workdir",
 ) -> None:
     """Makes a folder that of this run, or checks that it already is.
@@ -100,6 +101,8 @@ def claim(
       classes: names of the classes, in the order of the network's outputs.
       image_shape: (H, W, C) of the stored images.
       defaults: as in `check`.
+      others: values by dotted name, of fields without influence: they are recorded to
+        go on without the config, and may differ.
       flag: the command-line flag that names the folder, for error messages.
 
     Raises:
@@ -114,6 +117,7 @@ def claim(
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     record = {
         "config": _plain(config),
+        "without_influence": _plain(others or {}),
         "data": _plain(data),
         "classes": list(map(str, classes)),
         "image_shape": list(map(int, image_shape)),
@@ -129,6 +133,7 @@ class Record(NamedTuple):
     config: Mapping[str, Any]  # nested, without what has no influence
     classes: tuple[str, ...]
     image_shape: tuple[int, ...]  # (H, W, C)
+    others: Mapping[str, Any]  # values of fields without influence, by dotted name
 
 
 def read(folder: pathlib.Path) -> Record:
@@ -142,7 +147,10 @@ def read(folder: pathlib.Path) -> Record:
         raise errors.InputError(f"{folder} is not the folder of a run: no {path.name}.")
     record = _load(path, "workdir")
     return Record(
-        record["config"], tuple(record["classes"]), tuple(record["image_shape"])
+        record["config"],
+        tuple(record["classes"]),
+        tuple(record["image_shape"]),
+        record["without_influence"],
     )
 
 
@@ -227,6 +235,7 @@ def _load(path: pathlib.Path, flag: str) -> dict[str, Any]:
     try:
         return {
             "config": dict(record["config"]),
+            "without_influence": dict(record.get("without_influence", {})),
             "data": dict(record["data"]),
             "classes": list(record.get("classes", [])),
             "image_shape": list(record.get("image_shape", [])),

@@ -3,10 +3,11 @@
 import pathlib
 
 import numpy as np
+from absl import logging
 
 from dact_jax import errors
 from dact_jax.rounds import answers
-from dact_jax.run_types import Run
+from dact_jax.run_types import Experiment, Run
 from dact_jax.types import SKIPPED, UNLABELED
 
 
@@ -56,3 +57,18 @@ def correct(label: np.ndarray, given: np.ndarray) -> np.ndarray:
     changed = corrected(label, given)
     after = np.where(label == SKIPPED, np.int32(UNLABELED), given)
     return np.where(changed, after, label)
+
+
+def warn_of_late(run: Run, experiment: Experiment, folder: pathlib.Path) -> None:
+    """Tells of answers that were corrected after the last purchase of a run."""
+    late = int(corrected(experiment.label, read(run, folder)).sum())
+    if late:
+        answered, differ = ("answer", "differs") if late == 1 else ("answers", "differ")
+        logging.warning(
+            "%d %s in %s %s from what the run has used: no purchase came after the "
+            "correction, so it is recorded, but counts for nothing.",
+            late,
+            answered,
+            folder / answers.FILE,
+            differ,
+        )
