@@ -51,34 +51,57 @@ def read(
       class_names: all classes.
       known: all images of the target.
       recorded: (origin, id) -> (label, skip), what each file said when it was last
-        read. That is not new, and a later correction from elsewhere stays.
+        read. That is not new, and a later correction from elsewhere stays. In a folder
+        that was moved aside, answers are new for images without any.
 
     Raises:
       InputError: a file cannot be understood, names an image or a class that is not
         there, or two answers about an image differ, in one file or in what is new of
         several; the message names file and line.
     """
-    asked: dict[pathlib.Path, frozenset[str]] = {}
-    for folder in queries.written(workdir):
-        ids = frozenset(item.id for item in queries.read(folder).items)
-        asked |= dict.fromkeys(files(folder), ids)
-    every = frozenset[str]().union(*asked.values())
-    asked |= {path: every for path in map(pathlib.Path, extra) if path not in asked}
+    asked = _asked(workdir, extra)
     written = {path: _written(path, class_names) for path in asked}
     if not any(written.values()):
         return []
-    index = matching.index(campaign, known)
+    recorded = recorded or {}
+    answered = {id for _, id in recorded}
+    unnamed = any(not one.id for answers in written.values() for one in answers)
+    index = matching.index(campaign, known, by_name=unnamed)
     classes = _classes(class_names)
     given: list[Given] = []
     for path, answers in written.items():
         origin = _origin(workdir, path)
         own = _once(_given(one, origin, index, asked[path], classes) for one in answers)
+        # What was in a folder before it was moved aside has been read there.
+        read_before = answered if _is_aside(workdir, path) else frozenset[str]()
         given += [
             one
             for one in own
-            if (recorded or {}).get((origin, one.id)) != (one.label, one.skip)
+            if recorded.get((origin, one.id)) != (one.label, one.skip)
+            and one.id not in read_before
         ]
     return _once(given)
+
+
+def _asked(
+    workdir: pathlib.Path, extra: Iterable[pathlib.Path]
+) -> Mapping[pathlib.Path, frozenset[str]]:
+    """Every file to read, and the ids of the images that its answers may be about."""
+    asked: dict[pathlib.Path, frozenset[str]] = {}
+    every = frozenset[str]()
+    for folder in queries.written(workdir):
+        ids = frozenset(item.id for item in queries.read(folder).items)
+        asked |= dict.fromkeys(files(folder), ids)
+        every |= ids
+    others = [path for path in map(pathlib.Path, extra) if path not in asked]
+    return asked | dict.fromkeys(others, every)
+
+
+def _is_aside(workdir: pathlib.Path, path: pathlib.Path) -> bool:
+    """Whether a file is in the folder of a query that another one has replaced."""
+    folder = path.parent
+    own = folder.parent == workdir / queries.FOLDER
+    return own and not folder.name.removeprefix("round_").isdecimal()
 
 
 def files(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -1,6 +1,6 @@
 """The folder of a query, written whole or not at all."""
 
-import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -22,6 +22,8 @@ FORMS: Mapping[str, Form] = {
     "cvat.xml": cvat.text,
     "index.html": sheet.text,
 }
+
+_CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # no way to flush a folder
 
 
 def write(folder: pathlib.Path, query: Query, *, image_root: str = "") -> None:
@@ -70,9 +72,14 @@ def _write(path: pathlib.Path, text: str) -> None:
 
 def _flush(folder: pathlib.Path) -> None:
     """Makes the names in a folder last, where the system can."""
-    with contextlib.suppress(OSError):
+    try:
         handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    except PermissionError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+    finally:
+        os.close(handle)

@@ -353,6 +353,17 @@ def test_what_a_file_said_before_is_not_new_and_contradicts_nothing(place):
     assert {one.id: one.label for one in given} == {NAMES[0]: "猫", NAMES[1]: "cat"}
 
 
+def test_a_folder_that_was_moved_aside_answers_what_has_no_answer_yet(place):
+    save(place / "labels.csv", answered(place, {0: "cat", 1: "cat"}))
+    place.rename(place.with_name(f"{place.name}_before_1"))
+    known = [Known(name, name, "") for name in NAMES]
+    recorded = {(f"queries/{place.name}/labels.csv", NAMES[0]): ("cat", False)}
+    recorded |= {("page", NAMES[0]): ("猫", False)}
+    run = place.parents[1]
+    given = importing.read(run, [], "0a1b2c3d", CLASSES, known, recorded=recorded)
+    assert {one.id: one.label for one in given} == {NAMES[1]: "cat"}
+
+
 def test_two_tasks_of_one_image_are_no_annotations_of_one(place):
     put(place, [task(0, "cat"), task(0, "猫") | {"id": 7}])
     refused(place, "task 7", "task 100")

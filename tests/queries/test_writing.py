@@ -203,7 +203,8 @@ def test_a_draft_of_a_killed_process_is_no_query_and_is_replaced(tmp_path, monke
     assert [path.name for path in place.parent.iterdir()] == ["round_03"]
 
 
-@pytest.mark.parametrize("call", range(len(writing.FORMS)))
+# One flush for each file, one for the draft, and one after it has its name.
+@pytest.mark.parametrize("call", range(len(writing.FORMS) + 1))
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, call):
     place = queries.place(tmp_path, 3)
     calls = []
