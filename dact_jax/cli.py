@@ -16,6 +16,7 @@ from dact_jax import errors
 COMMANDS = {
     "main": "run an experiment, or resume it: --config=configs/digits.py",
     "embed": "turn images into vectors: --images=photos --output=x.npz",
+    "label": "answer a run's questions in the browser: --workdir=DIR",
     "select": "pick the rows of an array to label next: --features=x.npy --budget=100",
 }
 _HELP = ("-h", "--help", "-help", "help")

@@ -31,7 +31,7 @@ LAYERS = {
     "policies": "types errors kinds keys",
     "queries": "types errors storage cells data",
     "rounds": f"{GROUND} data models training queries",
-    "reports": f"{GROUND} data training rounds queries",
+    "reports labelling": f"{GROUND} data training rounds queries",
     "configuration": f"{GROUND} {ROOMS} queries",
     "result": f"{GROUND} rounds queries",
     "runner classifier": f"{GROUND} data training rounds queries reports configuration "
@@ -39,8 +39,8 @@ LAYERS = {
     "cli": "errors",
     "signals": "errors run_types",
     "select_methods": f"{GROUND} {ROOMS} reports",
-    "main select embed": f"{GROUND} {ROOMS} result runner classifier reports "
-    "configuration cli signals select_methods",
+    "main select embed label": f"{GROUND} {ROOMS} result runner classifier reports "
+    "configuration cli signals select_methods queries labelling",
     "__main__": "cli",
 }
 # Library -> the only modules that may import it.
@@ -51,7 +51,7 @@ OUTSIDE = {
     "tensorflow": "",  # slow to import, and never required
     "torch": "",
 }
-PRINTS = "cli main select embed"
+PRINTS = "cli main select embed label"
 VAGUE = ("utils", "util", "common", "base", "helpers", "helper", "misc")
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 280, 50, 16
 

@@ -1,6 +1,7 @@
 """One image file: from its bytes to pixels, or the reason why it has none."""
 
 import contextlib
+import io
 import logging
 import os
 import warnings
@@ -122,6 +123,23 @@ def thumbnail(path: str, side: int) -> Image.Image:
         small = _eight_bit(_upright(image)).convert("RGB")
         small.thumbnail((side, side), Image.Resampling.BILINEAR)
         return small
+
+
+def whole(content: bytes, path: str) -> Image.Image:
+    """The image in the bytes of a file: RGB, upright, what is transparent white.
+
+    Raises:
+      InputError: it cannot be read.
+    """
+    try:
+        with (
+            opening.reasons(path),
+            Image.open(io.BytesIO(content), formats=formats.read()) as image,
+        ):
+            image.load()
+            return _eight_bit(_upright(image)).convert("RGB")
+    except opening.UnreadableError as error:
+        raise errors.InputError(opening.unreadable(path, str(error))) from None
 
 
 def dimensions(path: str) -> tuple[int, int]:
