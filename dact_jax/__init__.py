@@ -1,6 +1,7 @@
 """Active domain adaptation in JAX: which images to label, and the adapted classifier.
 
   run(config, workdir)        run an experiment, or resume it
+  campaign(config, workdir)   the same, with labels that a person gives: ask and tell
   load(workdir)               the trained classifier of a run
   config("digits", seed=1)    the config of a file or of a packaged name
   k_center(features, budget)  only the selection: rows that cover the features
@@ -12,14 +13,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dact_jax.campaigns import campaign
     from dact_jax.classifier import load
     from dact_jax.configuration.files import load as config
     from dact_jax.geometry.k_center import k_center
     from dact_jax.runner import run
 
-__all__ = ["config", "k_center", "load", "run"]
+__all__ = ["campaign", "config", "k_center", "load", "run"]
 
 _MODULES = {
+    "campaign": ("campaigns", "campaign"),
     "config": ("configuration.files", "load"),
     "k_center": ("geometry.k_center", "k_center"),
     "load": ("classifier", "load"),

@@ -61,12 +61,7 @@ def run(
       OSError: a file could not be read or written; the last checkpoint stays.
       StoppedError: `stop` asked for it.
     """
-    if not isinstance(config, ml_collections.ConfigDict):
-        raise errors.InputError(
-            f"config must be a ConfigDict, not {type(config).__name__}: "
-            'use dact_jax.config("digits").'
-        )
-    defaults.check(config)
+    check_config(config)
     config = defaults.expanded(config)
     folder = pathlib.Path(paths.expanded(workdir, "workdir"))
     if config.tensorboard:
@@ -87,6 +82,20 @@ def run(
             accept_partial=accept_partial,
             answers=[pathlib.Path(paths.expanded(path, "answers")) for path in answers],
         )
+
+
+def check_config(config: ml_collections.ConfigDict) -> None:
+    """Checks the fields of a config, each by itself.
+
+    Raises:
+      InputError: it is no config, or a field is wrong.
+    """
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise errors.InputError(
+            f"config must be a ConfigDict, not {type(config).__name__}: "
+            'use dact_jax.config("digits").'
+        )
+    defaults.check(config)
 
 
 def _check_folders(config: ml_collections.ConfigDict, folder: pathlib.Path) -> None:

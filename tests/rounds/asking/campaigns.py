@@ -33,7 +33,7 @@ def write_domains(folder):
 
 def config(folder, target="labelled.npz", **changes):
     """Two purchases after the first labels: 3, 2 and 2."""
-    made = dact_jax.config("embeddings:preset=s_clue")
+    made = dact_jax.config("embeddings:preset=s_act")
     fields = {
         "data.source": str(folder / "source.npz"),
         "data.target": str(folder / target),
@@ -41,6 +41,7 @@ def config(folder, target="labelled.npz", **changes):
         "policies.single.initial": 3,
         "policies.single.per_round": 2,
         "policies.single.purchases": 2,
+        "acquisition": "margin",
         "model.widths": (8,),
         "train.steps": 4,
         "train.chunk": 2,

@@ -67,13 +67,13 @@ def test_a_query_is_left_as_it_is_while_answers_are_missing(data, tmp_path):
     made = campaigns.config(folder, "unlabelled.npz")
     asked = runner.run(made, tmp_path).query
     place = query.place(tmp_path, 0)
-    (place / "labels.csv").write_text("a person is typing here")
+    (place / "labels.csv").write_text("file_name,label,note\n")  # somebody edits it
     first, *others = (item.id for item in asked.items)
     campaigns.answer(tmp_path, asked, truth, ids=[first])
     again = runner.run(made, tmp_path)
     assert again.query == asked
     assert list(again.missing) == others
-    assert (place / "labels.csv").read_text() == "a person is typing here"
+    assert (place / "labels.csv").read_text() == "file_name,label,note\n"
     partial = runner.run(made, tmp_path, accept_partial=True)
     assert partial.query.round == 1  # for which it waits all the same
     assert [pick.id for pick in partial.picks] == [first]
