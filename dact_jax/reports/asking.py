@@ -1,13 +1,20 @@
-"""What a command says when a run waits for labels."""
+"""What a person hears of the labels that they give: what to do next, and the ledger."""
 
+import collections
 import pathlib
 import shlex
-from collections.abc import Sequence
+import statistics
+from collections.abc import Collection, Sequence
 
 from dact_jax import errors
 from dact_jax.queries import query
 from dact_jax.queries.query import Query
+from dact_jax.reports import markdown
+from dact_jax.rounds import answers
+from dact_jax.rounds.answers import Answer
+from dact_jax.rounds.workdir import Pick
 
+_ORIGINS = {answers.PAGE: "the labelling page", answers.PYTHON: "a Python program"}
 _SHOWN = 3  # images that are named
 
 
@@ -35,4 +42,64 @@ def next_step(wanted: Query, missing: Sequence[str], folder: pathlib.Path) -> st
         f"Round {wanted.round}: {len(missing)} of {total} labels in {place} {verb} "
         f"still missing ({some}{more}); {how}, or add --accept_partial to go on "
         "without them."
+    )
+
+
+def ledger(picks: Sequence[Pick], given: Sequence[Answer]) -> str:
+    """The section on where the labels came from; "" if no person gave any.
+
+    Args:
+      picks: of picks.csv.
+      given: of labels.csv, all lines.
+    """
+    latest = answers.latest(given)
+    if not latest:
+        return ""
+    bought = dict.fromkeys(pick.id for pick in picks if pick.side == "target")
+    used = {id: latest[id] for id in bought if id in latest and not latest[id].skip}
+    counts = collections.Counter(_origin(answer) for answer in used.values())
+    from_data = len(bought.keys() - latest.keys())
+    table = [*counts.items(), *([("the data", from_data)] if from_data else [])]
+    skipped = sum(answer.skip for answer in latest.values())
+    corrected = _corrected(given)
+    unused = sum(id not in bought and not one.skip for id, one in latest.items())
+    sentences = [
+        _suggestions(used.values()),
+        _time(used.values()),
+        f"Images skipped: {skipped}. Answers corrected: {corrected}.",
+        f"Answers not used so far: {unused}." if unused else "",
+        f"{answers.FILE} lists every answer.",
+    ]
+    parts = ["## Where the labels came from", " ".join(filter(None, sentences))]
+    if table:
+        parts.insert(1, markdown.table(("from", "target labels"), table))
+    return "\n\n".join(parts)
+
+
+def _origin(answer: Answer) -> str:
+    return _ORIGINS.get(answer.origin, "files")
+
+
+def _corrected(given: Sequence[Answer]) -> int:
+    """Number of images whose answer was changed."""
+    said: dict[str, set[tuple[str, bool]]] = collections.defaultdict(set)
+    for answer in given:
+        said[answer.id].add((answer.label, answer.skip))
+    return sum(len(labels) > 1 for labels in said.values())
+
+
+def _suggestions(used: Collection[Answer]) -> str:
+    made = [answer for answer in used if answer.suggested]
+    accepted = sum(answer.label == answer.suggested for answer in made)
+    share = f" ({100 * accepted / len(made):.0f} %)" if made else ""
+    return f"Suggestions accepted: {accepted} of {len(made)}{share}."
+
+
+def _time(used: Collection[Answer]) -> str:
+    seconds = [answer.seconds for answer in used if answer.seconds is not None]
+    if not seconds:
+        return ""
+    return (
+        f"Time of a label on the page: {statistics.median(seconds):.1f} s (median of "
+        f"{len(seconds)})."
     )

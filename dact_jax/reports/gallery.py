@@ -111,7 +111,7 @@ def _drawers(
 def _embedding(run: Run, experiment: Experiment, domain: int) -> figure.Figure:
     side, picked = _domain(run, domain), _picked(experiment, domain)
     rows = subset(picked)
-    label = np.asarray(side.train.label)[rows]
+    label = _known(run, experiment, domain)[rows]
     embedding = inference.sweep(
         run.forward,
         experiment.train.variables,
@@ -183,6 +183,8 @@ def _classes(run: Run, experiment: Experiment) -> figure.Figure:
         if picked.any():
             title = f"{name.capitalize()} ({side.name})"
             counts = count(label[picked]), count(pool)
+            if domain == TARGET and run.person is not None:
+                counts = counts[0], np.zeros_like(counts[0])  # nobody knows the pool's
             panels.append(figures.ClassCounts(title, *counts))
     return figures.class_shares(panels, run.task.class_names)
 
@@ -210,7 +212,7 @@ def _image_maps(
     maps = jax.tree.map(np.asarray, maps)
     visible = _visible(run.prepare, stored, np.asarray(images))
     title = _SIDES[domain] + ", picked" * bool(picked.any())
-    for i, k in enumerate(np.asarray(side.train.label)[rows]):
+    for i, k in enumerate(_known(run, experiment, domain)[rows]):
         class_name = run.task.class_names[k] if k >= 0 else "class unknown"
         stages = [stage[i] for stage in maps]
         yield feature_maps.ImageMaps(title, class_name, visible[i], stages)
@@ -245,6 +247,14 @@ def _has_maps(run: Run) -> bool:
 
 def _domain(run: Run, domain: int) -> Domain:
     return run.task.source if domain == SOURCE else run.task.target
+
+
+def _known(run: Run, experiment: Experiment, domain: int) -> np.ndarray:
+    """int32[N], the labels of a pool: what was bought, else what the data hold."""
+    label = np.asarray(_domain(run, domain).train.label)
+    if domain == SOURCE:
+        return label
+    return np.where(experiment.label >= 0, experiment.label, label)
 
 
 def _picked(experiment: Experiment, domain: int) -> np.ndarray:

@@ -45,10 +45,11 @@ def costs(rows: Sequence[Row], *, keep: str = "last") -> str:
         seconds["scoring time (s)"] = _sum(queries, "seconds_scoring")
         seconds["selection time (s)"] = _sum(queries, "seconds_selecting")
     lines += [(name, f"{value:.1f}") for name, value in seconds.items()]
+    test = _TEST if last.get("test_images", 1) else ""
     parts = [
         "## Labels and computing time",
         markdown.table(("quantity", "value"), lines, bold=2),
-        " ".join(filter(None, (_validation(rows, keep), _TEST))),
+        " ".join(filter(None, (_validation(rows, keep), test))),
         _unused_labels(rows),
         _times(rows),
     ]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from dact_jax import errors, storage
 from dact_jax.data import left_out
 from dact_jax.reports import (
+    asking,
     captions,
     comparison,
     confusion,
@@ -17,7 +18,7 @@ from dact_jax.reports import (
 )
 from dact_jax.reports.curves import Reference
 from dact_jax.reports.pictures import png
-from dact_jax.rounds import workdir
+from dact_jax.rounds import answers, workdir
 from dact_jax.types import Row
 
 
@@ -75,6 +76,7 @@ def write(
         _learning_curve(rows, rounds, published, files.curve),
         _source_curve(rows, rounds, folder),
         ledger.costs(rows, keep=keep),
+        asking.ledger(workdir.read_picks(folder), answers.read(folder)),
         ledger.decisions(rows),
         round_tables.rounds(rounds, train),
         confusion.section(confusion.read(folder)),

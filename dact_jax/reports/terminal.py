@@ -213,6 +213,8 @@ def summary(rows: Sequence[Row], report: pathlib.Path) -> str:
 
 
 def _round_line(row: Row) -> str:
+    if row["test_accuracy"] is None and row["val_accuracy"] is None:
+        return f"trained with {_labels(row)}; {row['seconds']:.1f} s"
     return (
         f"test {_percent(row['test_accuracy'])}, "
         f"validation {_percent(row['val_accuracy'])} with {_labels(row)}; "
