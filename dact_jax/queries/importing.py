@@ -2,7 +2,7 @@
 
 import pathlib
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from absl import logging
@@ -18,6 +18,13 @@ from dact_jax.queries.writers.cvat import skip_label
 _READ = (".csv", ".tsv", ".json", ".xml")
 _PACKED = (".zip", ".xlsx", ".xls", ".ods")  # what people forget to unpack or convert
 _LARGEST = 2**28  # bytes of a file
+# The forms in which a label may equal the name of a class, the strictest first.
+_FORMS: tuple[Callable[[str], str], ...] = (
+    names.writable,
+    lambda name: names.writable(name).strip(),
+    lambda name: unicodedata.normalize("NFC", names.writable(name)).strip(),
+)
+Classes = tuple[Mapping[str, Sequence[str]], ...]  # see `_classes`
 
 
 class Given(NamedTuple):
@@ -128,9 +135,9 @@ def _written(path: pathlib.Path, class_names: Sequence[str]) -> list[Written]:
         )
     text = text_files.read(path)
     start = text.lstrip()[:1]
-    if start == "<":
+    if start == "<" or path.suffix.lower() == ".xml":
         return cvat.read(path, text, skip_label(class_names))
-    if start in ("[", "{"):
+    if start in ("[", "{") or path.suffix.lower() == ".json":
         value = label_studio.parse(path, text)
         if not label_studio.is_json(value):
             raise errors.InputError(
@@ -146,18 +153,11 @@ def _given(
     origin: str,
     index: Index,
     asked: Collection[str],
-    classes: Mapping[str, str],
+    classes: Classes,
 ) -> Given:
     id = matching.find(index, asked, answer.where, answer.id, answer.name)
-    if answer.skip:
-        return Given(id, "", True, origin, answer.where)
-    label = classes.get(answer.label) or classes.get(_composed(answer.label))
-    if label is None:
-        raise errors.InputError(
-            f"{answer.where}: there is no class {errors.quoted(answer.label)}; "
-            f"{errors.suggestion(answer.label, sorted({*classes.values()}))}"
-        )
-    return Given(id, label, False, origin, answer.where)
+    label = "" if answer.skip else _class(classes, answer.where, answer.label)
+    return Given(id, label, answer.skip, origin, answer.where)
 
 
 def _once(given: Iterable[Given]) -> list[Given]:
@@ -174,24 +174,42 @@ def _once(given: Iterable[Given]) -> list[Given]:
     return list(found.values())
 
 
-def _classes(class_names: Sequence[str]) -> Mapping[str, str]:
-    """The names that a label may have -> the name of the class.
-
-    Blanks around a name, and how its accents are stored, do not matter unless another
-    class differs in them alone.
-    """
-    forms: dict[str, set[str]] = {}
-    for name in class_names:
-        for form in (names.writable(name), name.strip(), _composed(name)):
-            forms.setdefault(form, set()).add(name)
-    alike = {
-        form: next(iter(found)) for form, found in forms.items() if len(found) == 1
-    }
-    return alike | {name: name for name in class_names}
+def _classes(class_names: Sequence[str]) -> Classes:
+    """For each form: a name in this form -> the classes that have it."""
+    found = []
+    for form in _FORMS:
+        alike: dict[str, list[str]] = {}
+        for name in class_names:
+            alike.setdefault(form(name), []).append(name)
+        found.append(alike)
+    return tuple(found)
 
 
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", names.writable(name)).strip()
+def _class(classes: Classes, where: str, label: str) -> str:
+    """The class that a label names, by the strictest form in which there is one."""
+    for form, alike in zip(_FORMS, classes, strict=True):
+        found = alike.get(form(label), ())
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(map(ascii, found))
+            raise errors.InputError(
+                f"{where}: {errors.quoted(label)} may be any of the classes {listed}, "
+                "whose names differ in blanks, accents or characters that cannot be "
+                "shown: rename the classes."
+            )
+    class_names = [name for names in classes[0].values() for name in names]
+    raise errors.InputError(
+        f"{where}: there is no class {errors.quoted(label)}; "
+        f"{_nearest(label, class_names)}"
+    )
+
+
+def _nearest(label: str, class_names: Sequence[str]) -> str:
+    same = [name for name in class_names if name.casefold() == label.casefold()]
+    if same:
+        return f"did you mean {errors.quoted(same[0])}?"
+    return errors.suggestion(label, class_names)
 
 
 def _origin(workdir: pathlib.Path, path: pathlib.Path) -> str:

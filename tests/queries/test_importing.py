@@ -286,7 +286,7 @@ def test_an_answer_belongs_to_the_query_beside_it(tmp_path, place):
 @pytest.mark.parametrize(
     ("label", "words"),
     [
-        ("Cat", "did you mean 'cat'?"),
+        ("CAT", "did you mean 'cat'?"),
         ("dog", "there is no class 'dog'"),
         ("Katzchen", "did you mean 'Kätzchen'?"),
         ("nan", "there is no class 'nan'"),
@@ -306,13 +306,20 @@ def test_a_label_that_is_no_class_is_refused_with_the_nearest(place, label, word
         ((" cat", "dog"), "cat", " cat"),
         (("bad\udcff", "dog"), r"bad\xff", "bad\udcff"),
         ((" cat", "cat"), "cat", "cat"),
+        ((" cat", "cat"), " cat", " cat"),
+        ((" cat", "cat"), "cat ", None),
+        (("bad\udcff", r"bad\xff"), r"bad\xff", None),
     ],
 )
 def test_blanks_and_accents_of_a_class(place, classes, label, found):
     save(place / "labels.csv", answered(place, {1: label}))
     known = [Known(name, name, "") for name in NAMES]
-    (given,) = importing.read(place.parents[1], [], "0a1b2c3d", classes, known)
-    assert given.label == found
+    if found is None:
+        with pytest.raises(errors.InputError, match=r"line 3.*may be any of the cl"):
+            importing.read(place.parents[1], [], "0a1b2c3d", classes, known)
+    else:
+        (given,) = importing.read(place.parents[1], [], "0a1b2c3d", classes, known)
+        assert given.label == found
 
 
 def test_a_label_together_with_skip_is_refused(place):
@@ -384,8 +391,10 @@ def test_a_file_of_another_campaign_is_refused(place):
         ([short(0, {"choices": ["cat", "猫"]})], "task 100: the label is"),
         ([short(0, None)], "call the Choices element 'label'"),
         ([short(0, 3)], "task 100: the label is 3"),
-        ([{"id": 1, "annotations": {}}], "task 1: annotations must be a list"),
-        ([{"id": 1, "annotations": [2]}], "task 1: an annotation is 2"),
+        ({"images": [], "annotations": [{"id": 1}]}, "JSON of another form"),
+        ([{"file_name": "=x.png", "caption": "a cat"}], "JSON of another form"),
+        ([task(0) | {"annotations": {}}], "task 100: annotations must be a list"),
+        ([task(0) | {"annotations": [2]}], "task 100: an annotation is 2"),
         ([task(0, "cat", result=[{"type": "textarea"}])], "has 0 results"),
         ([task(0, "cat", result="cat")], "has 0 results"),
         ([task(0, "cat") | {"data": {}}], "neither an id nor a file name"),
@@ -414,6 +423,9 @@ def test_a_choice_of_several_classes_is_refused(place):
         ("a.json", "[" * 100_000, "nested too deeply"),
         ("a.json", f'[{{"id": {"9" * 5000}}}]', "is not JSON that can be read"),
         ("a.xml", "<annotations>\n<image></annotations>", "a.xml, line 2"),
+        ("a.json", "17", "JSON of another form"),
+        ("a.json", "cat", "a.json, line 1: this is not JSON"),
+        ("a.xml", "cat", "a.xml, line 1: this is not XML"),
         ("a.xml", "<html/>", "XML of another form ('html')"),
         ("a.xml", "<annotations><track/></annotations>", "tracks of a video"),
         (

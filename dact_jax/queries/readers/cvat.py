@@ -81,7 +81,7 @@ def _answer(
 ) -> Written | None:
     name = image.get("name", "")
     where = f"{path}, image {errors.quoted(name)}"
-    labels = sorted({tag.get("label", "").strip() for tag in tags})
+    labels = sorted({tag.get("label", "") for tag in tags})
     if len(labels) > 1:
         raise errors.InputError(
             f"{where}: it has the tags {', '.join(map(errors.quoted, labels))}: leave "
@@ -93,5 +93,5 @@ def _answer(
                 f"{where}: it has shapes but no tag: give the image its class as a tag."
             )
         return None
-    skip = labels[0] == skip_label
+    skip = labels[0].strip() == skip_label
     return Written(where, "", name, "" if skip else labels[0], skip)

@@ -16,7 +16,6 @@ _OF_EXPORTS = {"annotation_id", "annotator"}  # columns that only its exports ha
 _IDS, _NAMES = ("dact_id",), ("file_name", "image")
 # What the choice is called in the interface -> the key in JSON-MIN.
 _LABELS = (FROM, "choice", "class", "category")
-_KEYS = {"annotations", "completions", "data", *_OF_EXPORTS, *_IDS, *_NAMES}
 _SHOWN = 5  # disagreements that a warning names
 _EARLIEST = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 _MULTIPLE = 'there must be one class, by a Choices element with choice="single"'
@@ -29,9 +28,17 @@ class _Annotation(NamedTuple):
 
 
 def is_json(value: Any) -> bool:
-    """Whether a JSON value is a list of tasks or annotations, or one task."""
-    listed = value if isinstance(value, list) else [value]
-    return all(isinstance(one, dict) and bool({*one} & _KEYS) for one in listed)
+    """Whether a JSON value is a list of tasks or of short annotations, or one task."""
+    return all(isinstance(one, dict) and _is_one(one) for one in _listed(value))
+
+
+def _is_one(fields: Mapping[str, Any]) -> bool:
+    short = fields.keys() & {*_OF_EXPORTS, *_LABELS}
+    return "data" in fields or bool(short and fields.keys() & {*_IDS, *_NAMES})
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def of_json(path: pathlib.Path, value: Any) -> list[Written]:
@@ -40,12 +47,11 @@ def of_json(path: pathlib.Path, value: Any) -> list[Written]:
     Raises:
       InputError: an annotation is not one choice; the message names the task.
     """
-    listed = value if isinstance(value, list) else [value]
     found: list[_Annotation] = []
-    for number, one in enumerate(listed):
+    for number, one in enumerate(_listed(value)):
         task = one.get("id", number)
         where = f"{path}, task {errors.quoted(task)}"
-        if {*one} & {"data", "annotations", "completions"}:
+        if "data" in one:
             found += _of_task(where, str(task), one)
         else:
             answer = _answer(where, one, _short(where, one), skip=False)
@@ -143,7 +149,7 @@ def _single(where: str, value: Any) -> str:
         raise errors.InputError(
             f"{where}: the label is {errors.quoted(value)}: {_MULTIPLE}."
         )
-    return value.strip()
+    return value
 
 
 def _cell(where: str, text: str) -> str:
@@ -152,7 +158,7 @@ def _cell(where: str, text: str) -> str:
         raise errors.InputError(
             f"{where}: the label is {errors.quoted(text)}: {_MULTIPLE}."
         )
-    return text.strip()
+    return text
 
 
 def _answer(
@@ -163,7 +169,9 @@ def _answer(
         next((str(fields[key]) for key in keys if fields.get(key)), "")
         for keys in (_IDS, _NAMES)
     )
-    return Written(where, id.strip(), name, label, skip) if label or skip else None
+    if not (label.strip() or skip):
+        return None
+    return Written(where, id.strip(), name, label, skip)
 
 
 def _newest(path: pathlib.Path, found: Iterable[_Annotation]) -> list[Written]:
@@ -217,8 +225,8 @@ def parse(path: pathlib.Path, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise errors.InputError(
-            f"{path}, line {error.lineno}: this is not JSON ({error.msg}): export or "
-            "copy the file again."
+            f"{path}, line {error.lineno}: this is not JSON "
+            f"({error.msg.removesuffix(' starting at')}): export or copy it again."
         ) from None
     except RecursionError:
         raise errors.InputError(f"{path} is nested too deeply for an export.") from None

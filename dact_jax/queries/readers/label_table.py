@@ -78,7 +78,8 @@ def _row(path: pathlib.Path, row: Row, columns: Mapping[str, int]) -> Written:
     text = {
         meaning: cells.restore(row.cells[number]) for meaning, number in columns.items()
     }
-    label, skip = text["label"].strip(), text.get("skip", "").strip().lower()
+    label, skip = text["label"], text.get("skip", "").strip().lower()
+    label = label if label.strip() else ""
     if skip not in (*_YES, *_NO):
         raise errors.InputError(
             f"{where}: skip must be 1, x, yes or true, or empty, not "
