@@ -14,6 +14,9 @@ from dact_jax import devices, errors, paths
 from dact_jax.configuration import build_inference, defaults, files
 from dact_jax.configuration.build_inference import Inference
 from dact_jax.data import inputs
+from dact_jax.embedding import opened
+from dact_jax.models import backbones
+from dact_jax.models.backbones import Backbone
 from dact_jax.rounds import checkpoint, claim
 from dact_jax.training import inference
 from dact_jax.types import UNLABELED, Array, Evidence, Examples, Images, Variables
@@ -24,7 +27,8 @@ class Classifier(NamedTuple):
 
     `images` is, for each method: N paths, PIL images or uint8 arrays of any size, or
     one array uint8[N, H, W, C]; for a run on embeddings, an array float[N, F]. They are
-    processed in batches, on all devices.
+    processed in batches, on all devices. A run that embedded its images by a backbone
+    embeds these too.
     """
 
     class_names: tuple[str, ...]
@@ -32,6 +36,7 @@ class Classifier(NamedTuple):
     variables: Variables
     network: Inference
     image_shape: tuple[int, ...]  # (H, W, C) of the stored images
+    backbone: Backbone | None = None  # embeds images for a network on vectors
 
     def __repr__(self) -> str:
         names = ", ".join(self.class_names[:5])
@@ -80,6 +85,11 @@ class Classifier(NamedTuple):
 
     def _prepare(self, images: Any) -> Images:
         height, _, channels = self.image_shape
+        if self.backbone is not None:
+            side, filter = self.backbone.side, self.backbone.filter
+            pictures = inputs.as_images(images, side, 3, filter=filter)
+            features = opened.embed(pictures, self.backbone)
+            return inputs.as_vectors(features, channels, self.config.data.scale)
         if self.network.on_vectors:
             return inputs.as_vectors(images, channels, self.config.data.scale)
         return inputs.as_images(images, height, channels)
@@ -103,15 +113,22 @@ class Classifier(NamedTuple):
             ) from None
 
 
-def load(workdir: str | os.PathLike[str]) -> Classifier:
+def load(
+    workdir: str | os.PathLike[str], *, backbone: str | os.PathLike[str] = ""
+) -> Classifier:
     """Loads the classifier from the newest checkpoint of a run.
 
     The data of the run are not needed. During a run this is the network of its last
     checkpoint.
 
+    Args:
+      backbone: for a run that embedded its images: where the file of the backbone's
+        weights is now; "": where it was.
+
     Raises:
       InputError: the folder is not a run's, has no readable checkpoint, or a new round
-        has begun from untrained weights (`train.carry_weights=False`).
+        has begun from untrained weights (`train.carry_weights=False`); or the
+        backbone's weights are missing, or are others.
     """
     folder = pathlib.Path(paths.expanded(workdir, "workdir"))
     record = claim.read(folder)
@@ -140,12 +157,14 @@ def load(workdir: str | os.PathLike[str]) -> Classifier:
             "it on."
         )
     variables = Variables(**entries["train"]["variables"])
+    recorded = os.fspath(backbone) or config.model.backbone
     return Classifier(
         class_names=record.classes,
         config=config,
         variables=devices.replicate(variables),
         network=network,
         image_shape=record.image_shape,
+        backbone=_backbone(folder, record, recorded) if recorded else None,
     )
 
 
@@ -166,6 +185,26 @@ def _config(folder: pathlib.Path, record: claim.Record) -> ml_collections.Config
         raise errors.InputError(
             f"{folder}/config.yaml is not that of a run of this version: {error}"
         ) from None
+
+
+def _backbone(folder: pathlib.Path, record: claim.Record, name: str) -> Backbone:
+    """The network that embedded the images of a run."""
+    try:
+        backbone = backbones.load(name)
+    except errors.InputError as error:
+        reason = errors.clause(error)
+        raise errors.InputError(
+            f"{folder} embedded its images by {errors.printable(name)}, which cannot "
+            f"be used: {reason}; load(workdir, backbone=FILE) names the file where it "
+            "is now."
+        ) from None
+    if backbone.identity != record.data.get("backbone"):
+        raise errors.InputError(
+            f"{folder} embedded its images with other weights than those of "
+            f"{errors.printable(name)}: give the file of that time, as "
+            "load(workdir, backbone=FILE)."
+        )
+    return backbone
 
 
 def read_config(recorded: Mapping[str, Any]) -> ml_collections.ConfigDict:

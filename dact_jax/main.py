@@ -10,7 +10,7 @@ import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from absl import app, flags
 from ml_collections import config_dict, config_flags
@@ -125,12 +125,11 @@ def _conclude(done: Result, folder: pathlib.Path) -> None:
 
 def _help(argv: Sequence[str]) -> str:
     """The flags, and what there is to choose in the config that is named, if any."""
-    named = []
-    for arg, after in itertools.zip_longest(argv, argv[1:], fillvalue=""):
-        name, equals, value = arg.partition("=")
-        if name in ("--config", "-config"):
-            named.append(value if equals else after)
-    config = files.load(named[-1]) if named else defaults.get_config()
+    named = [value for name, value in _values(argv) if name == "config"]
+    config = defaults.get_config()
+    if named:
+        path, argument = files.located(named[-1], _overrides(argv))
+        config = files.load(":".join(filter(None, [str(path), argument])))
     return "\n".join(
         [
             __doc__,
@@ -151,6 +150,20 @@ def _help(argv: Sequence[str]) -> str:
             listing.text(config),
         ]
     )
+
+
+def _values(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(name, value) of each flag, as --name=value or as --name value."""
+    for arg, after in itertools.zip_longest(argv[1:], argv[2:], fillvalue=""):
+        if arg.startswith("-"):
+            name, equals, value = arg.lstrip("-").partition("=")
+            yield name, value if equals else after
+
+
+def _overrides(argv: Sequence[str]) -> dict[str, str]:
+    """The values of --config.FIELD=VALUE, as they are written, by field."""
+    found = ((_OVERRIDE.fullmatch(name), value) for name, value in _values(argv))
+    return {match[1]: value for match, value in found if match}
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -175,7 +188,7 @@ def _checked(argv: Sequence[str]) -> list[str]:
     Raises:
       InputError: what config_flags would answer with a traceback.
     """
-    config, checked = None, list(argv)
+    config, checked, overrides = None, list(argv), _overrides(argv)
     for place, (arg, after) in enumerate(
         itertools.zip_longest(argv[1:], argv[2:], fillvalue=""), start=1
     ):
@@ -184,12 +197,12 @@ def _checked(argv: Sequence[str]) -> list[str]:
         name, equals, value = arg.lstrip("-").partition("=")
         if name == "config":
             spec = value if equals else after
+            path, argument = files.located(spec, overrides)
+            spec = ":".join(filter(None, [str(path), argument]))
             config = files.load(spec)
-            file, colon, argument = spec.partition(":")
-            path = f"{files.resolve(file)}{colon}{argument}"
-            checked[place] = f"--config={path}" if equals else arg
+            checked[place] = f"--config={spec}" if equals else arg
             if not equals and place + 1 < len(checked):
-                checked[place + 1] = path
+                checked[place + 1] = spec
         elif field := _OVERRIDE.fullmatch(name):
             if config is None:
                 raise errors.InputError(f"write --config= before --{name}.")

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import ml_collections
 
-from dact_jax import devices, errors, paths, result
-from dact_jax.configuration import build, defaults
+from dact_jax import devices, errors, paths, preparation, result
+from dact_jax.configuration import defaults
 from dact_jax.data import label_counts, left_out
 from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
 from dact_jax.result import Result
@@ -124,8 +124,7 @@ def _run(
 ) -> Result:
     """A run in its folder, which this process holds."""
     question.check_files(folder)  # before the data are compared as a whole
-    with waiting.during("reading the data") if progress else contextlib.nullcontext():
-        built, data = build.build(config)
+    built, data = preparation.make_run(config, folder, progress=progress, stop=stop)
     hidden = None if built.person is None else built.person.num_hidden
     label_lines = label_counts.lines(built.task, built.given, num_hidden=hidden)
     if progress:

@@ -33,9 +33,9 @@ LAYERS = {
     "rounds": f"{GROUND} data models training queries",
     "reports labelling": f"{GROUND} data training rounds queries",
     "configuration": f"{GROUND} {ROOMS} queries",
-    "result": f"{GROUND} rounds queries",
-    "runner classifier": f"{GROUND} data training rounds queries reports configuration "
-    "result",
+    "result preparation": f"{GROUND} embedding rounds queries reports configuration",
+    "runner classifier": f"{GROUND} models data embedding training rounds queries "
+    "reports configuration preparation result",
     "campaigns": f"{GROUND} queries rounds result runner classifier",
     "cli": "errors",
     "signals": "errors run_types",
@@ -47,7 +47,7 @@ LAYERS = {
 # Library -> the only modules that may import it.
 OUTSIDE = {
     "flax": "types models methods configuration",
-    "ml_collections": "configuration main runner classifier campaigns",
+    "ml_collections": "configuration main runner classifier campaigns preparation",
     "orbax": "rounds.formats.trees",
     "tensorflow": "",  # slow to import, and never required
     "torch": "",

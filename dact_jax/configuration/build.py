@@ -1,5 +1,6 @@
 """ConfigDict -> everything that a run needs."""
 
+import pathlib
 from typing import Any
 
 import flax.linen as nn
@@ -16,6 +17,8 @@ from dact_jax.configuration import (
 )
 from dact_jax.configuration.asking import build_person
 from dact_jax.configuration.defaults import Config
+from dact_jax.configuration.domains import embedded
+from dact_jax.embedding.sweep import Progress
 from dact_jax.models import encoders, model, pretrained
 from dact_jax.run_types import Evaluation, Run, Schedule
 from dact_jax.training import inference
@@ -32,8 +35,17 @@ from dact_jax.types import (
 )
 
 
-def build(config: Config) -> tuple[Run, dict[str, str]]:
+def build(
+    config: Config,
+    *,
+    cache: pathlib.Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> tuple[Run, dict[str, str]]:
     """Checks the config, reads the data and makes what a run needs.
+
+    Args:
+      cache: folder of vectors, where images are embedded (`model.backbone`).
+      progress: is told how far images are embedded.
 
     Returns:
       The run, and the record of `build_data.read`.
@@ -46,12 +58,13 @@ def build(config: Config) -> tuple[Run, dict[str, str]]:
     checks.check(config)
     prepare = build_data.make_prepare(config)
     encoder = make_encoder(config)
+    embedding = embedded.make_embedding(config, cache, progress)
     weights = _weights(config, encoder)
     listed = build_data.listed(config)
     if listed is not None:
         _check_pools(config, listed)
 
-    task, data = build_data.read(config)
+    task, data = build_data.read(config, embedding)
     given = _check_pools(config, task)
     person = build_person.make_person(config, task, given, data["target"])
     if person is not None:

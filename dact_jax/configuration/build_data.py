@@ -10,19 +10,25 @@ from absl import logging
 
 from dact_jax import devices, errors
 from dact_jax.configuration.defaults import Config
-from dact_jax.configuration.domains import reading
+from dact_jax.configuration.domains import embedded, reading
+from dact_jax.configuration.domains.embedded import Embedding
 from dact_jax.data import augment, fingerprint, hold_out, splits, streams
 from dact_jax.data.readers import lists, sources
 from dact_jax.models import encoders
 from dact_jax.types import Array, Dataset, Key, Task
 
 
-def read(config: Config) -> tuple[Task, dict[str, str]]:
+def read(
+    config: Config, embedding: Embedding | None = None
+) -> tuple[Task, dict[str, str]]:
     """Reads both domains and makes the task; small pools are put on the device.
 
+    Args:
+      embedding: turns images into vectors; None: the encoder sees what is read.
+
     Returns:
-      The task, and what identifies its data: fingerprints of "source", "target" and
-      "weights", and how many images were skipped.
+      The task, and what identifies its data: fingerprints of "source", "target",
+      "weights" and the "backbone", and how many images were skipped.
 
     Raises:
       InputError: the data cannot be read, or do not fit each other or the encoder.
@@ -49,6 +55,9 @@ def read(config: Config) -> tuple[Task, dict[str, str]]:
     for side, data in (("source", source), ("target", target)):
         if damaged := sum(file.damaged for file in data.left_out):
             record[f"{side}_skipped"] = f"{damaged} unreadable"
+    if embedding is not None:
+        record["backbone"] = embedding.backbone.identity
+        task = _split(config, *embedded.embed(embedding, source, target))
     everywhere = devices.replicated(devices.make_mesh())
     return streams.place_task(task, config.data.device_bytes, everywhere), record
 

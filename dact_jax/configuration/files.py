@@ -9,13 +9,14 @@ import os
 import pathlib
 import runpy
 import traceback
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ml_collections
 import numpy as np
 
 from dact_jax import errors, paths
-from dact_jax.configuration import defaults
+from dact_jax.configuration import defaults, presets
 from dact_jax.configuration.defaults import Config
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
@@ -36,6 +37,29 @@ def load(spec: str | os.PathLike[str], /, **overrides: Any) -> Config:
       InputError: there is no such file, preset or field, or a value has another type
         than its field; or the file fails.
     """
+    path, argument = located(spec, overrides)
+    config = _call(_get_config(path), path, [argument] if argument else [])
+    for field, value in overrides.items():
+        override(config, field, value)
+    return config
+
+
+def located(
+    spec: str | os.PathLike[str], overrides: Mapping[str, Any]
+) -> tuple[pathlib.Path, str]:
+    """The config file of a spec, and the argument of its get_config; "" for none.
+
+    A file may name fields in DEPENDS_ON whose values decide about others, such as
+    ("model.encoder",). Those that are overridden are added to the argument, as in
+    "preset=s_act,model.encoder=resnet50", so that get_config knows them.
+
+    Args:
+      overrides: values by field.
+
+    Raises:
+      InputError: there is no such file, the spec ends in a colon, or the file is no
+        Python.
+    """
     name, colon, argument = os.fspath(spec).partition(":")
     path = resolve(name)
     if colon and not argument:
@@ -43,24 +67,45 @@ def load(spec: str | os.PathLike[str], /, **overrides: Any) -> Config:
             f"the config {os.fspath(spec)!r} ends in a colon: leave it out, or give a "
             "preset after it, such as ':preset=s_act'."
         )
-    config = _call(path, [argument] if argument else [])
-    for field, value in overrides.items():
-        override(config, field, value)
-    return config
+    depends_on = _names_of(path).get("DEPENDS_ON", ()) if overrides else ()
+    for field in depends_on:
+        if field in overrides:
+            argument = presets.with_argument(argument, field, overrides[field])
+    return path, argument
 
 
-def _call(path: pathlib.Path, arguments: list[str]) -> Config:
+def _names_of(path: pathlib.Path) -> dict[str, Any]:
+    """What a config file defines.
+
+    Raises:
+      InputError: it is no Python, or fails.
+    """
+    try:
+        return runpy.run_path(str(path))
+    except Exception as error:
+        raise _failed(path, error) from error
+
+
+def _get_config(path: pathlib.Path) -> Callable[..., Any]:
+    """The function get_config of a config file.
+
+    Raises:
+      InputError: the file is no Python, or has no such function.
+    """
+    get_config = _names_of(path).get("get_config")
+    if not callable(get_config):
+        raise errors.InputError(f"the config file {path} defines no get_config().")
+    return get_config
+
+
+def _call(
+    get_config: Callable[..., Any], path: pathlib.Path, arguments: list[str]
+) -> Config:
     """What get_config() of a config file returns.
 
     Raises:
-      InputError: the file is no Python, has no such function, or fails.
+      InputError: it takes other arguments, fails, or returns something else.
     """
-    try:
-        get_config = runpy.run_path(str(path)).get("get_config")
-    except Exception as error:
-        raise _failed(path, error) from error
-    if not callable(get_config):
-        raise errors.InputError(f"the config file {path} defines no get_config().")
     try:
         inspect.signature(get_config).bind(*arguments)
     except TypeError:

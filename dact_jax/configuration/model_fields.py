@@ -27,6 +27,9 @@ MODEL = {
     "shared_affine": Field(
         False, kinds.flag(), "with num_norms=2: only moments differ, not scale and bias"
     ),
+    "backbone": Field(
+        "", kinds.path(), "frozen network that embeds image files for the encoder mlp"
+    ),
     "weights": Field(
         "", kinds.path(), ".safetensors, .pth or .npz that the encoder starts from"
     ),

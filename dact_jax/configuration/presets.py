@@ -105,6 +105,33 @@ def apply(
     return config
 
 
+def arguments(arg: str, default: Mapping[str, str]) -> dict[str, str]:
+    """The values in an argument such as "preset=s_act,model.encoder=resnet50".
+
+    Args:
+      default: of every name that there may be.
+
+    Raises:
+      InputError: a part is not name=value, or there is no such name.
+    """
+    values = dict(default)
+    for part in arg.split(",") if arg else ():
+        name, equals, value = part.partition("=")
+        if not (equals and name in default):
+            valid = ", ".join(f"{known}=..." for known in default)
+            raise errors.InputError(
+                f"the argument of the config must be preset=<name>, not {part!r}; "
+                f"valid: {valid}."
+            )
+        values[name] = value
+    return values
+
+
+def with_argument(arg: str, name: str, value: object) -> str:
+    """The argument of a config with one more value, for `arguments`; the last wins."""
+    return f"{arg},{name}={value}" if arg else f"{name}={value}"
+
+
 def budget(
     config: Config,
     *,

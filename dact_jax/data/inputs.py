@@ -26,6 +26,7 @@ class MixedImages:
     items: Sequence[Item]
     size: int
     channels: int
+    filter: decoding.Filter = "bilinear"
 
     @property
     def dtype(self) -> np.dtype:
@@ -42,7 +43,8 @@ class MixedImages:
         rows = np.arange(len(self.items))[index]
 
         def convert(row: int) -> np.ndarray:
-            return _pixels(self.items[row], row, self.size, self.channels)
+            form = (self.size, self.channels, self.filter)
+            return _pixels(self.items[row], row, *form)
 
         # An opened PIL image is decoded when it is used, which is not thread-safe.
         if any(isinstance(self.items[row], Image.Image) for row in rows):
@@ -50,7 +52,13 @@ class MixedImages:
         return np.stack(files.map_in_threads(convert, rows))
 
 
-def as_images(images: Sequence[Item] | np.ndarray, size: int, channels: int) -> Images:
+def as_images(
+    images: Sequence[Item] | np.ndarray,
+    size: int,
+    channels: int,
+    *,
+    filter: decoding.Filter = "bilinear",
+) -> Images:
     """Prepares images of any size as uint8[N, size, size, channels].
 
     Files are opened only when their rows are indexed. A path gives exactly the pixels
@@ -62,6 +70,7 @@ def as_images(images: Sequence[Item] | np.ndarray, size: int, channels: int) -> 
         array uint8[N, H, W, C] or [N, H, W].
       size: height and width of the stored images of the run, in pixels.
       channels: 1 or 3.
+      filter: that resizes.
 
     Raises:
       InputError: images is a single path or image, or an item is not an image.
@@ -86,7 +95,7 @@ def as_images(images: Sequence[Item] | np.ndarray, size: int, channels: int) -> 
                 f"image {row} must be a path, a PIL image or an array uint8[H, W, C], "
                 f"not {type(item).__name__}."
             )
-    return MixedImages(items, size, channels)
+    return MixedImages(items, size, channels, filter)
 
 
 def as_vectors(vectors: Any, width: int, scale: embeddings.Scale) -> np.ndarray:
@@ -119,13 +128,17 @@ def _check_array(item: np.ndarray, row: int) -> None:
         )
 
 
-def _pixels(item: Item, row: int, size: int, channels: int) -> np.ndarray:
+def _pixels(
+    item: Item, row: int, size: int, channels: int, filter: decoding.Filter
+) -> np.ndarray:
     if isinstance(item, (str, os.PathLike)):
         limit = opening.PILLOWS_LIMIT  # the caller has chosen this file
-        return decoding.decode(os.fspath(item), size, channels, max_pixels=limit)
+        return decoding.decode(
+            os.fspath(item), size, channels, filter=filter, max_pixels=limit
+        )
     if isinstance(item, np.ndarray):
         item = Image.fromarray(item[..., 0] if item.shape[2:] == (1,) else item)
     try:
-        return decoding.fit(item, size, channels)
+        return decoding.fit(item, size, channels, filter=filter)
     except errors.InputError as error:
         raise errors.InputError(f"image {row} cannot be read: {error}") from None

@@ -121,7 +121,7 @@ def _vectors(
     """Each file with its vector: known ones first in a batch, then those computed."""
     mesh = devices.make_mesh()
     size = max(batch, LEAST) * mesh.size
-    forward = _over(mesh, backbone.forward)
+    forward = over(mesh, backbone.forward)
     variables = jax.device_put(backbone.variables, devices.replicated(mesh))
     launched: _Launched | None = None
     waiting: list[_Read] = []
@@ -174,10 +174,10 @@ def _finish(
 
 
 @functools.cache
-def _over(
+def over(
     mesh: Mesh, forward: Callable[[PyTree, jax.Array], jax.Array]
 ) -> Callable[[PyTree, jax.Array], jax.Array]:
-    """forward with the batch split over all devices, each for itself."""
+    """The forward pass with its batch split over all devices, each for itself."""
     split = PartitionSpec("data")
     return jax.jit(
         jax.shard_map(

@@ -134,6 +134,7 @@ class Record(NamedTuple):
     classes: tuple[str, ...]
     image_shape: tuple[int, ...]  # (H, W, C)
     others: Mapping[str, Any]  # values of fields without influence, by dotted name
+    data: Mapping[str, str]  # what was read -> its fingerprint
 
 
 def read(folder: pathlib.Path) -> Record:
@@ -151,6 +152,7 @@ def read(folder: pathlib.Path) -> Record:
         tuple(record["classes"]),
         tuple(record["image_shape"]),
         record["without_influence"],
+        record["data"],
     )
 
 
@@ -248,7 +250,8 @@ def _load(path: pathlib.Path, flag: str) -> dict[str, Any]:
 
 def _has_other_files(folder: pathlib.Path) -> bool:
     # A process killed while it claims the folder leaves its lock and the draft. The
-    # labels of another run may have been copied there, to be bought again.
+    # labels of another run may have been copied there, to be bought again. Images may
+    # have been embedded before, by a dry run or one that was killed.
     draft = storage.temporary(folder / workdir.CONFIG)
-    allowed = (lock.FILE, draft.name, answers.FILE)
+    allowed = (lock.FILE, draft.name, answers.FILE, workdir.EMBEDDINGS)
     return any(path.name not in allowed for path in folder.iterdir())

@@ -15,6 +15,7 @@ from dact_jax.types import Row
 
 METRICS, PICKS, CONFIG = "metrics.jsonl", "picks.csv", "config.yaml"
 CHECKPOINTS = "checkpoints"
+EMBEDDINGS = "embeddings"  # folder of vectors that were computed before
 
 
 class Pick(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dact_jax import errors
-from dact_jax.configuration import defaults, files
+from dact_jax.configuration import checks, defaults, files, presets, recipes
 
 CHECKOUT = pathlib.Path("configs").absolute()
 
@@ -107,6 +107,55 @@ def test_overrides_are_set_after_the_fields_of_the_file(elsewhere):
     plain = files.load("tiny")
     assert plain.seed == 0
     assert plain.train.steps == 100
+
+
+def test_other_fields_follow_from_one_that_a_file_depends_on(elsewhere):
+    _write(
+        elsewhere / "mine.py",
+        "from dact_jax.configuration import defaults, presets\n"
+        "DEPENDS_ON = ('model.encoder',)\n"
+        "def get_config(arg=''):\n"
+        "    default = {'preset': 'mme', 'model.encoder': 'lenet'}\n"
+        "    chosen = presets.arguments(arg, default)\n"
+        "    config = defaults.get_config()\n"
+        "    config.name = ' '.join(chosen.values())\n"
+        "    return config\n",
+    )
+    names = [
+        files.load("mine.py").name,
+        files.load("mine.py:preset=a").name,
+        files.load("mine.py", **{"model.encoder": "mlp", "seed": 3}).name,
+        files.load("mine.py:preset=a", **{"model.encoder": "mlp"}).name,
+        # What is written beside it wins, as it does for every other field.
+        files.load("mine.py:model.encoder=b", **{"model.encoder": "mlp"}).name,
+    ]
+    assert names == ["mme lenet", "a lenet", "mme mlp", "a mlp", "mme mlp"]
+    with pytest.raises(errors.InputError, match=r"'presets=a'.*preset=\.\.\."):
+        files.load("mine.py:presets=a")
+
+
+def test_folder_trains_a_whole_network_if_its_encoder_sees_images():
+    config = files.load("folder", **{"model.encoder": "resnet50"})
+    values = defaults.leaves(config)
+    for field, value in recipes.IMAGENET.items():
+        if field != "data.shots_per_class":  # of the preset mme alone
+            assert values[field] == value, field
+    assert (config.model.backbone, config.model.num_norms) == ("", 1)
+    assert (config.acquisition, config.train.steps) == ("k_center", 500)
+    config = files.load("folder:preset=alda", **{"model.encoder": "resnet18"})
+    for field, value in recipes.PHOTOS["alda"].items():
+        assert defaults.leaves(config)[field] == value, field
+    assert config.train.steps == 2500
+
+
+@pytest.mark.parametrize("preset", [*presets.PRESETS, "s_act_star"])
+@pytest.mark.parametrize("encoder", ["mlp", "resnet18"])
+def test_every_preset_of_folder_fits_its_encoder(preset, encoder):
+    config = files.load(f"folder:preset={preset}", **{"model.encoder": encoder})
+    defaults.check(config)
+    checks.check(config)
+    assert (config.model.backbone != "") == (encoder == "mlp")
+    assert config.name == f"folder_{preset}"
 
 
 @pytest.mark.parametrize(

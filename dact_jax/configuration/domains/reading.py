@@ -9,8 +9,8 @@ from dact_jax import errors
 from dact_jax.configuration.defaults import Config
 from dact_jax.data import left_out, splits
 from dact_jax.data.classes import choice
-from dact_jax.data.readers import embeddings, lists, sources
-from dact_jax.models import encoders
+from dact_jax.data.readers import embeddings, files, lists, sources
+from dact_jax.models import backbones, encoders
 from dact_jax.types import Dataset
 
 
@@ -26,7 +26,7 @@ def domains(config: Config, *, unchecked: bool = False) -> tuple[Dataset, Datase
     split_lists(config)  # all three or none
     first, *others = places(config)
     source = _read(config, first, choose=choice.of_source, unchecked=unchecked)
-    _check_source(source, config.model.encoder)
+    _check_source(source, config)
     classes = None if _list_files(config) else source.class_names
     target = _read(
         config,
@@ -36,6 +36,7 @@ def domains(config: Config, *, unchecked: bool = False) -> tuple[Dataset, Datase
         unchecked=unchecked,
     )
     _check_same_kind(source, target)
+    _check_files(target, config)
     return source, target
 
 
@@ -51,32 +52,33 @@ def _list_files(config: Config) -> list[str]:
 
 def split_lists(config: Config) -> splits.Lists | None:
     """The ids in the list files that fix T_l, T_v and T_u; None if there are none."""
-    files = _list_files(config)
-    if not files:
+    paths = _list_files(config)
+    if not paths:
         return None
-    if len(files) < 3:
+    if len(paths) < 3:
         raise errors.InputError(
             "data.labelled_list, data.val_list and data.unlabeled_list go together: "
-            f"give all three or none, not only {', '.join(map(repr, files))}."
+            f"give all three or none, not only {', '.join(map(repr, paths))}."
         )
     # As `lists.load` takes it.
-    folder = config.data.root or pathlib.Path(files[0]).parent
-    return splits.Lists(*(lists.read_ids(path, root=folder) for path in files))
+    folder = config.data.root or pathlib.Path(paths[0]).parent
+    return splits.Lists(*(lists.read_ids(path, root=folder) for path in paths))
 
 
-def _check_source(source: Dataset, encoder: str) -> None:
+def _check_source(source: Dataset, config: Config) -> None:
     """Raises InputError if the source does not fit the encoder or has no labels."""
-    vectors = embeddings.are_vectors(source.image)
+    vectors, encoder = embeddings.are_vectors(source.image), config.model.encoder
+    _check_files(source, config)
     if vectors and encoder not in encoders.ON_VECTORS:
         raise errors.InputError(
             f"model.encoder={encoder!r} is for images, but {source.name} holds "
             "embeddings: use configs/embeddings.py, or set model.encoder='mlp'."
         )
-    if not vectors and encoder in encoders.ON_VECTORS:
+    if not (vectors or config.model.backbone) and encoder in encoders.ON_VECTORS:
         raise errors.InputError(
             f"model.encoder={encoder!r} is for embeddings, but {source.name} holds "
-            "images: give .npz files with features, or set model.encoder='lenet' or "
-            "a ResNet."
+            f"images: set model.backbone={backbones.EFFICIENTNET!r} to embed them, "
+            "give .npz files with features, or set model.encoder='lenet' or a ResNet."
         )
     if not source.class_names:
         raise errors.InputError(
@@ -87,6 +89,20 @@ def _check_source(source: Dataset, encoder: str) -> None:
             f"source {source.name} has only the class {source.class_names[0]!r}, so "
             "there is nothing to tell apart: give two classes or more, one folder each."
         )
+
+
+def _check_files(data: Dataset, config: Config) -> None:
+    """Raises InputError if a backbone is to embed what is not a file."""
+    if not config.model.backbone or isinstance(data.image, files.ImageFiles):
+        return
+    vectors = embeddings.are_vectors(data.image)
+    held, way = "arrays of pixels", "another config, such as configs/digits.py"
+    if vectors:
+        held, way = "embeddings", "configs/embeddings.py"
+    raise errors.InputError(
+        f"model.backbone={config.model.backbone!r} embeds image files, but {data.name} "
+        f"holds {held}: give a folder, a manifest or a list, or use {way}."
+    )
 
 
 def _check_same_kind(source: Dataset, target: Dataset) -> None:

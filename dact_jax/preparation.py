@@ -1,0 +1,66 @@
+"""A run made of its config and its data, while a person sees how far that is."""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+import ml_collections
+
+from dact_jax import errors
+from dact_jax.configuration import build
+from dact_jax.embedding.sweep import Progress
+from dact_jax.reports import counting, waiting
+from dact_jax.rounds import workdir
+from dact_jax.run_types import NEVER, Run, Stop
+
+
+def make_run(
+    config: ml_collections.ConfigDict,
+    folder: pathlib.Path,
+    *,
+    progress: bool,
+    stop: Stop = NEVER,
+) -> tuple[Run, dict[str, str]]:
+    """`build.build`, with the vectors of images kept in the run's folder.
+
+    Args:
+      progress: whether to show what is done.
+      stop: says when to end early; the images that were embedded are kept.
+
+    Raises:
+      InputError: a field, file or value is wrong.
+      StoppedError: `stop` asked for it.
+    """
+    with _report(stop, shows=progress) as report:
+        cache = folder / workdir.EMBEDDINGS
+        return build.build(config, cache=cache, progress=report)
+
+
+@contextlib.contextmanager
+def _report(stop: Stop, *, shows: bool) -> Iterator[Progress]:
+    """Shows that data are read, and how far images are embedded once that begins."""
+    with contextlib.ExitStack() as stack:
+        if shows:
+            stack.enter_context(waiting.during("reading the data"))
+        showing: list[Progress] = []
+
+        def report(done: int, total: int) -> None:
+            if not showing:
+                stack.close()
+                stack.enter_context(stop.saving())
+                counted = counting.progress("embedding the images")
+                showing.append(stack.enter_context(counted) if shows else _ignore)
+            showing[0](done, total)
+            if done == total:
+                stack.close()
+            elif stop.asked():
+                raise errors.StoppedError(
+                    f"stopped after {done} of {total} images were embedded; the same "
+                    "command goes on from there."
+                )
+
+        yield report
+
+
+def _ignore(done: int, total: int) -> None:
+    del done, total
