@@ -13,6 +13,7 @@ from dact_jax.reports import markdown
 from dact_jax.rounds import answers
 from dact_jax.rounds.answers import Answer
 from dact_jax.rounds.workdir import Pick
+from dact_jax.types import Row
 
 _ORIGINS = {answers.PAGE: "the labelling page", answers.PYTHON: "a Python program"}
 _SHOWN = 3  # images that are named
@@ -42,6 +43,25 @@ def next_step(wanted: Query, missing: Sequence[str], folder: pathlib.Path) -> st
         f"Round {wanted.round}: {len(missing)} of {total} labels in {place} {verb} "
         f"still missing ({some}{more}); {how}, or add --accept_partial to go on "
         "without them."
+    )
+
+
+def corrections(row: Row) -> str:
+    """One line on labels that were corrected.
+
+    Args:
+      row: of metrics.jsonl, with the event "correct".
+    """
+    labels = row["labels"]
+    shown = ", ".join(
+        f"{errors.printable(id)}: {errors.printable(label) or 'skipped'}"
+        for id, label in [*labels.items()][:_SHOWN]
+    )
+    more = ", ..." if len(labels) > _SHOWN else ""
+    verb = "answer was" if len(labels) == 1 else "answers were"
+    return (
+        f"{len(labels)} {verb} corrected ({shown}{more}); counts from round "
+        f"{row['round']} on"
     )
 
 

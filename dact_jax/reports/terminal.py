@@ -9,7 +9,7 @@ import rich.console
 import rich.progress
 import rich.table
 
-from dact_jax.reports import waiting
+from dact_jax.reports import asking, waiting
 from dact_jax.run_types import Show
 from dact_jax.types import Row
 
@@ -224,6 +224,8 @@ def _round_line(row: Row) -> str:
 
 def _selection_line(row: Row) -> str:
     """The result of one line of Algorithm 2; "" if there is nothing to show."""
+    if row["event"] == "correct":
+        return asking.corrections(row)
     if "ranking_loss" in row:
         return (
             f"Algorithm 2, iteration {row['iteration']}: loss predictor trained on "

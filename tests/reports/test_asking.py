@@ -30,6 +30,13 @@ def test_the_next_step_is_one_sentence_with_commands():
     assert said(1).endswith("or add --accept_partial to go on without them.")
 
 
+def test_corrections_are_one_line():
+    row = {"event": "correct", "round": 4, "labels": {"a": "dog", "b": ""}}
+    assert asking.corrections(row) == (
+        "2 answers were corrected (a: dog, b: skipped); counts from round 4 on"
+    )
+
+
 def pick(number):
     return Pick(0, number, "target", f"t/{number}.png", 0.0, "initial", "")
 
