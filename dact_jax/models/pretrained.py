@@ -29,7 +29,7 @@ _LENET = {
     "fc": "classifier.2",
 }
 _LENET_CHANNELS = 50  # of its second convolution
-_IGNORED = re.compile(  # tensors that a file may have and the encoder does not
+IGNORED = re.compile(  # tensors that a file may have and the encoder does not
     r"(^(fc|(pretext_)?classifier\.2)\.(weight|bias)|num_batches_tracked)$"
 )
 _TYPES = ("float16", "bfloat16", "float32", "float64")
@@ -137,14 +137,18 @@ def apply_weights(
     )
 
 
+def needed(parts: Sequence[Any], encoder: str) -> list[str]:
+    """The names in torch of all leaves of parts of the variables."""
+    leaves = [jax.tree_util.tree_leaves_with_path(part) for part in parts]
+    return [_torch_name(path, encoder) for part in leaves for path, _ in part]
+
+
 def _check_names(weights: Weights, parts: Sequence[Any], encoder: str) -> None:
     """Raises InputError unless the file has the tensors of the encoder and no other."""
-    leaves = [jax.tree_util.tree_leaves_with_path(part) for part in parts]
-    needed = [_torch_name(path, encoder) for part in leaves for path, _ in part]
-    names = weights.tensors
-    missing = [name for name in needed if name not in names]
-    others = [n for n in names if n not in needed and not _IGNORED.search(n)]
-    if missing and (starts := list(state_dicts.prefixes(names, needed))):
+    wanted, names = needed(parts, encoder), weights.tensors
+    missing = [name for name in wanted if name not in names]
+    others = [n for n in names if n not in wanted and not IGNORED.search(n)]
+    if missing and (starts := list(state_dicts.prefixes(names, wanted))):
         raise errors.InputError(
             f"{weights.path} holds the tensors of {encoder} under the prefix "
             f"{' and under '.join(map(errors.quoted, starts))}, beside others: choose "

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dact_jax.models import backbones, efficientnet
+from dact_jax.models import backbones
+from dact_jax.models.frozen import efficientnet
 from tests import toy
 
 
