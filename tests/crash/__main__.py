@@ -89,7 +89,9 @@ def _operations(place: pathlib.Path, options: argparse.Namespace) -> list[str]:
     preset = options.presets.split(",")[0]
     for kind in options.kinds.split(","):
         started = time.monotonic()
-        done = operations.fail_each(place, preset, kind, distinct=options.distinct)
+        done = operations.fail_each(
+            place, preset, kind, distinct=options.distinct, say=_say
+        )
         which = "at each kind" if options.distinct else "at each"
         _say(
             f"{kind}: {done.failures} failures, {which} of the {done.operations} "

@@ -8,13 +8,16 @@ import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from dact_jax.configuration import build, defaults
 from dact_jax.rounds import claim
 from dact_jax.training import loop
 from tests.crash import campaign, faults
+
+
+_SAID = 100  # failures between two lines of progress
 
 
 class Outcome(NamedTuple):
@@ -24,7 +27,12 @@ class Outcome(NamedTuple):
 
 
 def fail_each(
-    place: pathlib.Path, preset: str, kind: str, *, distinct: bool = False
+    place: pathlib.Path,
+    preset: str,
+    kind: str,
+    *,
+    distinct: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Starts a run again and again, each time failing one operation further on.
 
@@ -37,6 +45,7 @@ def fail_each(
       place: an empty folder.
       kind: "kill", "ENOSPC" or "EIO".
       distinct: fail only one of the operations that differ in numbers alone.
+      say: is told of each fault when it is found, and of every hundredth failure.
     """
     found: list[str] = []
     expected, folder, kept = (place / name for name in ("expected", "run", "kept"))
@@ -53,16 +62,18 @@ def fail_each(
             seen = frozenset(map(faults.form, failed)) if distinct else frozenset()
             fault = faults.Fault(kind, 0 if distinct else at, seen)
             before = campaign.checkpoints(folder)
-            if kind == "EIO":  # a run may do without the one operation that fails
+            if kind != "kill":  # a run may do without the operation that fails
                 _copy(folder, kept)
             with faults.layer(str(folder), fault) as disturbed:
                 attempt = _attempt(arguments, disturbed)
-            found += attempt.faults
+            found += _told(attempt.faults, say)
             if disturbed.failed is None:
                 break
             failed.append(disturbed.failed)
+            if not len(failed) % _SAID:
+                say(f"{kind}: {len(failed)} failures of about {len(able)}")
             if attempt.finished:
-                found += campaign.differences(folder, expected)
+                found += _told(campaign.differences(folder, expected), say)
                 _copy(kept, folder)
             at = 1 if campaign.checkpoints(folder) != before else at + 1
         found += _missed(able, failed, distinct=distinct)
@@ -70,6 +81,12 @@ def fail_each(
     for path in (folder, expected, kept):
         shutil.rmtree(path, ignore_errors=True)
     return Outcome(len(able), len(failed), found)
+
+
+def _told(found: list[str], say: Callable[[str], None]) -> list[str]:
+    for fault in found:
+        say(f"FAULT: {fault}")
+    return found
 
 
 class _Attempt(NamedTuple):
