@@ -96,13 +96,13 @@ class Client:
 
 
 @contextlib.contextmanager
-def served(folder, *, host="127.0.0.1", token="", command=(), grace=30.0):
+def served(folder, *, host="127.0.0.1", token="", command=(), grace=30.0, port=0):
     """A page on this machine; its rules are those of a page that listens at `host`."""
     from dact_jax.labelling import guard, listening, server
 
     session = sessions.Session(folder)
     trainer = training.Trainer(command, session.is_answered, grace=grace)
-    listener = listening.bound("127.0.0.1", 0)
+    listener = listening.bound("127.0.0.1", port)
     port = listener.getsockname()[1]
     app = server.make_app(
         session, trainer, guard.rules(host, token, port), command="python -m x"
