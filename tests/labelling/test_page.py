@@ -361,6 +361,19 @@ def test_fingers_zoom(opened):
     assert float(found.split("scale(")[1][:-1]) == pytest.approx(3, rel=0.1)
 
 
+def test_a_tap_answers(opened, size, tmp_path):
+    size(360, 740)
+    _, _, page = opened()
+    page.at(1)
+    rect = page.driver.find_element(By.CSS_SELECTOR, "[data-name=dog]").rect
+    point = {"x": rect["x"] + 20, "y": rect["y"] + 20}
+    for kind, points in (("Start", [point]), ("End", [])):
+        event = {"type": f"touch{kind}", "touchPoints": points}
+        page.driver.execute_cdp_cmd("Input.dispatchTouchEvent", event)
+    page.at(2)
+    assert given(tmp_path) == [("dog", False)]
+
+
 def test_a_hidden_window_does_not_count(opened, tmp_path):
     _, _, page = opened()
     page.at(1)
@@ -430,8 +443,18 @@ def test_every_width_and_number_of_classes_fits(opened, size, width, count):
         assert rect["y"] + rect["height"] <= 740, name
         assert rect["x"] + rect["width"] <= width, name
         assert rect["height"] >= 40, name
+    suggested = page.driver.find_element(By.CSS_SELECTOR, "#suggested button")
+    assert _is_on_top(page.driver, suggested)  # nothing covers it
     picture = page.driver.find_element(By.ID, "picture").rect
     assert min(picture["width"], picture["height"]) > 250
+
+
+def _is_on_top(driver, element):
+    script = """
+    const box = arguments[0].getBoundingClientRect();
+    return [[box.left + 5, box.top + 5], [box.right - 5, box.bottom - 5]].every(
+      ([x, y]) => arguments[0].contains(document.elementFromPoint(x, y)));"""
+    return driver.execute_script(script, element)
 
 
 def _contrast(driver, selector):
