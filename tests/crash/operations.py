@@ -16,7 +16,6 @@ from dact_jax.rounds import claim
 from dact_jax.training import loop
 from tests.crash import campaign, faults
 
-
 _SAID = 100  # failures between two lines of progress
 
 
@@ -157,10 +156,10 @@ def compiled_once() -> Iterator[None]:
     programs: dict = {}
     plains: dict = {}
 
-    def build_once(config):
+    def build_once(config, **options):
         key = repr(defaults.identity(config))
         if key not in built:
-            built[key] = build_run(config)
+            built[key] = build_run(config, **options)
         return built[key]
 
     def compile_once(run, resident, num_steps):
