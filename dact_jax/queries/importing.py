@@ -73,7 +73,8 @@ def read(
     recorded = recorded or {}
     answered = {id for _, id in recorded}
     unnamed = any(not one.id for answers in written.values() for one in answers)
-    index = matching.index(campaign, known, by_name=unnamed)
+    every = frozenset[str]().union(*asked.values())
+    index = matching.index(campaign, known, None if unnamed else every)
     classes = _classes(class_names)
     given: list[Given] = []
     for path, answers in written.items():
@@ -198,7 +199,7 @@ def _class(classes: Classes, where: str, label: str) -> str:
                 "whose names differ in blanks, accents or characters that cannot be "
                 "shown: rename the classes."
             )
-    class_names = [name for names in classes[0].values() for name in names]
+    class_names = [name for alike in classes[0].values() for name in alike]
     raise errors.InputError(
         f"{where}: there is no class {errors.quoted(label)}; "
         f"{_nearest(label, class_names)}"

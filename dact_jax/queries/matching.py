@@ -42,21 +42,26 @@ class Index(NamedTuple):
     upload: Mapping[str, Sequence[Name]]  # that part as Label Studio saves uploads
 
 
-def index(campaign: str, known: Iterable[Known], *, by_name: bool = True) -> Index:
+def index(
+    campaign: str, known: Iterable[Known], named: Collection[str] | None = None
+) -> Index:
     """Prepares the search among the images of a target.
 
     Args:
-      by_name: whether names are looked up, or ids alone, which takes less time.
+      named: ids of the images that are looked up by name too, which takes more time;
+        None: all.
     """
     id: dict[str, str] = {}
     last: dict[str, list[Name]] = collections.defaultdict(list)
     upload: dict[str, list[Name]] = collections.defaultdict(list)
     for image in known:
         id[image.id] = id[queries.dact_id(campaign, image.id)] = image.id
-        for raw in filter(None, {*image}) if by_name else ():
+        is_named = named is None or image.id in named
+        for raw in filter(None, {*image}) if is_named else ():
             name = Name(raw, _plain(raw), image.id)
             last[_last(name.plain)].append(name)
-            upload[_uploaded(_last(name.plain))].append(name)
+            if raw == image.file_name:
+                upload[_uploaded(_last(name.plain))].append(name)
     return Index(campaign, id, dict(last), dict(upload))
 
 
@@ -67,14 +72,17 @@ def find(known: Index, asked: Collection[str], where: str, id: str, name: str) -
       asked: ids of the images that the answer may be about; others are possible.
       where: the place of the answer, for messages.
       id: see `Written.id`.
-      name: see `Written.name`; used where `id` is empty.
+      name: see `Written.name`; where there is an id, it must not be that of another
+        image.
 
     Raises:
       InputError: there is no such image, there are several, or the answer belongs to
         another campaign.
     """
     if id:
-        return _by_id(known, where, id)
+        found_by_id = _by_id(known, where, id)
+        _check_name(known, where, found_by_id, name)
+        return found_by_id
     if not name.strip():
         raise errors.InputError(f"{where}: there is neither an id nor a file name.")
     for search, form in [
@@ -105,6 +113,22 @@ def _by_id(known: Index, where: str, id: str) -> str:
         f"{where}: no image of the target has the id {errors.quoted(id)}: restore the "
         "cell, or leave it empty to find the image by its file name."
     )
+
+
+def _check_name(known: Index, where: str, id: str, name: str) -> None:
+    """Raises InputError if the name beside an id is that of another image.
+
+    So it is where one column of a table was sorted alone. Names that no image has may
+    have lost letters in a program.
+    """
+    plain = _plain(name)
+    others = {n.id for n in known.last.get(_last(plain), ()) if n.plain == plain}
+    if others and id not in others:
+        raise errors.InputError(
+            f"{where}: the id is that of {errors.quoted(id)}, but the file name that "
+            f"of {errors.quoted(min(others))}: restore the file, whose columns are "
+            "mixed."
+        )
 
 
 def _equal(known: Index, asked: Collection[str], form: str) -> set[str]:

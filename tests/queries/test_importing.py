@@ -214,6 +214,11 @@ def test_the_newest_annotation_of_a_task_counts_and_disagreement_is_told(
     assert f"now {newest!r}" in told[0]
 
 
+def test_projects_that_count_their_tasks_alike_lose_no_answer(place):
+    put(place, [task(0, "cat"), task(1, "猫") | {"id": 100}])
+    assert labels(place) == {NAMES[0]: "cat", NAMES[1]: "猫"}
+
+
 def test_an_annotation_that_was_submitted_empty_is_no_answer(place):
     put(place, [task(0), {"id": 3, "data": {}, "annotations": []}, {"data": {}}])
     assert read(place) == []
@@ -320,6 +325,21 @@ def test_blanks_and_accents_of_a_class(place, classes, label, found):
     else:
         (given,) = importing.read(place.parents[1], [], "0a1b2c3d", classes, known)
         assert given.label == found
+
+
+def test_a_column_that_was_sorted_alone_is_noticed(place):
+    records = answered(place, {0: "cat", 1: "cat"})
+    for record, id in zip(records, sorted(ids()), strict=True):
+        record["id"] = id
+    save(place / "labels.csv", records)
+    refused(place, "labels.csv, line ", "columns are mixed")
+
+
+def test_a_name_that_lost_letters_does_no_harm_beside_an_id(place):
+    records = answered(place, {1: "cat", 2: "cat"})
+    records[1]["file_name"], records[2]["file_name"] = "B?r.png", "?.png"
+    save(place / "labels.csv", records)
+    assert labels(place) == {NAMES[1]: "cat", NAMES[2]: "cat"}
 
 
 def test_a_label_together_with_skip_is_refused(place):

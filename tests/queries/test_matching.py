@@ -125,6 +125,19 @@ def test_an_id_that_is_not_there_is_refused_though_the_name_is(index, id, words)
     assert str(caught.value).startswith("file.csv, line 3: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "mixed"),
+    [("c.png", True), ("./a\\c.png", True), ("x/b/c.png", False), ("b/c.png", False)],
+)
+def test_a_name_beside_an_id_must_not_be_that_of_another_image(index, name, mixed):
+    id = queries.dact_id(CAMPAIGN, "t/b/c.png")
+    if mixed:
+        with pytest.raises(errors.InputError, match="columns are mixed"):
+            find(index, name, id=id)
+    else:
+        assert find(index, name, id=id) == "b/c.png"
+
+
 def test_an_answer_without_id_and_name_is_refused(index):
     with pytest.raises(errors.InputError, match="neither an id nor a file name"):
         find(index, " ")

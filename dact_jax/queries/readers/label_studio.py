@@ -49,7 +49,7 @@ def of_json(path: pathlib.Path, value: Any) -> list[Written]:
     """
     found: list[_Annotation] = []
     for number, one in enumerate(_listed(value)):
-        task = one.get("id", number)
+        task = one.get("id", f"number {number}")
         where = f"{path}, task {errors.quoted(task)}"
         if "data" in one:
             found += _of_task(where, str(task), one)
@@ -124,12 +124,10 @@ def _of_task(where: str, task: str, value: Mapping[str, Any]) -> list[_Annotatio
 
 def _choice(where: str, result: Any) -> str:
     """The class in the results of an annotation; "" if there are no results."""
-    listed = result if isinstance(result, list) else [result]
     if not result:
         return ""
-    choices = [
-        one for one in listed if isinstance(one, dict) and one.get("type") == TYPE
-    ]
+    found = [one for one in _listed(result) if isinstance(one, dict)]
+    choices = [one for one in found if one.get("type") == TYPE]
     own = [one for one in choices if one.get("from_name") == FROM] or choices
     if len(own) != 1 or not isinstance(own[0].get("value"), dict):
         raise errors.InputError(
@@ -176,12 +174,14 @@ def _answer(
 
 def _newest(path: pathlib.Path, found: Iterable[_Annotation]) -> list[Written]:
     """The newest annotation of each task; where they disagree, a warning says so."""
-    tasks: dict[str, list[_Annotation]] = {}
-    for annotation in found:
-        if annotation.answer is not None:
-            tasks.setdefault(annotation.task, []).append(annotation)
+    # Files may be joined from projects that count their tasks alike.
+    tasks: dict[tuple[str, str, str], list[_Annotation]] = {}
+    for one in found:
+        if one.answer is not None:
+            image = one.answer.id, one.answer.name
+            tasks.setdefault((one.task, *image), []).append(one)
     kept, differ = [], []
-    for task, several in tasks.items():
+    for (task, *_), several in tasks.items():
         several.sort(key=lambda annotation: annotation.time)
         answers = [one.answer for one in several if one.answer is not None]
         kept.append(answers[-1])
