@@ -54,7 +54,9 @@ def run(
     session.state()  # a damaged file is told here, not in the browser
     command = ["-m", "dact_jax.main", f"--workdir={folder}"]
     trainer = training.Trainer(
-        [sys.executable, *command] if train else [], session.is_answered
+        [sys.executable, *command] if train else [],
+        session.is_answered,
+        session.version,
     )
     listener = listening.bound(host, port)
     port = listener.getsockname()[1]

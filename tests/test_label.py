@@ -67,6 +67,7 @@ def never_served(installed, monkeypatch):
         (("--workdir=asked", "--port=x"), "--port"),
         (("--workdir=asked", "--port=70000"), "--port"),
         (("--workdir=asked", f"--host={64 * 'x'}.example"), "there is no such host"),
+        (("--workdir=asked", "--host="), "--host= is empty"),
         (("--workdir=asked", "more"), "'more' is not a flag"),
         (("--workdir=damaged",), "query.json is not a query"),
         (("--workdir=table",), "labels.csv must begin with"),

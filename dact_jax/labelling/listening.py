@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import socket
 import threading
 import time
@@ -23,6 +24,8 @@ def bound(host: str, port: int) -> socket.socket:
     Raises:
       InputError: the host is none of this machine, or the port is not free.
     """
+    if not host:
+        raise errors.InputError("--host= is empty: give one, such as 127.0.0.1.")
     try:
         return _bound(host, port)
     except (socket.gaierror, UnicodeError):  # the latter: it cannot be a name
@@ -100,7 +103,7 @@ def _bound(host: str, port: int) -> socket.socket:
     )[0]
     listener = socket.socket(family, kind, protocol)
     try:
-        if hasattr(socket, "SO_REUSEPORT"):  # not on Windows, where it would share
+        if os.name == "posix":  # Windows would share the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(128)

@@ -92,6 +92,11 @@ class Session:
         question = self.question()
         return question is None or all(self._given(question).values())
 
+    def version(self) -> str:
+        """That of the newest query; "" without one."""
+        question = self.question()
+        return question.version if question else ""
+
     def item(self, name: str) -> Item:
         """The image of the newest query that has this `query.dact_id`.
 

@@ -33,6 +33,7 @@ class Trainer:
         self,
         command: Sequence[str],
         is_answered: Callable[[], bool],
+        version: Callable[[], str],
         *,
         grace: float = GRACE,
     ) -> None:
@@ -41,10 +42,13 @@ class Trainer:
         Args:
           command: that trains the next round and ends; empty: nothing is started.
           is_answered: whether there is no open question.
+          version: what changes when the run asks something else.
           grace: seconds between the last answer and the start.
         """
         self._command = list(command)
         self._is_answered = is_answered
+        self._version = version
+        self._asked = ""  # the version when the round began
         self._grace = grace
         self._state = IDLE if command else OFF
         self._lock = threading.RLock()
@@ -116,6 +120,7 @@ class Trainer:
             self._lines.clear()
             self._sentence = ""
             self._started = time.monotonic()
+            self._asked = self._version()
             try:
                 self._process = subprocess.Popen(
                     self._command,
@@ -146,8 +151,11 @@ class Trainer:
                 return
             if code:
                 self._state, self._sentence = FAILED, _reason(self._lines, code)
+            elif self._version() == self._asked and self._is_answered():
+                self._state = ENDED
             else:
-                self._state = ENDED if self._is_answered() else IDLE
+                self._state = IDLE
+                self.arm()  # somebody may have answered before the process ended
 
 
 def lines(output: IO[bytes]) -> Iterator[str]:

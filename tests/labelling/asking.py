@@ -101,7 +101,9 @@ def served(folder, *, host="127.0.0.1", token="", command=(), grace=30.0, port=0
     from dact_jax.labelling import guard, listening, server
 
     session = sessions.Session(folder)
-    trainer = training.Trainer(command, session.is_answered, grace=grace)
+    trainer = training.Trainer(
+        command, session.is_answered, session.version, grace=grace
+    )
     listener = listening.bound("127.0.0.1", port)
     port = listener.getsockname()[1]
     app = server.make_app(

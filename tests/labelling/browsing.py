@@ -12,7 +12,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE = 15.0  # seconds until what should appear has appeared
+PATIENCE = 60.0  # seconds until what should appear has appeared
 
 
 @contextlib.contextmanager

@@ -375,13 +375,13 @@ def test_a_tap_answers(opened, size, tmp_path):
 
 
 def test_a_hidden_window_does_not_count(opened, tmp_path):
+    began = time.monotonic()
     _, _, page = opened()
     page.at(1)
     hide = (
         "Object.defineProperty(document, 'hidden', {value: arguments[0], "
         "configurable: true}); document.dispatchEvent(new Event('visibilitychange'))"
     )
-    began = time.monotonic()
     page.driver.execute_script(hide, True)
     time.sleep(0.8)
     page.driver.execute_script(hide, False)
@@ -404,6 +404,59 @@ def test_an_image_that_has_vanished_is_told(opened, tmp_path):
     page.press(Keys.DELETE)
     page.at(2)
     assert given(tmp_path) == [("", True)]
+
+
+def test_an_image_is_answered_only_once_it_is_seen(opened, tmp_path):
+    _, _, page = opened()
+    page.at(1)
+    page.driver.execute_script(
+        "HTMLImageElement.prototype.decode = () => new Promise((r) => {go = r;})"
+    )
+    page.press("1")
+    page.until_text("count", "2 of 3")
+    page.press("1", Keys.ENTER, Keys.DELETE, "0")
+    page.click_text("dog")
+    time.sleep(0.1)
+    assert given(tmp_path) == [("Grünfläche", False)]
+    assert page.driver.execute_script("return typeof go") == "function"
+    page.driver.execute_script("go()")
+    page.at(2)
+    page.press("3")
+    page.until_text("count", "3 of 3 (2 answered)")
+    assert given(tmp_path)[1:] == [("dog", False)]
+
+
+def test_a_damaged_table_of_answers_is_told_until_it_is_restored(opened, tmp_path):
+    _, _, page = opened()
+    page.at(1)
+    page.press("1")
+    page.at(2)
+    table = tmp_path / answers.FILE
+    whole = table.read_bytes()
+    table.write_text("x\ny\n")
+    page.until_text("message", "labels.csv must begin with")
+    page.press("1")
+    page.until_text("message", "labels.csv must begin with")
+    table.write_bytes(whole)
+    page.until(lambda: not page.text("message"), "it is read again")
+    page.press("1")
+    page.at(3)
+    assert len(given(tmp_path)) == 2
+
+
+def test_a_run_that_has_asked_nothing_yet(driver, size, tmp_path):
+    asking.write(tmp_path, count=1, round=4)
+    queries.place(tmp_path, 4).rename(tmp_path / "later")
+    (tmp_path / "started_0").touch()
+    command = [sys.executable, "-S", "-c", RUN, str(tmp_path)]
+    with asking.served(tmp_path, command=command, grace=0.5) as client:
+        page = Page(driver, client.url)
+        page.until_text("done-title", "There is no question yet")
+        client.trainer.arm()
+        page.until_text("done-title", "The next round is running")
+        (tmp_path / "go_1").touch()
+        page.at(1)
+        driver.get("about:blank")
 
 
 def test_the_page_waits_for_its_program(driver, size, tmp_path):

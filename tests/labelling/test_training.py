@@ -33,6 +33,7 @@ def test_it_starts_by_itself_once_all_is_answered(tmp_path):
     trainer = Trainer(
         python(f"open({str(tmp_path / 'ran')!r}, 'w'); print('round 4')"),
         lambda: not open_questions,
+        str,
         grace=0.01,
     )
     trainer.arm()
@@ -50,14 +51,35 @@ def test_it_starts_by_itself_once_all_is_answered(tmp_path):
 
 def test_new_questions_are_no_end():
     asked = []
-    trainer = Trainer(python(""), lambda: not asked, grace=0)
+    trainer = Trainer(python(""), lambda: not asked, str, grace=0)
     trainer.arm()
     asked.append(1)
     assert waited(trainer, training.IDLE, training.ENDED)["state"] == training.IDLE
 
 
+def test_questions_may_be_answered_before_the_round_has_ended(tmp_path):
+    ran, asked = tmp_path / "ran", tmp_path / "asked"
+    code = f"""
+import os, time
+with open({str(ran)!r}, "a") as file:
+    file.write("x")
+if os.path.getsize({str(ran)!r}) == 1:
+    open({str(asked)!r}, "w").close()
+    time.sleep(0.3)"""
+    trainer = Trainer(
+        python(code), lambda: True, lambda: str(asked.exists()), grace=0.01
+    )
+    trainer.arm()
+    while not asked.exists():
+        time.sleep(0.01)
+    trainer.arm()  # the last answer, while the process still runs
+    assert trainer.snapshot()["state"] == training.RUNNING
+    waited(trainer, training.ENDED)
+    assert ran.read_text() == "xx"
+
+
 def test_who_goes_back_holds_it():
-    trainer = Trainer(python(""), lambda: True, grace=60)
+    trainer = Trainer(python(""), lambda: True, str, grace=60)
     trainer.arm()
     assert trainer.snapshot()["state"] == training.SOON
     trainer.hold()
@@ -72,7 +94,7 @@ def test_who_goes_back_holds_it():
 def test_it_starts_once(tmp_path):
     log = tmp_path / "log"
     code = f"open({str(log)!r}, 'a').write('x'); import time; time.sleep(0.3)"
-    trainer = Trainer(python(code), lambda: True, grace=0)
+    trainer = Trainer(python(code), lambda: True, str, grace=0)
     for _ in range(5):
         trainer.arm()
         trainer.start()
@@ -90,7 +112,7 @@ def test_it_starts_once(tmp_path):
     ],
 )
 def test_a_failure_is_told_and_may_be_tried_again(code, sentence):
-    trainer = Trainer(python(code), lambda: True, grace=0)
+    trainer = Trainer(python(code), lambda: True, str, grace=0)
     trainer.arm()
     assert waited(trainer, training.FAILED)["sentence"] == sentence
     trainer.start()
@@ -98,7 +120,7 @@ def test_a_failure_is_told_and_may_be_tried_again(code, sentence):
 
 
 def test_a_command_that_cannot_start_is_told(tmp_path):
-    trainer = Trainer([str(tmp_path / "none")], lambda: True, grace=0)
+    trainer = Trainer([str(tmp_path / "none")], lambda: True, str, grace=0)
     trainer.arm()
     assert waited(trainer, training.FAILED)["sentence"] == "No such file or directory."
 
@@ -113,9 +135,9 @@ def save(*_):
 signal.signal(signal.SIGTERM, save)
 print("ready", flush=True)
 time.sleep(60)"""
-    trainer = Trainer(python(code), lambda: True, grace=0)
+    trainer = Trainer(python(code), lambda: True, str, grace=0)
     assert not trainer.stop()
-    trainer = Trainer(python(code), lambda: True, grace=0)
+    trainer = Trainer(python(code), lambda: True, str, grace=0)
     trainer.arm()
     waited(trainer, training.RUNNING)
     while not trainer.snapshot()["lines"]:
@@ -127,7 +149,7 @@ time.sleep(60)"""
 
 
 def test_without_a_command_nothing_starts():
-    trainer = Trainer([], lambda: True, grace=0)
+    trainer = Trainer([], lambda: True, str, grace=0)
     trainer.arm()
     trainer.start()
     assert trainer.snapshot()["state"] == training.OFF
