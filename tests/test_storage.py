@@ -1,9 +1,11 @@
 """Files whole or not at all, and errors that name them."""
 
 import errno
+import gc
 import io
 import logging
 import os
+import warnings
 
 import pytest
 
@@ -160,3 +162,19 @@ def test_a_task_that_is_freed_after_a_full_disk_was_told_says_nothing(caplog):
         assert record.exc_info[1] is told[1]
     finally:
         logger.removeFilter(trees._is_news)
+
+
+def test_a_write_that_a_failed_save_gave_up_says_nothing():
+    async def write_fragment():
+        pass
+
+    abandoned = [write_fragment()]
+    try:
+        with pytest.raises(OSError, match="full"), trees._one_error():
+            raise OSError("full")
+        with warnings.catch_warnings(record=True) as told:
+            abandoned.clear()
+            gc.collect()
+        assert told == []
+    finally:
+        logging.getLogger("asyncio").removeFilter(trees._is_news)

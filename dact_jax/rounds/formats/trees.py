@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ UNREADABLE = (ValueError, KeyError, TypeError)
 _ITEM = "default"  # the folder within, as orbax's manager of checkpoints calls it
 _ONE_AT_A_TIME = threading.RLock()  # two threads would restore each other's silence
 _LAST_WORDS = 0.2  # seconds for the threads of a save that failed
+_UNAWAITED = "coroutine '.*' was never awaited"  # writes that a failed save gave up
 # Paths that orbax takes as they are. It looks for files by patterns, so "[1]" finds
 # nothing, and it takes a backslash for a slash.
 _PLAIN = re.compile(r"[\w ./+,=@~-]+")
@@ -179,6 +181,7 @@ def _silenced() -> Iterator[None]:
     except Exception:
         # Tasks that nobody awaits any more complain when they are freed, now or later.
         standard_logging.getLogger("asyncio").addFilter(_is_news)
+        warnings.filterwarnings("ignore", _UNAWAITED, RuntimeWarning)
         time.sleep(_LAST_WORDS)
         gc.collect()
         raise
