@@ -12,6 +12,11 @@ from dact_jax.queries.query import Item, Query
 from dact_jax.rounds.oracle import Asked
 from dact_jax.run_types import Person, Run
 
+_ANEW = (
+    "or start again in another --workdir, where a copy of labels.csv keeps the other "
+    "answers"
+)
+
 
 def make(run: Run, person: Person, asked: Asked, row: np.ndarray) -> Query:
     """The query for some of the asked rows.
@@ -86,7 +91,7 @@ def check_files(folder: pathlib.Path) -> None:
             if item.digest and _digest(item.path) != item.digest:
                 raise errors.InputError(
                     f"{item.path} has changed since {there} asked for its label: "
-                    "restore the file, or start again in another --workdir."
+                    f"restore the file, {_ANEW}."
                 )
 
 
@@ -105,7 +110,7 @@ def _digest(path: str) -> str:
         return ""
     if not os.path.isfile(path):
         raise errors.InputError(
-            f"{path} is gone, but its label is asked for: restore the file."
+            f"{path} is gone, but its label is asked for: restore the file, {_ANEW}."
         )
     with open(path, "rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
