@@ -37,16 +37,41 @@ def check_pools(
     """
     _check_any(config, task)
     label = np.asarray(task.target.train.label)
-    free = ~given if asks_person else (label != UNLABELED) & ~given
     _check_answers(config, label, asks_person=asks_person)
-    plugins.check_pools(
-        config.policy,
-        dict(config.policies[config.policy]),
-        num_source=len(task.source.train.label),
-        num_target=len(label),
-        num_free=int(free.sum()),
-        num_given=int(given.sum()),
+
+    known = label != UNLABELED
+    fault = _pool_fault(config, task, given, ~given & (known | asks_person))
+    if fault is None:
+        return
+    by_person = _pool_fault(config, task, given | known, ~known)
+    if asks_person or known.all() or by_person is not None:
+        raise fault
+    raise errors.InputError(
+        f"{str(fault).rstrip('.')}; or set oracle='human' to label the others yourself."
     )
+
+
+def _pool_fault(
+    config: Config, task: Task, given: np.ndarray, free: np.ndarray
+) -> errors.InputError | None:
+    """What is wrong with the pools' sizes; None: nothing.
+
+    Args:
+      given: bool[N_t], target images whose labels are given at the start.
+      free: bool[N_t], those whose label can be bought.
+    """
+    try:
+        plugins.check_pools(
+            config.policy,
+            dict(config.policies[config.policy]),
+            num_source=len(task.source.train.label),
+            num_target=len(free),
+            num_free=int(free.sum()),
+            num_given=int(given.sum()),
+        )
+    except errors.InputError as error:
+        return error
+    return None
 
 
 def _check_answers(config: Config, label: np.ndarray, *, asks_person: bool) -> None:
