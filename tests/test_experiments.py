@@ -4,11 +4,14 @@ import importlib
 import json
 import pathlib
 import re
+import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dact_jax.configuration import defaults, files
+from dact_jax.models import backbones
 from dact_jax.types import Domain, Examples
 from experiments import (
     bench_selection,
@@ -23,6 +26,7 @@ from experiments import (
     selection_row,
     unsupervised,
 )
+from tests.embedding import tiny
 
 TEXTS = {
     path.stem: path.read_text(encoding="utf-8")
@@ -760,6 +764,27 @@ def test_bench_step(capsys):
     times = dict(re.findall(r"(\w+): (\d+\.\d) ms", shown))
     assert [*times] == ["tiled", "stock"]
     assert re.search(r"stock / tiled: \d+\.\d\n$", shown)
+
+
+def test_bench_embed(capsys, monkeypatch, tmp_path):
+    backbone = tiny.backbone()
+    monkeypatch.setattr(backbones, "load", lambda name: backbone)
+    for number in range(3):
+        pixels = np.full((9, 8, 3), 40 * number, np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    sizes = ["--count=2", "--repeats=1", "--clock=processor"]
+    run_command("bench_embed", *sizes, f"--images={tmp_path}", "--alone")
+    tables = _tables(capsys.readouterr().out)
+    assert [table["dact_jax"][1:] for table in tables] == [["1.00", "0.0e+00"]] * 2
+    assert all(float(table["dact_jax"][0]) > 0 for table in tables)
+
+
+def test_bench_embed_needs_torch_or_is_alone(capsys, monkeypatch):
+    monkeypatch.setattr(backbones, "load", lambda name: tiny.backbone())
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SystemExit):
+        run_command("bench_embed")
+    assert "install torch, or add --alone." in capsys.readouterr().err
 
 
 def test_bench_k_means(capsys):

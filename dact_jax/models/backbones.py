@@ -58,7 +58,7 @@ def load(backbone: str, *, side: int = 0, normalize: str = "") -> Backbone:
         errors.check_choice("normalize", normalize, NORMALIZATIONS)
     if side and side < _SMALLEST:
         raise errors.InputError(f"side={side} must be at least {_SMALLEST} pixels.")
-    weights = pretrained.load_weights(_file(backbone))
+    weights = pretrained.load_weights(weights_file(backbone))
     options = families.Options(side, normalize, implementation())
     return make(**families.recognize(weights, options)._asdict())
 
@@ -114,8 +114,12 @@ def _digest(preparation: Sequence[object], variables: PyTree) -> str:
     return digest.hexdigest()
 
 
-def _file(backbone: str) -> pathlib.Path:
-    """The file with the weights of a backbone."""
+def weights_file(backbone: str) -> pathlib.Path:
+    """The file with the weights of a backbone, as for `load`.
+
+    Raises:
+      InputError: there is none.
+    """
     if backbone == EFFICIENTNET:
         return _packaged_file()
     path = pathlib.Path(backbone).expanduser()
