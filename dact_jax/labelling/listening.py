@@ -55,7 +55,8 @@ def addresses(host: str, port: int, token: str) -> list[str]:
     """The addresses at which a browser finds the page, the likeliest first."""
     names = [host]
     if host in ("0.0.0.0", "::"):
-        names = [socket.gethostname(), "127.0.0.1" if host == "0.0.0.0" else "::1"]
+        own = "127.0.0.1" if host == "0.0.0.0" else "::1"
+        names = [*filter(None, [_outside(host)]), socket.gethostname(), own]
     tail = f"?token={token}" if token else ""
     shown = [f"[{name}]" if ":" in name else name for name in names]
     return [f"http://{name}:{port}/{tail}" for name in shown]
@@ -111,6 +112,19 @@ def _bound(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _outside(host: str) -> str:
+    """The address under which other machines see this one; "" without a network."""
+    four = host == "0.0.0.0"
+    elsewhere = "192.0.2.1" if four else "2001:db8::1"  # kept free for examples
+    family = socket.AF_INET if four else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))  # looks up the route; nothing is sent
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
 
 
 def _is_free(host: str, port: int) -> bool:
