@@ -19,9 +19,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows lacks the last
 _ASKING = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 _GRACE = 20.0  # seconds until a run that can save must have saved
 _LOOK = 0.05  # seconds between two looks at whether it still can
-_SOON = (
-    "stopping after the iterations that are computed now; a second signal stops at once"
-)
+_SOON = "stopping after what is computed now; a second signal stops at once"
 _SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
 
 

@@ -1,10 +1,11 @@
 """The vectors that were computed before, in files of a folder.
 
 A part holds the vectors of some images of any dataset, each with what its file is
-recognized by. A part is written whole or not at all, and one that is damaged is left
-out, so that its images are embedded again.
+recognized by. A part is written whole or not at all, and one that is damaged is
+removed, so that its images are embedded again.
 """
 
+import contextlib
 import hashlib
 import io
 import pathlib
@@ -51,6 +52,8 @@ def read(folder: pathlib.Path, identity: str, width: int) -> Known:
             logging.warning(
                 "%s Its images are embedded again.", errors.printable(error)
             )
+            with contextlib.suppress(OSError):  # or it would be named each time
+                path.unlink()
             continue
         for stamp, content, vector in zip(
             stamps.tolist(), contents, vectors, strict=True

@@ -83,7 +83,7 @@ def embed(
     files = dataclasses.replace(
         files, size=backbone.side, channels=3, filter=backbone.filter
     )
-    reads = _read_ahead(files, known, ahead=2 * batch * jax.device_count())
+    reads = _read_ahead(files, known, ahead=2 * batch * jax.local_device_count())
     with contextlib.closing(reads):
         found = _vectors(reads, files, backbone, batch)
         for done, (read, vector) in enumerate(_kept(found, folder, backbone), 1):
@@ -119,7 +119,7 @@ def _vectors(
     reads: Iterator[_Read], files: ImageFiles, backbone: Backbone, batch: int
 ) -> Iterator[tuple[_Read, np.ndarray]]:
     """Each file with its vector: known ones first in a batch, then those computed."""
-    mesh = devices.make_mesh()
+    mesh = Mesh(np.array(jax.local_devices()), ("data",))  # each process for itself
     size = max(batch, LEAST) * mesh.size
     forward = over(mesh, backbone.forward)
     variables = jax.device_put(backbone.variables, devices.replicated(mesh))

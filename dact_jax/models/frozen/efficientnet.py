@@ -4,7 +4,9 @@ It is not trained further, so batch norm is a part of the convolutions before it
 weights are folded when they are read, and there are no rows for domains.
 """
 
+import functools
 import re
+import types
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -138,7 +140,8 @@ def layers() -> list[Layer]:
     return [*found, Layer("head", "_conv_head", "_bn1")]
 
 
-def shapes() -> dict[str, tuple[int, ...]]:
+@functools.cache
+def shapes() -> Mapping[str, tuple[int, ...]]:
     """The tensors that a file must have, by torch's names, with torch's shapes."""
     variables = jax.eval_shape(
         EfficientNetLite0().init, jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3))
@@ -149,7 +152,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
         needed[f"{layer.conv}.weight"] = (*reversed(kernel[2:]), *kernel[:2])
         for part in ("weight", "bias", "running_mean", "running_var"):
             needed[f"{layer.norm}.{part}"] = kernel[-1:]
-    return needed
+    return types.MappingProxyType(needed)
 
 
 def variables(tensors: Mapping[str, np.ndarray]) -> PyTree:
