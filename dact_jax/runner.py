@@ -130,8 +130,9 @@ def _run(
     if progress:
         terminal.show_lines(label_lines)
     write_report = _make_reporter(config, built, folder, command, label_lines)
-    claim_for_data = _make_claim(config, built, data)
+    claim_for_data = _make_claim(built, data)
     claim_for_data(folder, identity)
+    claim.record_others(folder, defaults.without_influence(config))
     new_lines = intake.take_in(built, folder, answers)
     if progress:
         terminal.show_lines(new_lines)
@@ -163,9 +164,7 @@ def _run(
     return found._replace(finished_before=done.finished_before)
 
 
-def _make_claim(
-    config: ml_collections.ConfigDict, built: Run, data: Mapping[str, str]
-) -> session.Claim:
+def _make_claim(built: Run, data: Mapping[str, str]) -> session.Claim:
     """Makes a folder that of a run on these data."""
     return functools.partial(
         claim.claim,
@@ -174,7 +173,6 @@ def _make_claim(
         classes=built.task.class_names,
         image_shape=built.task.source.train.image.shape[1:],
         defaults=defaults.initial(),
-        others=defaults.without_influence(config),
     )
 
 

@@ -14,6 +14,7 @@ from dact_jax.rounds import answers, lock, workdir, yaml_files
 
 _PACKAGES = ("dact_jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
 _UNSET = "(not set)"
+_OTHERS = "without_influence"  # key of the fields that may differ
 _SHOWN = 3  # differing fields that an error spells out
 
 
@@ -85,7 +86,6 @@ def claim(
     classes: Sequence[str] = (),
     image_shape: Sequence[int] = (),
     defaults: Mapping[str, Any] | None = None,
-    others: Mapping[str, Any] | None = None,
     flag: str = "--workdir",
 ) -> None:
     """Makes a folder that of this run, or checks that it already is.
@@ -101,8 +101,6 @@ def claim(
       classes: names of the classes, in the order of the network's outputs.
       image_shape: (H, W, C) of the stored images.
       defaults: as in `check`.
-      others: values by dotted name, of fields without influence: they are recorded to
-        go on without the config, and may differ.
       flag: the command-line flag that names the folder, for error messages.
 
     Raises:
@@ -117,14 +115,35 @@ def claim(
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     record = {
         "config": _plain(config),
-        "without_influence": _plain(others or {}),
         "data": _plain(data),
         "classes": list(map(str, classes)),
         "image_shape": list(map(int, image_shape)),
         "versions": versions | {"python": platform.python_version()},
         "devices": list(devices),
     }
-    storage.write_atomic(path, yaml.dump(record, Dumper=_NoAliases, sort_keys=False))
+    _write(path, record)
+
+
+def record_others(folder: pathlib.Path, others: Mapping[str, Any]) -> None:
+    """Keeps the fields without influence in config.yaml, as the last start has them.
+
+    With them the run can go on without its config. Nothing is written if they are
+    there, or into a folder that may only be read.
+
+    Args:
+      folder: of a run.
+      others: values by dotted name.
+    """
+    path = folder / workdir.CONFIG
+    record = yaml_files.load(path)
+    plain = _plain(others)
+    if record.get(_OTHERS) != plain and os.access(folder, os.W_OK):
+        _write(path, record | {_OTHERS: plain})
+
+
+def _write(path: pathlib.Path, record: Mapping[str, Any]) -> None:
+    text = yaml.dump(record, Dumper=_NoAliases, sort_keys=False)
+    storage.write_atomic(path, text)
 
 
 class Record(NamedTuple):
@@ -151,7 +170,7 @@ def read(folder: pathlib.Path) -> Record:
         record["config"],
         tuple(record["classes"]),
         tuple(record["image_shape"]),
-        record["without_influence"],
+        record[_OTHERS],
         record["data"],
     )
 
@@ -237,7 +256,7 @@ def _load(path: pathlib.Path, flag: str) -> dict[str, Any]:
     try:
         return {
             "config": dict(record["config"]),
-            "without_influence": dict(record.get("without_influence", {})),
+            _OTHERS: dict(record.get(_OTHERS, {})),
             "data": dict(record["data"]),
             "classes": list(record.get("classes", [])),
             "image_shape": list(record.get("image_shape", [])),

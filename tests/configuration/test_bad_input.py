@@ -12,7 +12,7 @@ from absl import flags
 from absl.testing import flagsaver
 from PIL import Image
 
-from dact_jax import errors, main, runner
+from dact_jax import classifier, errors, main, runner
 from dact_jax.configuration import build, checks, defaults, files
 from dact_jax.data.readers import decoding
 from dact_jax.rounds import actions, claim
@@ -564,3 +564,19 @@ def test_a_workdir_of_another_config(photos, tmp_path):
     assert "policies.single.per_round=1" in str(caught.value)
     assert "this run has 2" in str(caught.value)
     assert (folder / "config.yaml").read_bytes() == before
+
+
+def test_fields_without_influence_are_those_of_the_last_start(tmp_path):
+    folder, config = tmp_path / "run", _config()
+    claim.claim(folder, defaults.identity(config), data={}, devices=[])
+    config.oracle, config.reference = "human", (("paper", 10, 81.5),)
+    claim.record_others(folder, defaults.without_influence(config))
+    read = classifier.recorded_config(folder)
+    assert defaults.identity(read) == defaults.identity(config)
+    assert (read.oracle, read.reference) == ("human", (["paper", 10, 81.5],))
+    before = (folder / "config.yaml").stat()
+    claim.record_others(folder, defaults.without_influence(read))
+    assert (folder / "config.yaml").stat() == before
+    claim.record_others(folder, defaults.without_influence(_config()))
+    assert classifier.recorded_config(folder).oracle == "auto"
+    claim.check(folder, defaults.identity(_config()))
