@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from absl import app, flags
 from ml_collections import config_dict, config_flags
 
-from dact_jax import classifier, cli, errors, runner, signals
+from dact_jax import classifier, cli, dry_run, errors, runner, signals
 from dact_jax.configuration import defaults, files, listing
 from dact_jax.reports import asking, terminal
 from dact_jax.result import Result
@@ -33,6 +33,9 @@ _ACCEPT_PARTIAL = flags.DEFINE_bool(
     "accept_partial",
     False,
     "Go on though labels are missing; those images may be asked again later.",
+)
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Read everything, say what would be done and how long, and stop."
 )
 _WORKDIR_GIVEN = re.compile(r"--?workdir(=|$)")
 _OVERRIDE = re.compile(r"(?:no)?config\.(.+)")
@@ -80,6 +83,9 @@ def _execute(command: str) -> None:
 
     with signals.handled(lambda: f"stopped; {next_time()}.") as stop:
         try:
+            if _DRY_RUN.value:
+                print("\n".join(dry_run.run(config, folder)), flush=True)
+                return
             done = runner.run(
                 config,
                 folder,
@@ -141,6 +147,8 @@ def _help(argv: Sequence[str]) -> str:
             "                                runs/<config.name>_seed<config.seed>",
             "  --answers=FILE[,FILE]         answers of a person, in any form that",
             "                                docs/labelling.md shows",
+            "  --dry_run                     read everything, say what would be done",
+            "                                and in what time, and stop",
             "  --accept_partial              go on though labels are missing that were",
             "                                asked for (docs/labelling.md)",
             "",

@@ -1,6 +1,7 @@
 """A run made of its config and its data, while a person sees how far that is."""
 
 import contextlib
+import functools
 import pathlib
 from collections.abc import Iterator
 
@@ -8,6 +9,7 @@ import ml_collections
 
 from dact_jax import errors
 from dact_jax.configuration import build
+from dact_jax.embedding import sweep
 from dact_jax.embedding.sweep import Progress
 from dact_jax.reports import counting, waiting
 from dact_jax.rounds import workdir
@@ -32,8 +34,8 @@ def make_run(
       StoppedError: `stop` asked for it.
     """
     with _report(stop, shows=progress) as report:
-        cache = folder / workdir.EMBEDDINGS
-        return build.build(config, cache=cache, progress=report)
+        embed = functools.partial(sweep.embed, cache=folder / workdir.EMBEDDINGS)
+        return build.build(config, embed=embed, progress=report)
 
 
 @contextlib.contextmanager

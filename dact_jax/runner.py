@@ -68,7 +68,7 @@ def run(
         tensorboard.require()
     devices.check()
     identity = defaults.identity(config)
-    _check_folders(config, folder)
+    check_folders(config, folder)
     # Reading the data can take long.
     claim.check(folder, identity, defaults=defaults.initial())
     with lock.hold(folder):
@@ -98,8 +98,12 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     defaults.check(config)
 
 
-def _check_folders(config: ml_collections.ConfigDict, folder: pathlib.Path) -> None:
-    """Rejects folders in which a run could not save, or would wait for itself."""
+def check_folders(config: ml_collections.ConfigDict, folder: pathlib.Path) -> None:
+    """Checks that a run can save in its folders, and does not wait for itself.
+
+    Raises:
+      InputError: it cannot.
+    """
     trees.check_path(folder)
     if stage := config.pretrain.folder:
         trees.check_path(pathlib.Path(stage))

@@ -36,18 +36,20 @@ LAYERS = {
     "result preparation": f"{GROUND} embedding rounds queries reports configuration",
     "runner classifier": f"{GROUND} models data embedding training rounds queries "
     "reports configuration preparation result",
-    "campaigns": f"{GROUND} queries rounds result runner classifier",
+    "campaigns dry_run_plan dry_run": f"{GROUND} data embedding models training "
+    "queries rounds reports configuration result runner classifier dry_run_plan",
     "cli": "errors",
     "signals": "errors run_types",
     "select_methods": f"{GROUND} {ROOMS} reports",
     "main select embed label": f"{GROUND} {ROOMS} result runner classifier reports "
-    "configuration cli signals select_methods queries labelling",
+    "dry_run configuration cli signals select_methods queries labelling",
     "__main__": "cli",
 }
 # Library -> the only modules that may import it.
 OUTSIDE = {
     "flax": "types models methods configuration",
-    "ml_collections": "configuration main runner classifier campaigns preparation",
+    "ml_collections": "configuration main runner classifier campaigns preparation "
+    "dry_run dry_run_plan",
     "orbax": "rounds.formats.trees",
     "tensorflow": "",  # slow to import, and never required
     "torch": "",

@@ -1,6 +1,5 @@
 """ConfigDict -> everything that a run needs."""
 
-import pathlib
 from typing import Any
 
 import flax.linen as nn
@@ -18,6 +17,7 @@ from dact_jax.configuration import (
 from dact_jax.configuration.asking import build_person
 from dact_jax.configuration.defaults import Config
 from dact_jax.configuration.domains import embedded
+from dact_jax.embedding import sweep
 from dact_jax.embedding.sweep import Progress
 from dact_jax.models import encoders, model, pretrained
 from dact_jax.run_types import Evaluation, Run, Schedule
@@ -38,13 +38,13 @@ from dact_jax.types import (
 def build(
     config: Config,
     *,
-    cache: pathlib.Path | None = None,
+    embed: embedded.Embed = sweep.embed,
     progress: Progress = lambda done, total: None,
 ) -> tuple[Run, dict[str, str]]:
     """Checks the config, reads the data and makes what a run needs.
 
     Args:
-      cache: folder of vectors, where images are embedded (`model.backbone`).
+      embed: computes the vectors of images, where they are embedded.
       progress: is told how far images are embedded.
 
     Returns:
@@ -58,7 +58,7 @@ def build(
     checks.check(config)
     prepare = build_data.make_prepare(config)
     encoder = make_encoder(config)
-    embedding = embedded.make_embedding(config, cache, progress)
+    embedding = embedded.make_embedding(config, embed, progress)
     weights = _weights(config, encoder)
     listed = build_data.listed(config)
     if listed is not None:

@@ -1,8 +1,9 @@
 """ConfigDict -> image files as vectors of a frozen network (`model.backbone`)."""
 
-import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from dact_jax import errors
 from dact_jax.configuration.defaults import Config
@@ -15,18 +16,26 @@ from dact_jax.models.backbones import Backbone
 from dact_jax.types import Dataset
 
 
+class Embed(Protocol):
+    """Vectors of image files, float32[N, F]: `sweep.embed` with some cache."""
+
+    def __call__(
+        self, files: ImageFiles, backbone: Backbone, *, progress: Progress
+    ) -> np.ndarray: ...
+
+
 class Embedding(NamedTuple):
     """How a run turns image files into vectors."""
 
     backbone: Backbone
-    cache: pathlib.Path | None  # folder of vectors that were computed before
+    embed: Embed
     progress: Progress  # is told how many images of both domains have their vector
     scale: embeddings.Scale
 
 
 def make_embedding(
     config: Config,
-    cache: pathlib.Path | None = None,
+    embed: Embed = sweep.embed,
     progress: Progress = lambda done, total: None,
 ) -> Embedding | None:
     """The embedding that a config asks for; None if it asks for none.
@@ -49,7 +58,7 @@ def make_embedding(
             f"model.backbone={name!r} embeds them: give the file as model.backbone, or "
             "choose the encoder that it is for, such as model.encoder='resnet18'."
         )
-    return Embedding(backbones.load(name), cache, progress, config.data.scale)
+    return Embedding(backbones.load(name), embed, progress, config.data.scale)
 
 
 def embed(embedding: Embedding, *domains: Dataset) -> tuple[Dataset, ...]:
@@ -63,9 +72,7 @@ def embed(embedding: Embedding, *domains: Dataset) -> tuple[Dataset, ...]:
     for data in domains:
         report = _counted(embedding.progress, before, total)
         assert isinstance(data.image, ImageFiles)  # `reading` lets no others through
-        features = sweep.embed(
-            data.image, embedding.backbone, cache=embedding.cache, progress=report
-        )
+        features = embedding.embed(data.image, embedding.backbone, progress=report)
         image = embeddings.stored(features, f"vectors of {data.name}", embedding.scale)
         embedded.append(data._replace(image=image))
         before += len(data.label)

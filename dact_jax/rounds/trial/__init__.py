@@ -1,0 +1,1 @@
+"""A few real steps of a run, timed, without a folder."""
