@@ -128,13 +128,17 @@ def test_a_run_that_asked_nothing_may_be_started(tmp_path):
 )
 def test_a_signal_ends_it_with_a_sentence(tmp_path, installed, host, number, code):
     asking.write(tmp_path)
-    command = [sys.executable, "-m", "dact_jax.label", f"--workdir={tmp_path}"]
+    # Whoever started the tests may ignore SIGINT.
+    code_of_command = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from dact_jax import label; label.main(sys.argv)"
+    )
+    command = [sys.executable, "-c", code_of_command, f"--workdir={tmp_path}"]
     process = subprocess.Popen(
         [*command, "--port=0", f"--host={host}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     with process:
         said = process.stdout.readline()

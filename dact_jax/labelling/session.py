@@ -103,10 +103,7 @@ class Session:
         Raises:
           RefusedError: there is none.
         """
-        question = self.question()
-        if question is None or name not in question.items:
-            raise RefusedError(404, "the query has no such image.")
-        return question.items[name]
+        return _item(self.question(), name)
 
     def answer(self, reply: Reply) -> None:
         """Takes an answer; it is on the disk when this returns.
@@ -120,7 +117,7 @@ class Session:
             question = self.question()
             if question is None or question.version != reply.version:
                 raise RefusedError(409, "the run asks something else by now.")
-            item = self.item(reply.id)
+            item = _item(question, reply.id)
             rows = self._given(question)[item.id]
             if len(rows) != reply.rows:
                 raise RefusedError(409, "this image was answered in another window.")
@@ -177,6 +174,12 @@ def _is_sound(found: Reply) -> bool:
         and type(found.rows) is int
         and found.kind in (LABEL, SKIP, UNSURE)
     )
+
+
+def _item(question: Question | None, name: str) -> Item:
+    if question is None or name not in question.items:
+        raise RefusedError(404, "the query has no such image.")
+    return question.items[name]
 
 
 def _answer(reply: Reply, query: Query, item: Item) -> Answer:
