@@ -122,7 +122,7 @@ def _check_install(arguments, where):
     for package in packages:
         name, _, extra = package.rstrip("]").partition("[")
         if name in (".", "dact_jax"):
-            assert not extra or extra in extras, where
+            assert not extra or {*extra.split(",")} <= {*extras}, where
 
 
 def _check_flags(known, arguments, where):
