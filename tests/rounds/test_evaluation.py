@@ -13,7 +13,7 @@ from dact_jax.rounds import actions, checkpoint, evaluation, loop, session, work
 from dact_jax.rounds.evaluation import Scores
 from dact_jax.run_types import Track
 from dact_jax.training import inference
-from dact_jax.types import SOURCE, TARGET, Pools
+from dact_jax.types import SOURCE, TARGET, UNLABELED, Pools
 from tests import toy
 
 CHANGES = {"eval.every": 2, "eval.keep": "best_val", "model.num_norms": 2}
@@ -163,7 +163,8 @@ def test_the_best_by_validation_go_on_and_the_row_is_of_the_last(
     store = checkpoint.Store(lambda tree: None, None)
     show = run_types.Show(round=told.append)
     act = actions.bind(made, store, tmp_path, show)
-    lab = actions.lab(made)
+    label = np.full(len(made.task.target.id), UNLABELED, np.int32)
+    lab = actions.lab(made, label)
 
     def sweep(variables, domain):
         swept.append(jax.tree.map(np.array, variables))

@@ -137,7 +137,7 @@ def test_a_loss_that_becomes_nan_is_told_by_its_field(vectors, key):
 def test_runs_that_choose_no_source_have_none(vectors):
     made = build.build(toy.vector_config(vectors, "s_act"))[0]
     assert made.loss_predictor is None
-    assert actions.lab(made).loss_predictor is None
+    assert actions.lab(made, _truth(made)).loss_predictor is None
 
 
 def test_without_validation_labels_nothing_is_decided(vectors):
