@@ -13,7 +13,7 @@ from PIL import Image, features
 
 from dact_jax import errors
 from dact_jax.data import fingerprint
-from dact_jax.data.readers import decoding, folder, sources
+from dact_jax.data.readers import decoding, folder, opening, sources
 from dact_jax.types import UNLABELED
 
 
@@ -257,7 +257,7 @@ def test_images_of_too_many_pixels(domain):
     save(domain / "dog" / "3.png", 9)
     with pytest.raises(errors.InputError, match=r"data\.max_pixels=143"):
         sources.load(str(domain), size=4, channels=3, max_pixels=12 * 12 - 1)
-    assert decoding.MAX_PIXELS < decoding.PILLOWS_LIMIT
+    assert decoding.MAX_PIXELS < opening.PILLOWS_LIMIT
 
 
 UNREADABLE = """
