@@ -83,7 +83,33 @@ def print_anything() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def illegal_value(error: flags.IllegalFlagValueError, values: flags.FlagValues) -> str:
+def parse(values: flags.FlagValues, argv: Sequence[str], about: str) -> bool:
+    """Reads the flags of a command that has a flag --help.
+
+    Args:
+      values: its flags; they hold what was given afterwards.
+      about: its docstring, for --help.
+
+    Returns:
+      Whether to go on: False once the help is printed.
+
+    Raises:
+      InputError: a value is of a wrong kind, or a word is no flag.
+      flags.Error: there is no such flag.
+    """
+    try:
+        _, *arguments = values(argv)
+    except flags.IllegalFlagValueError as error:
+        raise errors.InputError(_illegal_value(error, values)) from None
+    if values.help:
+        print(f"{about}\n{values.get_help()}")
+        return False
+    if arguments:
+        raise errors.InputError(f"{arguments[0]!r} is not a flag: write --name=value.")
+    return True
+
+
+def _illegal_value(error: flags.IllegalFlagValueError, values: flags.FlagValues) -> str:
     """One sentence that says what is valid; absl's does not for a malformed integer."""
     assignment = str(error).removeprefix("flag ").partition(": ")[0]
     name = assignment.removeprefix("--").partition("=")[0]

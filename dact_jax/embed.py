@@ -226,14 +226,8 @@ def main(argv: Sequence[str]) -> None:
     cli.print_anything()
     values = _define_flags()
     try:
-        _, *arguments = values(argv)
-        if values.help:
-            print(f"{__doc__}\n{values.get_help()}")
+        if not cli.parse(values, argv, str(__doc__)):
             return
-        if arguments:
-            raise errors.InputError(
-                f"{arguments[0]!r} is not a flag: write --name=value."
-            )
         if not values.images or not values.output:
             raise errors.InputError(
                 "give --images= and --output=, such as --images=photos --output=x.npz"
@@ -256,8 +250,6 @@ def main(argv: Sequence[str]) -> None:
                 overwrite=values.overwrite,
                 stop=stop,
             )
-    except flags.IllegalFlagValueError as error:
-        cli.exit_with(errors.InputError(cli.illegal_value(error, values)))
     except errors.StoppedError:
         raise
     except Exception as error:

@@ -143,14 +143,8 @@ def main(argv: Sequence[str]) -> None:
     cli.print_anything()
     values = _define_flags()
     try:
-        _, *arguments = values(argv)
-        if values.help:
-            print(f"{__doc__}\n{values.get_help()}")
+        if not cli.parse(values, argv, str(__doc__)):
             return
-        if arguments:
-            raise errors.InputError(
-                f"{arguments[0]!r} is not a flag: write --name=value."
-            )
         if not values.workdir:
             raise errors.InputError(
                 "give --workdir=, the folder of a run that asks for labels."

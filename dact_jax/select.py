@@ -180,14 +180,8 @@ def main(argv: Sequence[str]) -> None:
     cli.print_anything()
     values = _define_flags()
     try:
-        _, *arguments = values(argv)
-        if values.help:
-            print(f"{__doc__}\n{values.get_help()}")
+        if not cli.parse(values, argv, str(__doc__)):
             return
-        if arguments:
-            raise errors.InputError(
-                f"{arguments[0]!r} is not a flag: write --name=value."
-            )
         if not values.features or values.budget is None:
             raise errors.InputError(
                 "give --features= and --budget=, such as --features=x.npy --budget=100"
@@ -212,8 +206,6 @@ def main(argv: Sequence[str]) -> None:
                 output=output,
                 overwrite=values.overwrite,
             )
-    except flags.IllegalFlagValueError as error:
-        cli.exit_with(errors.InputError(cli.illegal_value(error, values)))
     except Exception as error:
         memory = errors.is_out_of_memory(error)
         cli.exit_with(error, then=_LESS_MEMORY if memory else "")
