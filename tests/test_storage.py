@@ -168,13 +168,22 @@ def test_a_write_that_a_failed_save_gave_up_says_nothing():
     async def write_fragment():
         pass
 
-    abandoned = [write_fragment()]
+    def abandon(*, then):
+        cycle = [write_fragment()]
+        cycle.append(cycle)  # so that only a collection frees it
+        del cycle
+        then()
+
+    def fail():
+        raise OSError("full")
+
     try:
-        with pytest.raises(OSError, match="full"), trees._one_error():
-            raise OSError("full")
         with warnings.catch_warnings(record=True) as told:
-            abandoned.clear()
-            gc.collect()
+            warnings.simplefilter("always")
+            with pytest.raises(OSError, match="full"), trees._one_error():
+                abandon(then=fail)
         assert told == []
+        with pytest.warns(RuntimeWarning, match="never awaited"):  # others are told
+            abandon(then=gc.collect)
     finally:
         logging.getLogger("asyncio").removeFilter(trees._is_news)

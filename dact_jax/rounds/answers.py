@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from dact_jax import cells, errors, storage
+from dact_jax.rounds import lock
 
 try:
     import fcntl
@@ -99,12 +100,19 @@ def _complete(path: pathlib.Path) -> int:
 
 @contextlib.contextmanager
 def _held(file: int) -> Iterator[None]:
-    """Keeps other writers of this file waiting; ends with the process at the latest."""
+    """Keeps other writers of this file waiting; ends with the process at the latest.
+
+    Where there are no locks, a warning says so: two writers at once are then unsafe.
+    """
     if fcntl is None:
-        yield
-        return
-    with contextlib.suppress(OSError):  # a file system without locks
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock.warn(FILE, "this operating system has none that this program knows")
+    else:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in lock.UNKNOWN:
+                raise
+            lock.warn(FILE, "its file system has none")
     yield  # closing the file gives the lock back
 
 

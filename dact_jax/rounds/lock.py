@@ -28,7 +28,7 @@ except ImportError:  # Windows
 FILE = ".lock"
 
 _HELD = (errno.EAGAIN, errno.EACCES)  # what flock raises while another holds the lock
-_UNKNOWN = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+UNKNOWN = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _PATIENCE = 1.0  # seconds of waiting before a line says so: some only look something up
 _PAUSE = 0.2  # seconds between two attempts
@@ -66,7 +66,7 @@ def hold(
 def _acquire(folder: pathlib.Path, *, flag: str, wait: bool) -> int | None:
     """The descriptor of the locked file; None where there is nothing to lock."""
     if fcntl is None:
-        _warn(folder, "this operating system has none that this program knows")
+        warn(folder, "this operating system has none that this program knows")
         return None
     started, told = time.monotonic(), False
     while True:
@@ -122,16 +122,17 @@ def _take(file: int, folder: pathlib.Path) -> bool:
     except OSError as error:
         if error.errno in _HELD:
             return False
-        if error.errno not in _UNKNOWN:
+        if error.errno not in UNKNOWN:
             raise OSError(error.errno, error.strerror, str(folder / FILE)) from None
-        _warn(folder, "its file system has none")
+        warn(folder, "its file system has none")
     return True
 
 
-def _warn(folder: pathlib.Path, reason: str) -> None:
+def warn(place: pathlib.Path | str, reason: str) -> None:
+    """Says that a folder or file has no lock, and why."""
     logging.warning(
         "%s has no lock, because %s: start no second process with this folder.",
-        folder,
+        place,
         reason,
     )
 

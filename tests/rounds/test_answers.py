@@ -1,4 +1,5 @@
 import csv
+import errno
 import multiprocessing
 
 import pytest
@@ -75,3 +76,13 @@ def test_two_processes_append_without_loss(tmp_path):
         worker.join()
     found = [answer.id for answer in answers.read(tmp_path)]
     assert sorted(found) == sorted(f"{n}/{i}" for n in "ab" for i in range(20))
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, caplog):
+    def refuse(file, kind):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(answers.fcntl, "flock", refuse)
+    answers.append(tmp_path, GIVEN)
+    assert answers.read(tmp_path) == GIVEN
+    assert "labels.csv has no lock" in caplog.text

@@ -181,9 +181,10 @@ def _silenced() -> Iterator[None]:
     except Exception:
         # Tasks that nobody awaits any more complain when they are freed, now or later.
         standard_logging.getLogger("asyncio").addFilter(_is_news)
-        warnings.filterwarnings("ignore", _UNAWAITED, RuntimeWarning)
         time.sleep(_LAST_WORDS)
-        gc.collect()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _UNAWAITED, RuntimeWarning)
+            gc.collect()
         raise
     finally:
         sys.excepthook, sys.unraisablehook = hooks
