@@ -40,7 +40,8 @@ def write(folder: pathlib.Path, query: Query, *, image_root: str = "") -> None:
     with storage.naming(folder):
         _check_empty(folder)
         draft = folder.with_name(f".{folder.name}.tmp")  # no name of a query
-        shutil.rmtree(draft, ignore_errors=True)  # of a killed process
+        if draft.exists():  # of a killed process
+            shutil.rmtree(draft)
         try:
             draft.mkdir(parents=True)
             for name, form in FORMS.items():

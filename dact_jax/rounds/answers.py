@@ -39,19 +39,39 @@ def now() -> str:
 
 
 def append(folder: pathlib.Path, given: Iterable[Answer]) -> None:
-    """Adds answers; they are on the disk when this returns.
+    """Adds answers, all or none; they are on the disk when this returns.
 
     Several processes may append at once. An incomplete last line, which a killed
     process left, was never confirmed to anyone and is dropped.
+
+    Raises:
+      OSError: they cannot be written, as on a full disk. The file is as before then,
+        if the disk lets it be cut off.
     """
     path = folder / FILE
-    with storage.naming(path), path.open("ab+") as file, _held(file.fileno()):
+    # Without a buffer: closing the file would write again what was refused before.
+    with (
+        storage.naming(path),
+        path.open("ab", buffering=0) as file,
+        _held(file.fileno()),
+    ):
         size = _complete(path)
         os.ftruncate(file.fileno(), size)
         text = _table(given, header=not size)
-        file.write(text.encode("utf-8", "surrogateescape"))
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            _write(file, text.encode("utf-8", "surrogateescape"))
+            os.fsync(file.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                os.ftruncate(file.fileno(), size)
+            raise
+
+
+def _write(file: io.FileIO, content: bytes) -> None:
+    """All of it: the system may take a part at a time."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def read(folder: pathlib.Path) -> list[Answer]:

@@ -108,6 +108,8 @@ class Record:
                 tear()
             raise Killed(self.failed)
         if kind == "ENOSPC" and can_fail(name, kind):  # until the end of the process
+            if first:
+                tear()  # what had room
             raise _system_error(errno.ENOSPC, name, self.folder + path)
         if kind == "EIO" and first:
             raise _system_error(errno.EIO, name, self.folder + path)
@@ -160,6 +162,8 @@ def _audit(event: str, arguments: tuple) -> None:
         return
     if event in _EVENTS:
         path = arguments[0]
+        if event == "os.truncate" and isinstance(path, int):  # an open file's number
+            path = _path(path)
         if (
             event in ("os.remove", "os.rmdir") and arguments[1] >= 0
         ):  # a folder's number

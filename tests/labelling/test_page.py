@@ -14,6 +14,7 @@ from selenium.webdriver.common.keys import Keys
 
 from dact_jax.queries import query as queries
 from dact_jax.rounds import answers
+from tests.crash import faults
 from tests.labelling import asking, browsing
 from tests.labelling.browsing import Page
 
@@ -213,6 +214,29 @@ def test_a_reload_loses_nothing(opened, tmp_path):
         *("Grünfläche", "猫", "Grünfläche", "dog")
     ]
     assert found[1].seconds > 0.4  # before the reload counts
+
+
+@pytest.mark.parametrize("kind", ["ENOSPC", "EIO"])
+def test_an_answer_that_the_disk_refuses_is_told_and_asked_again(
+    opened, tmp_path, kind
+):
+    _, _, page = opened(count=2)
+    page.at(1)
+    page.press("1")
+    page.at(2)
+    with faults.layer(str(tmp_path), faults.Fault(kind, 3)):  # the write
+        page.press("3")
+        page.until_text("message", "Not saved: ")
+        words = {"ENOSPC": "No space left on device", "EIO": "Input/output error"}
+        assert page.text("message").endswith(f"labels.csv: {words[kind]}.")
+        time.sleep(1.2)  # the page has looked again
+        assert page.text("count").startswith("2 of 2")
+        assert page.text("message").startswith("Not saved: ")
+    assert given(tmp_path) == [("Grünfläche", False)]
+    page.press("2")
+    page.until_text("done-title", "All 2 images are answered")
+    assert given(tmp_path) == [("Grünfläche", False), ("猫", False)]
+    assert page.text("message") == ""
 
 
 def test_two_windows_disagree_about_nothing(opened, tmp_path):

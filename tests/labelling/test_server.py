@@ -4,8 +4,8 @@ import base64
 import concurrent.futures
 import hashlib
 import json
-import os
 import re
+import resource
 
 import pytest
 
@@ -15,6 +15,7 @@ pytest.importorskip("uvicorn")
 from dact_jax.labelling import guard
 from dact_jax.queries import query as queries
 from dact_jax.rounds import answers
+from tests.crash import faults
 from tests.labelling import asking
 
 
@@ -180,17 +181,58 @@ def test_a_body_that_is_no_answer_is_refused(asked, body):
     assert asked[2].post("/api/train", body)[0] == 400
 
 
-def test_a_full_disk_is_told_and_nothing_moves_on(fresh, monkeypatch):
+@pytest.mark.parametrize("kind", ["ENOSPC", "EIO"])
+@pytest.mark.parametrize("at", [1, 2, 3, 4], ids=["open", "cut", "write", "fsync"])
+def test_an_answer_that_cannot_be_saved_is_told_and_can_be_given_again(fresh, kind, at):
     folder, query, client = fresh
+    first, second, _ = asking.names(query)
+    client.answer(first, "dog")
+    before = client.state()["items"]
+    with faults.layer(str(folder), faults.Fault(kind, at)) as record:
+        status, body = client.answer(second, "dog")
+    name, _, path = record.failed.partition(" ")
+    assert path == "labels.csv"
+    words = {"ENOSPC": "No space left on device", "EIO": "Input/output error"}[kind]
+    assert (status, body["error"]) == (500, f"{folder / 'labels.csv'}: {words}.")
+    kept = (kind, name) == ("ENOSPC", "fsync")  # the line could not be taken back
+    if not kept:
+        assert client.state()["items"] == before
+    # The disk has room again. What was kept is shown as an answer, to be changed.
+    status, state = client.answer(second, "猫", rows=int(kept))
+    assert (status, state["items"][1]["answer"]["label"]) == (200, "猫")
+    told = [answer.label for answer in answers.read(folder)]
+    assert told == ["dog", *kept * ["dog"], "猫"]
 
-    def fail(*arguments):
-        raise OSError(28, "No space left on device", str(folder / "labels.csv"))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fail)
-        status, body = client.answer(asking.names(query)[0], "dog")
-    assert status == 500
-    assert "No space left on device" in body["error"]
+def test_what_a_full_disk_took_of_an_answer_is_taken_back(fresh):
+    folder, query, client = fresh
+    first, second, _ = asking.names(query)
+    client.answer(first, "dog")
+    whole = (folder / "labels.csv").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, hard))
+    try:
+        status, body = client.answer(second, "dog")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (status, body["error"]) == (500, f"{folder / 'labels.csv'}: File too large.")
+    assert (folder / "labels.csv").read_bytes() == whole
+    assert client.answer(second, "猫")[0] == 200
+    assert [answer.label for answer in answers.read(folder)] == ["dog", "猫"]
+
+
+@pytest.mark.parametrize("torn", [1, 3, 20, 60])
+def test_a_line_that_a_kill_has_torn_is_asked_again(fresh, torn):
+    folder, query, client = fresh
+    first, second, _ = asking.names(query)
+    client.answer(first, "dog")
+    client.answer(second, "dog")
+    path = folder / "labels.csv"
+    path.write_bytes(path.read_bytes()[:-torn])
+    shown = client.state()["items"]
+    assert [item["answer"] is None for item in shown] == [False, True, True]
+    assert client.answer(second, "猫")[0] == 200
+    assert [answer.label for answer in answers.read(folder)] == ["dog", "猫"]
 
 
 def test_a_damaged_table_of_answers_is_told(fresh):

@@ -222,6 +222,22 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, c
     assert list(place.parent.iterdir()) == []
 
 
+def test_a_draft_that_cannot_be_removed_is_told_with_the_reason(tmp_path, monkeypatch):
+    place = queries.place(tmp_path, 3)
+    place.with_name(".round_03.tmp").mkdir(parents=True)
+
+    def refuse(path):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(writing.shutil, "rmtree", refuse)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        writing.write(place, make_query())
+    assert caught.value.filename == str(place)
+    monkeypatch.undo()
+    writing.write(place, make_query())
+    assert [path.name for path in place.parent.iterdir()] == ["round_03"]
+
+
 def test_a_system_that_cannot_flush_folders_is_no_fault(tmp_path, monkeypatch):
     def refuse(handle, real=os.fsync):
         if stat.S_ISDIR(os.fstat(handle).st_mode):
