@@ -5,7 +5,7 @@ import time
 
 import ml_collections
 
-from dact_jax import devices, dry_run_plan, paths, runner
+from dact_jax import compilation_cache, devices, dry_run_plan, paths, runner
 from dact_jax.configuration import build, defaults
 from dact_jax.configuration.domains import sampling
 from dact_jax.configuration.domains.sampling import Sample
@@ -34,7 +34,7 @@ def run(config: ml_collections.ConfigDict, where: str | pathlib.Path) -> list[st
     devices.check()
     runner.check_folders(config, folder)
     claim.check(folder, defaults.identity(config), defaults=defaults.initial())
-    with lock.hold(folder):
+    with lock.hold(folder), compilation_cache.kept():
         return _tried(config, folder)
 
 

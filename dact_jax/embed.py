@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
-from dact_jax import cli, devices, errors, paths, signals, storage
+from dact_jax import cli, compilation_cache, devices, errors, paths, signals, storage
 from dact_jax.data import left_out
 from dact_jax.data.readers import decoding, files, sources
 from dact_jax.embedding import sweep
@@ -233,7 +233,7 @@ def main(argv: Sequence[str]) -> None:
                 "give --images= and --output=, such as --images=photos --output=x.npz"
             )
         goes_on = "stopped; the same command goes on from what was embedded."
-        with signals.handled(lambda: goes_on) as stop:
+        with signals.handled(lambda: goes_on) as stop, compilation_cache.kept():
             run(
                 _path(values.images, "images"),
                 pathlib.Path(_path(values.output, "output")),

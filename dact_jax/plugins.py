@@ -22,10 +22,12 @@ the config. It may also have, at module level:
   samples.
 """
 
+import functools
 import importlib
 import inspect
+import os
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -35,8 +37,19 @@ from dact_jax import errors, kinds
 def names(family: str) -> tuple[str, ...]:
     """The plug-ins of a family ("methods"): its files not beginning with _, sorted."""
     package = importlib.import_module(f"dact_jax.{family}")
-    modules = pkgutil.iter_modules(package.__path__)
+    folders = tuple((path, _changed(path)) for path in package.__path__)
+    return _files(folders)
+
+
+@functools.cache
+def _files(folders: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    """The modules in folders, each with the time of its last change."""
+    modules = pkgutil.iter_modules([path for path, _ in folders])
     return tuple(sorted(m.name for m in modules if not m.name.startswith("_")))
+
+
+def _changed(path: str) -> int:
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else 0  # in an archive
 
 
 def about(family: str, name: str) -> str:
@@ -50,7 +63,12 @@ def options(family: str, name: str) -> dict[str, Any]:
     Raises:
       InputError: the family has no plug-in of that name.
     """
-    parameters = inspect.signature(module(family, name).make).parameters.values()
+    return dict(_defaults(module(family, name).make))
+
+
+@functools.cache
+def _defaults(make: Callable[..., Any]) -> Mapping[str, Any]:
+    parameters = inspect.signature(make).parameters.values()
     return {
         p.name: p.default
         for p in parameters

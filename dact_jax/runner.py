@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from dact_jax import devices, errors, paths, preparation, result
+from dact_jax import compilation_cache, devices, errors, paths, preparation, result
 from dact_jax.configuration import defaults
 from dact_jax.data import label_counts, left_out
 from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
@@ -71,7 +71,7 @@ def run(
     check_folders(config, folder)
     # Reading the data can take long.
     claim.check(folder, identity, defaults=defaults.initial())
-    with lock.hold(folder):
+    with lock.hold(folder), compilation_cache.kept():
         return _run(
             config,
             folder,

@@ -15,7 +15,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from absl import flags
 
-from dact_jax import cli, errors, keys, paths, plugins, select_methods, signals
+from dact_jax import (
+    cli,
+    compilation_cache,
+    errors,
+    keys,
+    paths,
+    plugins,
+    select_methods,
+    signals,
+)
 from dact_jax.data.selection import labelled as listed, picks, pools
 from dact_jax.models import torch_files
 from dact_jax.types import Picked
@@ -189,6 +198,7 @@ def main(argv: Sequence[str]) -> None:
         output = _path(values.output, "output")
         with (
             signals.handled(lambda: f"stopped; {output} is not written."),
+            compilation_cache.kept(),
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore", RuntimeWarning)  # what is wrong is refused

@@ -12,13 +12,13 @@ PACKAGE = "dact_jax"
 # stands for all modules in it, which may import one another. `dact_jax/<folder>/
 # __init__.py` says what each takes and gives.
 GROUND = (
-    "types errors storage cells run_types keys devices ops kinds paths plugins "
-    "array_files vectors labelled_rows"
+    "types errors storage cells compilation_cache run_types keys devices ops kinds "
+    "paths plugins array_files vectors labelled_rows"
 )
 ROOMS = "geometry models data embedding training methods acquisitions policies"
 LAYERS = {
     "types errors storage cells": "",
-    "run_types keys devices ops": "types errors",
+    "compilation_cache run_types keys devices ops": "types errors storage",
     "kinds paths array_files vectors labelled_rows": "types errors vectors",
     "plugins": "errors kinds",
     "geometry": "types errors keys devices vectors labelled_rows",

@@ -1,0 +1,198 @@
+"""Compiled programs kept on the disk, so that the next process compiles nothing anew.
+
+JAX's own cache writes its entries in place, so a killed process or a full disk leaves
+half ones, which every later process would fail to read. Here each process gives JAX a
+folder of its own, with entries that were checked; what it has compiled is added to the
+shared folder at its end, whole and under the digest of its content.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import os
+import pathlib
+import platform
+import shutil
+import stat
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jaxlib
+from jax.experimental.compilation_cache import compilation_cache
+
+from dact_jax import storage
+
+LIMIT = 256 * 2**20  # bytes of all kept programs of a user; the oldest go first
+_FORGOTTEN = 30 * 24 * 3600.0  # seconds after which no process uses its folder any more
+_OWN = "process-"
+# JAX keeps no program that compiles within a second, unless told to. Its cache of
+# XLA's tuning would be another file that is written in place.
+_SETTINGS = {
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+    "jax_persistent_cache_enable_xla_caches": "none",
+}
+
+
+@contextlib.contextmanager
+def kept(root: pathlib.Path | None = None) -> Iterator[None]:
+    """Keeps the programs that are compiled in the block, and uses those kept before.
+
+    Nothing is kept where JAX has a cache of its own (JAX_COMPILATION_CACHE_DIR) or is
+    told to have none (JAX_ENABLE_COMPILATION_CACHE=false), nor where the folder cannot
+    be written, or belongs to somebody else: a kept program is code that will run.
+
+    Args:
+      root: folder of all kept programs; by default `default_root()`.
+    """
+    if _setting("jax_compilation_cache_dir") or not _setting(
+        "jax_enable_compilation_cache"
+    ):
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            shared = _open(root or default_root())
+            own = pathlib.Path(tempfile.mkdtemp(prefix=_OWN, dir=shared))
+            stack.callback(_close, own, shared)
+            _check_out(shared, own)
+            stack.enter_context(_used_by_jax(own))
+        yield
+
+
+def default_root() -> pathlib.Path:
+    """The user's folder for caches: $XDG_CACHE_HOME, or ~/.cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return pathlib.Path(home, "dact_jax", "compiled")
+
+
+def _open(root: pathlib.Path) -> pathlib.Path:
+    """The folder of the programs for this processor and these versions.
+
+    Raises:
+      OSError: it cannot be made, or others may write to it.
+    """
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = root.stat()
+    others = stat.S_IWGRP | stat.S_IWOTH
+    if hasattr(os, "getuid") and (
+        status.st_uid != os.getuid() or status.st_mode & others
+    ):
+        raise PermissionError(f"others may write to {root}")
+    shared = root / _machine()
+    shared.mkdir(mode=0o700, exist_ok=True)
+    for old in shared.glob(f"{_OWN}*"):  # of killed processes
+        if time.time() - old.stat().st_mtime > _FORGOTTEN:
+            shutil.rmtree(old, ignore_errors=True)
+    return shared
+
+
+def _machine() -> str:
+    """Names what a compiled program depends on that JAX's own key leaves out."""
+    described = [jax.__version__, jaxlib.__version__, platform.platform()]
+    described.append(str(_cores()))
+    with contextlib.suppress(OSError):
+        lines = pathlib.Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+        kinds = ("model name", "flags", "Features", "CPU part")
+        described += sorted({line for line in lines if line.startswith(kinds)})
+    return hashlib.sha256("\n".join(described).encode()).hexdigest()[:16]
+
+
+def _cores() -> int | None:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _check_out(shared: pathlib.Path, own: pathlib.Path) -> None:
+    """Gives a process the entries that are undamaged; the others are removed."""
+    for entry in shared.iterdir():
+        if entry.name.startswith(_OWN) or entry.suffix == ".tmp":
+            continue
+        name, _, digest = entry.name.rpartition(".")
+        with contextlib.suppress(OSError):
+            if _digest(entry.read_bytes()) == digest:
+                _link(entry, own / name)
+            else:
+                entry.unlink()
+
+
+def _link(entry: pathlib.Path, place: pathlib.Path) -> None:
+    try:
+        os.link(entry, place)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(entry, place)
+
+
+def _close(own: pathlib.Path, shared: pathlib.Path) -> None:
+    """Adds what a process compiled to the shared entries and removes its folder."""
+    with contextlib.suppress(OSError):
+        there = {entry.name.rpartition(".")[0] for entry in shared.iterdir()}
+        for entry in own.glob("*-cache"):
+            if entry.name not in there and _is_whole(content := entry.read_bytes()):
+                place = shared / f"{entry.name}.{_digest(content)}"
+                storage.write_atomic(place, content, shared=True)
+        _keep_within(LIMIT, shared.parent)
+    shutil.rmtree(own, ignore_errors=True)
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether an entry of JAX's is complete: a full disk may have cut it."""
+    try:
+        return bool(_unpack()(content))
+    except Exception:  # each library of compression has its own
+        return False
+
+
+def _unpack() -> Callable[[bytes], bytes]:
+    """Reverses JAX's packing: by the first of these that is installed."""
+    with contextlib.suppress(ImportError):  # Python 3.14
+        return importlib.import_module("compression.zstd").decompress
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("zstandard").ZstdDecompressor().decompress
+    return zlib.decompress
+
+
+def _keep_within(limit: int, root: pathlib.Path) -> None:
+    """Removes the oldest entries of all machines and versions until the rest fits."""
+    entries = [path for path in root.glob("*/*-cache.*") if path.suffix != ".tmp"]
+    found = sorted(((path.stat(), path) for path in entries), key=_when)
+    total = sum(status.st_size for status, _ in found)
+    for status, path in found:
+        if total <= limit:
+            return
+        path.unlink(missing_ok=True)
+        total -= status.st_size
+
+
+def _when(found: tuple[os.stat_result, pathlib.Path]) -> float:
+    return found[0].st_mtime
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def _used_by_jax(own: pathlib.Path) -> Iterator[None]:
+    settings = {**_SETTINGS, "jax_compilation_cache_dir": str(own)}
+    before = {name: _setting(name) for name in settings}
+    _configure(settings)
+    try:
+        yield
+    finally:
+        _configure(before)
+
+
+def _setting(name: str) -> Any:
+    return getattr(jax.config, name)
+
+
+def _configure(settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()  # JAX looks at its settings once only
