@@ -52,16 +52,17 @@ def run(
     check(folder, train=train)
     session = sessions.Session(folder)
     session.state()  # a damaged file is told here, not in the browser
-    command = ["-m", "dact_jax.main", f"--workdir={folder}"]
+    workdir = f"--workdir={folder}"
     trainer = training.Trainer(
-        [sys.executable, *command] if train else [],
+        [sys.executable, "-m", "dact_jax.warm_start", workdir] if train else [],
         session.is_answered,
         session.version,
+        ahead=True,
     )
     listener = listening.bound(host, port)
     port = listener.getsockname()[1]
     token = secrets.token_urlsafe(24) if listening.is_open(host) else ""
-    shown = shlex.join(["python", *command])
+    shown = shlex.join(["python", "-m", "dact_jax.main", workdir])
     app = server.make_app(
         session, trainer, guard.rules(host, token, port), command=shown
     )
@@ -74,6 +75,7 @@ def run(
         addresses = listening.addresses(host, port, token)
         print(f"Label the images at {' or '.join(addresses)}", flush=True)
         print("Ctrl-C closes the page; no answer is lost.", flush=True)
+        trainer.prepare()
         trainer.arm()
         if open_browser:
             webbrowser.open(addresses[-1])

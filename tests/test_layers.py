@@ -43,7 +43,7 @@ LAYERS = {
     "select_methods": f"{GROUND} {ROOMS} reports",
     "main select embed label": f"{GROUND} {ROOMS} result runner classifier reports "
     "dry_run configuration cli signals select_methods queries labelling",
-    "__main__": "cli",
+    "__main__ warm_start": "cli main",
 }
 # Library -> the only modules that may import it.
 OUTSIDE = {

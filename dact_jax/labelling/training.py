@@ -1,6 +1,7 @@
 """The next round, as a process in the background."""
 
 import collections
+import contextlib
 import os
 import re
 import signal
@@ -36,6 +37,7 @@ class Trainer:
         version: Callable[[], str],
         *,
         grace: float = GRACE,
+        ahead: bool = False,
     ) -> None:
         """Keeps what to start.
 
@@ -44,6 +46,8 @@ class Trainer:
           is_answered: whether there is no open question.
           version: what changes when the run asks something else.
           grace: seconds between the last answer and the start.
+          ahead: whether the command waits for a line on its standard input. It is
+            then started while the questions are answered, and begins sooner.
         """
         self._command = list(command)
         self._is_answered = is_answered
@@ -54,6 +58,8 @@ class Trainer:
         self._lock = threading.RLock()
         self._timer: threading.Timer | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._ahead = ahead
+        self._waiting: subprocess.Popen[bytes] | None = None
         self._lines: collections.deque[str] = collections.deque(maxlen=_LINES)
         self._sentence = ""
         self._started = 0.0
@@ -98,6 +104,7 @@ class Trainer:
         with self._lock:
             self._disarm()
             process, self._command, self._state = self._process, [], OFF
+            self._dismiss()
         if process is None or process.poll() is not None:
             return False
         process.send_signal(signal.SIGTERM)
@@ -122,14 +129,7 @@ class Trainer:
             self._started = time.monotonic()
             self._asked = self._version()
             try:
-                self._process = subprocess.Popen(
-                    self._command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"},
-                    start_new_session=True,  # Ctrl-C reaches it once: from `stop`
-                )
+                self._process = self._begun()
             except OSError as error:
                 self._state, self._sentence = FAILED, f"{error.strerror}."
                 return
@@ -138,6 +138,32 @@ class Trainer:
                 target=self._follow, args=[self._process], daemon=True
             )
             follow.start()
+
+    def prepare(self) -> None:
+        """Starts a command that waits for its line, so that it can begin at once."""
+        with self._lock, contextlib.suppress(OSError):  # told when the round starts
+            if self._ahead and self._state in (IDLE, SOON) and self._waiting is None:
+                self._waiting = _started(self._command, subprocess.PIPE)
+
+    def _begun(self) -> subprocess.Popen[bytes]:
+        """A process of the command that does its work."""
+        if not self._ahead:
+            return _started(self._command, subprocess.DEVNULL)
+        if self._waiting is None or self._waiting.poll() is not None:
+            self._dismiss()
+            self._waiting = _started(self._command, subprocess.PIPE)
+        process, self._waiting = self._waiting, None
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin as line:
+            line.write(b"\n")  # what ended it is in its output
+        return process
+
+    def _dismiss(self) -> None:
+        """Ends the process that waits."""
+        if self._waiting is not None:
+            self._waiting.kill()
+            self._waiting.communicate()
+            self._waiting = None
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
@@ -155,7 +181,19 @@ class Trainer:
                 self._state = ENDED
             else:
                 self._state = IDLE
+                self.prepare()
                 self.arm()  # somebody may have answered before the process ended
+
+
+def _started(command: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"},
+        start_new_session=True,  # Ctrl-C reaches it once: from `stop`
+    )
 
 
 def lines(output: IO[bytes]) -> Iterator[str]:

@@ -102,8 +102,10 @@ def train(
       DivergedError: a loss is NaN or infinite; that state is not yielded.
     """
     seconds = CALL_SECONDS  # of an iteration
+    empty: Losses | None = None
     for chunk in chunks:
-        empty = program.empty(state, chunk.drawn, key)
+        if empty is None:  # all chunks have the same shapes
+            empty = program.empty(state, chunk.drawn, key)
         losses: Losses = devices.replicate(unpack(done, empty))
         first = chunk.first
         while first < chunk.length:

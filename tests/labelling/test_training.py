@@ -159,3 +159,64 @@ def test_lines_hold_no_control_characters():
     raw = b"\x1b[2K a\x07b\r\x1b[1;31mc\x1b[0m \xff\n\n" + 999 * b"x" + b"\n"
     first, second, third = training.lines(io.BytesIO(raw))
     assert (first, second, third) == ("ab", "c \ufffd", 400 * "x")
+
+
+WAITS = """
+import pathlib, sys
+begun = pathlib.Path(sys.argv[1])
+begun.with_suffix(".waits").write_text("")
+if sys.stdin.readline():
+    begun.write_text(begun.read_text() + "x" if begun.exists() else "x")
+    print("round 4")
+"""
+
+
+def ahead(begun, is_answered=lambda: True):
+    trainer = Trainer(
+        [*python(WAITS), str(begun)], is_answered, str, grace=0.01, ahead=True
+    )
+    trainer.prepare()
+    until(begun.with_suffix(".waits").exists)
+    return trainer
+
+
+def until(reached):
+    end = time.monotonic() + 20
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_process_that_is_started_ahead_begins_when_all_is_answered(tmp_path):
+    begun, answered = tmp_path / "begun", []
+    trainer = ahead(begun, lambda: bool(answered))
+    waiting = trainer._waiting
+    trainer.prepare()
+    trainer.arm()
+    assert trainer._waiting is waiting
+    assert trainer.snapshot()["state"] == training.IDLE
+    assert not begun.exists()
+    answered.append(1)
+    trainer.arm()
+    assert waited(trainer, training.ENDED)["lines"] == ["round 4"]
+    assert trainer._process is waiting
+    assert begun.read_text() == "x"
+
+
+def test_a_waiting_process_that_was_killed_is_replaced(tmp_path):
+    trainer = ahead(tmp_path / "begun")
+    trainer._waiting.kill()
+    trainer._waiting.wait()
+    trainer.arm()
+    waited(trainer, training.ENDED)
+    assert (tmp_path / "begun").read_text() == "x"
+
+
+def test_a_waiting_process_ends_with_the_page(tmp_path):
+    trainer = ahead(tmp_path / "begun")
+    waiting = trainer._waiting
+    assert not trainer.stop()
+    assert waiting.poll() is not None
+    trainer.prepare()
+    assert trainer._waiting is None
+    assert not (tmp_path / "begun").exists()
