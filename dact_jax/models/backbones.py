@@ -132,8 +132,8 @@ def weights_file(backbone: str) -> pathlib.Path:
             "as a .safetensors or .pth file."
         )
     raise errors.InputError(
-        f"there is no backbone {name}: give {EFFICIENTNET!r}, or a file with the "
-        "weights of a ResNet or ViT."
+        f"there is no backbone {name}, nor a file of that name with the weights of a "
+        f"ResNet or ViT; {errors.suggestion(backbone, [EFFICIENTNET])}"
     )
 
 

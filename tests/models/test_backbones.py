@@ -68,6 +68,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 def test_a_missing_file_is_named(tmp_path):
     assert "there is no backbone" in refused(tmp_path / "no.pth")
+    assert refused("eficientnet").endswith("did you mean 'efficientnet_lite0'?")
 
 
 def test_the_identity_is_that_of_the_numbers(weights, tmp_path):
