@@ -24,8 +24,6 @@ import jax
 import jaxlib
 from jax.experimental.compilation_cache import compilation_cache
 
-from dact_jax import storage
-
 LIMIT = 256 * 2**20  # bytes of all kept programs of a user; the oldest go first
 _FORGOTTEN = 30 * 24 * 3600.0  # seconds after which no process uses its folder any more
 _OWN = "process-"
@@ -110,15 +108,14 @@ def _cores() -> int | None:
 
 def _check_out(shared: pathlib.Path, own: pathlib.Path) -> None:
     """Gives a process the entries that are undamaged; the others are removed."""
-    for entry in shared.iterdir():
-        if entry.name.startswith(_OWN) or entry.suffix == ".tmp":
-            continue
+    for entry in shared.glob("*-cache.*"):
         name, _, digest = entry.name.rpartition(".")
-        with contextlib.suppress(OSError):
-            if _digest(entry.read_bytes()) == digest:
-                _link(entry, own / name)
-            else:
+        with contextlib.suppress(OSError):  # another process removed it
+            twice = (own / name).exists()  # two processes compiled it at once
+            if twice or _digest(entry.read_bytes()) != digest:
                 entry.unlink()
+            else:
+                _link(entry, own / name)
 
 
 def _link(entry: pathlib.Path, place: pathlib.Path) -> None:
@@ -131,11 +128,10 @@ def _link(entry: pathlib.Path, place: pathlib.Path) -> None:
 def _close(own: pathlib.Path, shared: pathlib.Path) -> None:
     """Adds what a process compiled to the shared entries and removes its folder."""
     with contextlib.suppress(OSError):
-        there = {entry.name.rpartition(".")[0] for entry in shared.iterdir()}
+        there = {entry.name.rpartition(".")[0] for entry in shared.glob("*-cache.*")}
         for entry in own.glob("*-cache"):
             if entry.name not in there and _is_whole(content := entry.read_bytes()):
-                place = shared / f"{entry.name}.{_digest(content)}"
-                storage.write_atomic(place, content, shared=True)
+                os.replace(entry, shared / f"{entry.name}.{_digest(content)}")
         _keep_within(LIMIT, shared.parent)
     shutil.rmtree(own, ignore_errors=True)
 
@@ -159,8 +155,9 @@ def _unpack() -> Callable[[bytes], bytes]:
 
 def _keep_within(limit: int, root: pathlib.Path) -> None:
     """Removes the oldest entries of all machines and versions until the rest fits."""
-    entries = [path for path in root.glob("*/*-cache.*") if path.suffix != ".tmp"]
-    found = sorted(((path.stat(), path) for path in entries), key=_when)
+    found = sorted(
+        ((path.stat(), path) for path in root.glob("*/*-cache.*")), key=_when
+    )
     total = sum(status.st_size for status, _ in found)
     for status, path in found:
         if total <= limit:

@@ -65,6 +65,20 @@ def test_a_damaged_entry_is_removed_and_compiled_again(tmp_path, counted, damage
     assert counted() == 2 * compiled
 
 
+def test_of_an_entry_that_two_processes_compiled_one_stays(tmp_path, counted):
+    first = compute(tmp_path)
+    kept = entries(tmp_path)
+    compiled = counted()
+    for path in kept:
+        content = zlib.compress(zlib.decompress(path.read_bytes()), 1)
+        digest = compilation_cache._digest(content)
+        path.with_suffix(f".{digest}").write_bytes(content)
+    assert len(entries(tmp_path)) == 2 * len(kept)
+    assert compute(tmp_path) == first
+    assert counted() == compiled
+    assert len(entries(tmp_path)) == len(kept)
+
+
 def test_an_entry_that_a_full_disk_cut_is_not_shared(tmp_path, counted):
     with compilation_cache.kept(tmp_path):
         (own,) = tmp_path.glob("*/process-*")

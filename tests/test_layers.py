@@ -18,7 +18,7 @@ GROUND = (
 ROOMS = "geometry models data embedding training methods acquisitions policies"
 LAYERS = {
     "types errors storage cells": "",
-    "compilation_cache run_types keys devices ops": "types errors storage",
+    "compilation_cache run_types keys devices ops": "types errors",
     "kinds paths array_files vectors labelled_rows": "types errors vectors",
     "plugins": "errors kinds",
     "geometry": "types errors keys devices vectors labelled_rows",
