@@ -25,7 +25,7 @@ import jax
 import pytest
 
 from dact_jax.data.readers import printed
-from tests import toy
+from tests import quick
 
 atexit.register(
     shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True
@@ -50,7 +50,7 @@ _OPTIMIZED = (
 def compiled_quickly(request):
     name = request.module.__name__
     optimized = any(word in name for word in _OPTIMIZED) and "k_means" not in name
-    with contextlib.nullcontext() if optimized else toy.compiled_quickly():
+    with contextlib.nullcontext() if optimized else quick.compiled():
         yield
 
 

@@ -1,6 +1,5 @@
 """Small networks, methods and batches that tests share."""
 
-import contextlib
 import pathlib
 
 import flax.linen as nn
@@ -173,13 +172,3 @@ def vector_config(folder, preset="s_act", **changes):
         }
     )
     return config
-
-
-@contextlib.contextmanager
-def compiled_quickly():
-    """XLA optimizes little, for tests whose time is compilation."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)

@@ -7,7 +7,7 @@ import pytest
 
 from dact_jax import errors, kinds, plugins, runner
 from dact_jax.configuration import checks, defaults, files, listing
-from tests import toy
+from tests import quick, toy
 
 DECLARED = defaults.declared()
 OPTIONS = [
@@ -183,12 +183,12 @@ def test_runs_at_the_ends_of_ranges(tmp_path):
         "seed": 2**32 - 1,
     }
     lowest |= {"policies.single.purchases": 0, "policies.single.initial": 3}
-    with toy.compiled_quickly():
+    with quick.compiled():
         done = runner.run(toy.vector_config(tmp_path, **lowest), tmp_path / "lowest")
     assert len(done.accuracies) == 1
     highest = {"train.learning_rate": 1e6, "methods.mme.weight": 1e6}
     with (
-        toy.compiled_quickly(),
+        quick.compiled(),
         pytest.raises(errors.DivergedError, match="learning_rate"),
     ):
         runner.run(toy.vector_config(tmp_path, **highest), tmp_path / "highest")
