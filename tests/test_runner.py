@@ -8,7 +8,7 @@ from PIL import Image
 import dact_jax
 from dact_jax import classifier, errors
 from dact_jax.configuration import defaults
-from dact_jax.reports import captions
+from dact_jax.reports.pictures import captions
 from dact_jax.rounds import workdir
 from tests import toy
 

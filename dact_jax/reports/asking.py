@@ -9,7 +9,8 @@ from collections.abc import Collection, Sequence
 from dact_jax import errors
 from dact_jax.queries import query
 from dact_jax.queries.query import Query
-from dact_jax.reports import markdown
+from dact_jax.reports.sections import content
+from dact_jax.reports.sections.content import Section, Table
 from dact_jax.rounds import answers
 from dact_jax.rounds.answers import Answer
 from dact_jax.rounds.workdir import Pick
@@ -65,8 +66,8 @@ def corrections(row: Row) -> str:
     )
 
 
-def ledger(picks: Sequence[Pick], given: Sequence[Answer]) -> str:
-    """The section on where the labels came from; "" if no person gave any.
+def ledger(picks: Sequence[Pick], given: Sequence[Answer]) -> Section | None:
+    """The section on where the labels came from; None if no person gave any.
 
     Args:
       picks: of picks.csv.
@@ -74,7 +75,7 @@ def ledger(picks: Sequence[Pick], given: Sequence[Answer]) -> str:
     """
     latest = answers.latest(given)
     if not latest:
-        return ""
+        return None
     bought = dict.fromkeys(pick.id for pick in picks if pick.side == "target")
     used = {id: latest[id] for id in bought if id in latest and not latest[id].skip}
     counts = collections.Counter(_origin(answer) for answer in used.values())
@@ -90,10 +91,11 @@ def ledger(picks: Sequence[Pick], given: Sequence[Answer]) -> str:
         f"Answers not used so far: {unused}." if unused else "",
         f"{answers.FILE} lists every answer.",
     ]
-    parts = ["## Where the labels came from", " ".join(filter(None, sentences))]
-    if table:
-        parts.insert(1, markdown.table(("from", "target labels"), table))
-    return "\n\n".join(parts)
+    return content.section(
+        "Where the labels came from",
+        Table(("from", "target labels"), table) if table else "",
+        " ".join(filter(None, sentences)),
+    )
 
 
 def _origin(answer: Answer) -> str:

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dact_jax import cells, errors, storage
-from dact_jax.reports import intervals, markdown
+from dact_jax.reports import intervals
+from dact_jax.reports.sections import content
+from dact_jax.reports.sections.content import Section, Table
 
 FILE = "confusion.csv"
 _SHOWN = 40  # classes in the report's table: all, or those of the lowest accuracy
@@ -70,10 +72,10 @@ def read(folder: pathlib.Path) -> Confusion | None:
     return Confusion(names, counts)
 
 
-def section(confusion: Confusion | None) -> str:
-    """The section on the accuracy of each class; "" without counts."""
+def section(confusion: Confusion | None) -> Section | None:
+    """The section on the accuracy of each class; None without counts."""
     if confusion is None:
-        return ""
+        return None
     names, counts = confusion
     total, correct = counts.sum(1), np.diag(counts)
     order = np.arange(len(names))
@@ -85,11 +87,12 @@ def section(confusion: Confusion | None) -> str:
         shown = f"The {len(order)} classes with the lowest accuracy are shown. "
     body = [_line(names, counts, int(k)) for k in order]
     head = ("class", "test images", "test %", "95 % interval", "most often taken for")
-    return (
-        f"## Accuracy by class\n\n{markdown.table(head, body)}\n\n"
+    return content.section(
+        "Accuracy by class",
+        Table(head, body),
         f"The final network on the test images of the target. {shown}Intervals are "
         f"Wilson's; they are wide where a class has few images. {FILE} has the number "
-        "of images for each pair of a true class (row) and a predicted one (column)."
+        "of images for each pair of a true class (row) and a predicted one (column).",
     )
 
 
@@ -104,4 +107,4 @@ def _line(names: Sequence[str], counts: np.ndarray, k: int) -> tuple[object, ...
     rival = int(wrong.argmax())
     taken = f"{names[rival]} ({wrong[rival]})" if wrong[rival] else "-"
     interval = f"{100 * low:.1f} to {100 * high:.1f}"
-    return names[k], total, markdown.percent(share), interval, taken
+    return names[k], total, content.percent(share), interval, taken

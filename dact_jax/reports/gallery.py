@@ -12,8 +12,9 @@ from matplotlib import figure
 
 from dact_jax import types
 from dact_jax.data.readers import embeddings, files
-from dact_jax.reports import captions, confusion
+from dact_jax.reports import confusion
 from dact_jax.reports.pictures import (
+    captions,
     confusion_matrix,
     contact_sheet,
     feature_maps,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dact_jax import errors
+from dact_jax.reports.sections.content import Block, Code, Section, Table
 
 # Entities, since not every program takes a backslash before these.
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -40,6 +41,22 @@ def table(
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def section(section: Section | None) -> str:
+    """A section below a heading of the second level; "" for None."""
+    if section is None:
+        return ""
+    return "\n\n".join([f"## {section.heading}", *map(_block, section.blocks)])
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Table():
+            return table(block.head, block.rows, bold=block.bold)
+        case Code():
+            return code(block.text, block.language)
+    return block
+
+
 def code(text: str, language: str) -> str:
     """A block of text that is shown as it is, backticks included.
 
@@ -48,11 +65,6 @@ def code(text: str, language: str) -> str:
     """
     fence = max(["```", *(f"{run}`" for run in re.findall("`+", text))], key=len)
     return f"{fence}{language}\n{text}\n{fence}"
-
-
-def percent(accuracy: float | None) -> str:
-    """A fraction in % with two decimals, or "-" for None."""
-    return "-" if accuracy is None else f"{100 * accuracy:.2f}"
 
 
 def _numeric(column: Iterable[str]) -> bool:

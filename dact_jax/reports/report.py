@@ -4,21 +4,13 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from dact_jax import errors, storage
-from dact_jax.data import left_out
-from dact_jax.reports import (
-    asking,
-    captions,
-    comparison,
-    confusion,
-    curves,
-    ledger,
-    markdown,
-    round_tables,
-)
+from dact_jax import storage
+from dact_jax.reports import asking, confusion, curves, markdown, record as records
 from dact_jax.reports.curves import Reference
-from dact_jax.reports.pictures import png
-from dact_jax.rounds import answers, workdir
+from dact_jax.reports.pictures import captions, png
+from dact_jax.reports.record import Record
+from dact_jax.reports.sections import content, ledger, published, round_tables
+from dact_jax.reports.sections.content import Code, Section
 from dact_jax.types import Row
 
 
@@ -43,54 +35,75 @@ def write(
     They may have test_images, source_pool, labels_per_class (class -> target labels
     bought so far) and the other columns of `rounds.evaluation`. Rows "pretrain" and
     "select" are optional. The report shows the pictures of `captions` that exist in
-    the folder.
-
-    Args:
-      title: one line.
-      reference: published accuracies, shown beside those of the run.
-      command: shell command that resumes or repeats the run.
-      keep: network of a round that training continues from, "last" or "best_val".
-      labels: sentences that say where the labels of the target went.
+    the folder. The arguments are those of `record.gather`.
 
     Raises:
-      InputError: no round is finished, or an accuracy in `reference` is outside
-        [0, 1].
+      InputError: as `record.gather`.
     """
-    workdir.check(folder)  # no report of half a record
-    rows = workdir.read(folder)
-    rounds = [row for row in rows if row["event"] == "round"]
-    if not rounds:
-        raise errors.InputError(
-            f"{folder / workdir.METRICS} has no finished round yet: a report needs at "
-            "least one."
+    return put(
+        records.gather(
+            folder,
+            title,
+            reference=reference,
+            command=command,
+            keep=keep,
+            labels=labels,
         )
-    published = reference or {}
-    comparison.check(published)
-    files = Files(folder / "report.md", folder / "learning_curve.png")
-    train = [row for row in rows if row["event"] == "train"]
+    )
+
+
+def put(record: Record) -> Files:
+    """Writes report.md and its curves into the folder of the record."""
+    files = Files(record.folder / "report.md", record.folder / "learning_curve.png")
+    rows, rounds = record.rows, record.rounds
     parts = [
-        f"# {markdown.escape(title)}",
+        f"# {markdown.escape(record.title)}",
         _summary(rounds),
-        _labels(labels),
+        markdown.section(labels(record)),
         _pretraining(rows),
-        _learning_curve(rows, rounds, published, files.curve),
-        _source_curve(rows, rounds, folder),
-        ledger.costs(rows, keep=keep),
-        asking.ledger(workdir.read_picks(folder), answers.read(folder)),
-        ledger.decisions(rows),
-        round_tables.rounds(rounds, train),
-        confusion.section(confusion.read(folder)),
-        round_tables.networks(rows, rounds),
-        round_tables.picks(workdir.read_picks(folder)),
-        round_tables.classes(rounds),
-        comparison.section(rounds, published),
-        ledger.unused_files(left_out.read(folder)),
-        *_pictures(folder),
-        f"## Repeat or resume\n\n{markdown.code(command, 'bash')}" if command else "",
+        _learning_curve(rows, rounds, record.published, files.curve),
+        _source_curve(rows, rounds, record.folder),
+        *map(markdown.section, sections(record)),
+        *_pictures(record.folder),
+        markdown.section(repeat(record)),
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
     storage.write_atomic(files.markdown, text)
     return files
+
+
+def sections(record: Record) -> list[Section]:
+    """The tables of a report, in its order."""
+    rows, rounds = record.rows, record.rounds
+    train = [row for row in rows if row["event"] == "train"]
+    found = [
+        ledger.costs(rows, keep=record.keep),
+        asking.ledger(record.picks, record.answers),
+        ledger.decisions(rows),
+        round_tables.rounds(rounds, train),
+        confusion.section(record.confusion),
+        round_tables.networks(rows, rounds),
+        round_tables.picks(record.picks),
+        round_tables.classes(rounds),
+        published.section(rounds, record.published),
+        ledger.unused_files(record.left_out),
+    ]
+    return [section for section in found if section is not None]
+
+
+def labels(record: Record) -> Section | None:
+    """Where the labels are, line by line; class names in them are no markup."""
+    if not record.labels:
+        return None
+    lines = Code("\n".join(record.labels), "text")
+    return content.section("Where the labels are", lines)
+
+
+def repeat(record: Record) -> Section | None:
+    """The command that repeats the run, where it is known."""
+    if not record.command:
+        return None
+    return content.section("Repeat or resume", Code(record.command, "bash"))
 
 
 def _summary(rounds: Sequence[Row]) -> str:
@@ -102,27 +115,19 @@ def _summary(rounds: Sequence[Row]) -> str:
         if last["val_accuracy"] is not None:
             text += (
                 f"; with {last['labels_target']} target labels bought, the accuracy on "
-                f"validation images is {markdown.percent(last['val_accuracy'])} %"
+                f"validation images is {content.percent(last['val_accuracy'])} %"
             )
     else:
         text = (
             f"With {last['labels_target']} target labels bought, the test accuracy on "
-            f"the target is {markdown.percent(last['test_accuracy'])} %"
+            f"the target is {content.percent(last['test_accuracy'])} %"
         )
         if len(rounds) > 1:
             text += (
                 f"; in the first round, with {first['labels_target']} labels, "
-                f"it was {markdown.percent(first['test_accuracy'])} %"
+                f"it was {content.percent(first['test_accuracy'])} %"
             )
     return f"{text}. Rounds finished: {len(rounds)}."
-
-
-def _labels(lines: Sequence[str]) -> str:
-    """The lines as they are: class names in them are no Markdown."""
-    if not lines:
-        return ""
-    block = markdown.code("\n".join(lines), "text")
-    return f"## Where the labels are\n\n{block}"
 
 
 def _pretraining(rows: Sequence[Row]) -> str:
@@ -132,7 +137,7 @@ def _pretraining(rows: Sequence[Row]) -> str:
     row = stages[-1]
     return (
         f"Before round 0, after {row['step']} iterations on the source alone, the test "
-        f"accuracy was {markdown.percent(row['test_accuracy'])} %."
+        f"accuracy was {content.percent(row['test_accuracy'])} %."
     )
 
 

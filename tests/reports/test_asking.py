@@ -3,7 +3,7 @@
 import pathlib
 
 from dact_jax.queries.query import Item, Query
-from dact_jax.reports import asking
+from dact_jax.reports import asking, markdown
 from dact_jax.rounds.answers import PAGE, PYTHON, Answer
 from dact_jax.rounds.workdir import Pick
 
@@ -57,7 +57,8 @@ def test_the_ledger_counts_labels_by_where_they_came_from():
         answer(8, "dog", PYTHON, "dog"),  # for an image that nobody asked for
     ]
     picks = [pick(number) for number in (0, 1, 2, 4, 5)]
-    text = asking.ledger([*picks, pick(6)._replace(side="source")], given)
+    section = asking.ledger([*picks, pick(6)._replace(side="source")], given)
+    text = markdown.section(section)
     assert text.startswith("## Where the labels came from\n\n| from | target labels |")
     assert "| the labelling page | 2 |\n| files | 1 |\n| a Python program | 1 |" in text
     assert "| the data | 1 |" in text
@@ -69,5 +70,5 @@ def test_the_ledger_counts_labels_by_where_they_came_from():
 
 
 def test_the_ledger_of_a_run_without_a_person_is_empty():
-    assert asking.ledger([pick(0)], []) == ""
-    assert "|" not in asking.ledger([], [answer(0, "", PAGE)])
+    assert asking.ledger([pick(0)], []) is None
+    assert "|" not in markdown.section(asking.ledger([], [answer(0, "", PAGE)]))

@@ -12,8 +12,9 @@ from PIL import Image
 from dact_jax import runner
 from dact_jax.configuration import build, files
 from dact_jax.models import heads, lenet, mlp, model, resnet
-from dact_jax.reports import captions, confusion, gallery
+from dact_jax.reports import confusion, gallery
 from dact_jax.reports.pictures import (
+    captions,
     confusion_matrix,
     contact_sheet,
     feature_maps,

@@ -7,7 +7,8 @@ from matplotlib import figure, image
 
 from dact_jax import errors
 from dact_jax.data import left_out
-from dact_jax.reports import captions, curves, report
+from dact_jax.reports import curves, report
+from dact_jax.reports.pictures import captions
 from dact_jax.rounds import workdir
 from dact_jax.types import LeftOut
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from dact_jax import errors
-from dact_jax.reports import markdown
 from dact_jax.reports.curves import Reference
+from dact_jax.reports.sections import content
+from dact_jax.reports.sections.content import Section, Table
 from dact_jax.types import Row
 
 
@@ -23,22 +24,22 @@ def check(published: Reference) -> None:
                 )
 
 
-def section(rounds: Sequence[Row], published: Reference) -> str:
-    """A table with this run's test accuracy at the same label counts, or "".
+def section(rounds: Sequence[Row], published: Reference) -> Section | None:
+    """A table with this run's test accuracy at the same label counts, or None.
 
     Args:
       rounds: rows with labels_target and test_accuracy.
       published: accuracies in [0, 1].
     """
     if not published:
-        return ""
+        return None
     measured = {
-        row["labels_target"]: markdown.percent(row["test_accuracy"]) for row in rounds
+        row["labels_target"]: content.percent(row["test_accuracy"]) for row in rounds
     }
     body = [
-        (name, labels, markdown.percent(accuracy), measured.get(labels, "-"))
+        (name, labels, content.percent(accuracy), measured.get(labels, "-"))
         for name, points in published.items()
         for labels, accuracy in points
     ]
     head = ("published", "target labels", "test %", "this run: test %")
-    return f"## Comparison with published results\n\n{markdown.table(head, body)}"
+    return content.section("Comparison with published results", Table(head, body))

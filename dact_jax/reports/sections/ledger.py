@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from dact_jax import errors
 from dact_jax.data import left_out
-from dact_jax.reports import markdown
+from dact_jax.reports.sections import content
+from dact_jax.reports.sections.content import Section, Table
 from dact_jax.types import Row
 
 _TEST = (
@@ -18,7 +19,7 @@ _BRANCHES = {
 }
 
 
-def costs(rows: Sequence[Row], *, keep: str = "last") -> str:
+def costs(rows: Sequence[Row], *, keep: str = "last") -> Section:
     """The section on labels and computing time.
 
     Args:
@@ -46,18 +47,17 @@ def costs(rows: Sequence[Row], *, keep: str = "last") -> str:
         seconds["selection time (s)"] = _sum(queries, "seconds_selecting")
     lines += [(name, f"{value:.1f}") for name, value in seconds.items()]
     test = _TEST if last.get("test_images", 1) else ""
-    parts = [
-        "## Labels and computing time",
-        markdown.table(("quantity", "value"), lines, bold=2),
+    return content.section(
+        "Labels and computing time",
+        Table(("quantity", "value"), lines, bold=2),
         " ".join(filter(None, (_validation(rows, keep), test))),
         _unused_labels(rows),
         _times(rows),
-    ]
-    return "\n\n".join(part for part in parts if part)
+    )
 
 
-def decisions(rows: Sequence[Row]) -> str:
-    """The section on the decisions of Algorithm 2, or "" if there were none.
+def decisions(rows: Sequence[Row]) -> Section | None:
+    """The section on the decisions of Algorithm 2, or None if there were none.
 
     Args:
       rows: rows of metrics.jsonl.
@@ -68,7 +68,7 @@ def decisions(rows: Sequence[Row]) -> str:
         if "accuracy_source" in row:
             decided.append((row, union))
     if not decided:
-        return ""
+        return None
     counts = ("|U|", "N", "|T_l|")
     head = ("iteration", "before round", *counts, "acc_s %", "acc_t %", "decision")
     body = [
@@ -78,31 +78,33 @@ def decisions(rows: Sequence[Row]) -> str:
             union,
             row.get("source_samples", "-"),
             row.get("labels_target", "-"),
-            markdown.percent(row["accuracy_source"]),
-            markdown.percent(row.get("accuracy_target")),
+            content.percent(row["accuracy_source"]),
+            content.percent(row.get("accuracy_target")),
             _BRANCHES.get(row.get("branch", ""), row.get("branch", "-")),
         )
         for count, (row, union) in enumerate(decided, start=1)
     ]
-    return (
-        f"## Decisions of Algorithm 2\n\n{markdown.table(head, body)}\n\n"
+    return content.section(
+        "Decisions of Algorithm 2",
+        Table(head, body),
         "The loss predictor was trained on U; N are the source samples chosen so far, "
         "T_l the target labels bought before the decision. acc_s and acc_t are the "
         "validation accuracies of two copies of the loss predictor, one trained "
-        "further on N and one on T_l. Only acc_s > acc_t favors the source."
+        "further on N and one on T_l. Only acc_s > acc_t favors the source.",
     )
 
 
-def unused_files(rows: Sequence[left_out.Row]) -> str:
-    """The section on files of the data that were left out; "" if there are none."""
+def unused_files(rows: Sequence[left_out.Row]) -> Section | None:
+    """The section on files of the data that were left out; None if there are none."""
     if not rows:
-        return ""
+        return None
     body = [[errors.printable(cell) for cell in row] for row in rows[: left_out.SHOWN]]
-    table = markdown.table(("domain", "file or folder", "reason"), body)
     first = f" The first {left_out.SHOWN}:" if len(rows) > left_out.SHOWN else ""
-    return (
-        f"## Files left out\n\nOf the data, {left_out.count(rows)} did not take part; "
-        f"{left_out.FILE} lists all.{first}\n\n{table}"
+    return content.section(
+        "Files left out",
+        f"Of the data, {left_out.count(rows)} did not take part; {left_out.FILE} lists "
+        f"all.{first}",
+        Table(("domain", "file or folder", "reason"), body),
     )
 
 

@@ -4,17 +4,18 @@ import collections
 import itertools
 from collections.abc import Sequence
 
-from dact_jax.reports import markdown
+from dact_jax.reports.sections import content
+from dact_jax.reports.sections.content import Section, Table
 from dact_jax.rounds import workdir
 from dact_jax.types import Row
 
 _NOT_LOSSES = ("event", "round", "step", "seconds")
 
 
-def networks(rows: Sequence[Row], rounds: Sequence[Row]) -> str:
+def networks(rows: Sequence[Row], rounds: Sequence[Row]) -> Section | None:
     """The test accuracy of the three networks that each round reports.
 
-    They are one network, and the section is "", where no round was evaluated before
+    They are one network, and the section is None, where no round was evaluated before
     its end.
 
     Args:
@@ -22,10 +23,10 @@ def networks(rows: Sequence[Row], rounds: Sequence[Row]) -> str:
       rounds: those of finished rounds.
     """
     if not any(row["event"] == "eval" for row in rows):
-        return ""
+        return None
     scored = [row for row in rounds if row.get("test_mean_class_accuracy") is not None]
     if not scored:
-        return ""
+        return None
     head = (
         "round",
         "last: test %",
@@ -36,22 +37,23 @@ def networks(rows: Sequence[Row], rounds: Sequence[Row]) -> str:
     body = [
         (
             row["round"],
-            markdown.percent(row["test_accuracy"]),
-            markdown.percent(row["test_at_best_val"]),
+            content.percent(row["test_accuracy"]),
+            content.percent(row["test_at_best_val"]),
             "-" if row["best_val_step"] is None else row["best_val_step"],
-            markdown.percent(row["best_test"]),
+            content.percent(row["best_test"]),
         )
         for row in scored
     ]
-    return (
-        f"## Three networks of each round\n\n{markdown.table(head, body)}\n\n"
+    return content.section(
+        "Three networks of each round",
+        Table(head, body),
         "Each round reports three networks: last, best by validation, best by test. "
         "The best by test is chosen with the labels that it is measured on. Papers "
-        "report it, but it is optimistic, and this run selects nothing by it."
+        "report it, but it is optimistic, and this run selects nothing by it.",
     )
 
 
-def rounds(finished: Sequence[Row], train: Sequence[Row]) -> str:
+def rounds(finished: Sequence[Row], train: Sequence[Row]) -> Section:
     """Labels, accuracies, losses and seconds of each round.
 
     Args:
@@ -73,9 +75,9 @@ def rounds(finished: Sequence[Row], train: Sequence[Row]) -> str:
             row["round"],
             row["labels_target"],
             row["source_samples"],
-            markdown.percent(row["test_accuracy"]),
-            *[markdown.percent(row.get("test_mean_class_accuracy"))] * by_class,
-            markdown.percent(row["val_accuracy"]),
+            content.percent(row["test_accuracy"]),
+            *[content.percent(row.get("test_mean_class_accuracy"))] * by_class,
+            content.percent(row["val_accuracy"]),
             *(_short(final.get(row["round"], {}).get(name)) for name in losses),
             f"{row['seconds']:.1f}",
         )
@@ -83,20 +85,21 @@ def rounds(finished: Sequence[Row], train: Sequence[Row]) -> str:
     ]
     total = sum(row["seconds"] for row in finished)
     note = " Losses are the last ones logged in each round." if losses else ""
-    return (
-        f"## Rounds\n\n{markdown.table((*head, *losses, 'seconds'), body)}\n\n"
+    return content.section(
+        "Rounds",
+        Table((*head, *losses, "seconds"), body),
         f"Time of the rounds, including evaluations: {total:.1f} s in total, "
-        f"{total / len(finished):.1f} s per round on average.{note}"
+        f"{total / len(finished):.1f} s per round on average.{note}",
     )
 
 
-def picks(made: Sequence[workdir.Pick]) -> str:
+def picks(made: Sequence[workdir.Pick]) -> Section | None:
     """Number of picks of each selection."""
     counts = collections.Counter(
         (pick.round, pick.side, pick.acquisition, pick.checkpoint) for pick in made
     )
     if not counts:
-        return ""
+        return None
     note = "Checkpoints are named round/iteration."
     if any(pick.checkpoint.startswith("predictor/") for pick in made):
         note = (
@@ -108,23 +111,24 @@ def picks(made: Sequence[workdir.Pick]) -> str:
         (number, side, acquisition, checkpoint or "-", count)
         for (number, side, acquisition, checkpoint), count in counts.items()
     ]
-    return (
-        f"## Picks\n\n{markdown.table(head, body)}\n\n"
-        f"{note} {workdir.PICKS} lists every pick with its score."
+    return content.section(
+        "Picks",
+        Table(head, body),
+        f"{note} {workdir.PICKS} lists every pick with its score.",
     )
 
 
-def classes(rounds: Sequence[Row]) -> str:
+def classes(rounds: Sequence[Row]) -> Section | None:
     """Number of target labels of each class, after each round."""
     counted = [row for row in rounds if row.get("labels_per_class")]
     if not any(sum(row["labels_per_class"].values()) for row in counted):
-        return ""
+        return None
     head = ("class", *(f"round {row['round']}" for row in counted))
     body = [
         (name, *(row["labels_per_class"].get(name, 0) for row in counted))
         for name in counted[-1]["labels_per_class"]
     ]
-    return f"## Target labels per class\n\n{markdown.table(head, body)}"
+    return content.section("Target labels per class", Table(head, body))
 
 
 def _short(value: float | None) -> str:
