@@ -11,13 +11,15 @@ import ml_collections
 import numpy as np
 
 from dact_jax import devices, errors, paths
-from dact_jax.configuration import build_inference, defaults, files
+from dact_jax.configuration import build, build_inference, defaults, files
 from dact_jax.configuration.build_inference import Inference
-from dact_jax.data import inputs
+from dact_jax.data import inputs, named_labels
 from dact_jax.embedding import opened
 from dact_jax.models import backbones
 from dact_jax.models.backbones import Backbone
-from dact_jax.rounds import checkpoint, claim
+from dact_jax.rounds import claim
+from dact_jax.rounds.trained import networks
+from dact_jax.rounds.trained.networks import Origin, Plan
 from dact_jax.training import inference
 from dact_jax.types import UNLABELED, Array, Evidence, Examples, Images, Variables
 
@@ -37,6 +39,7 @@ class Classifier(NamedTuple):
     network: Inference
     image_shape: tuple[int, ...]  # (H, W, C) of the stored images
     backbone: Backbone | None = None  # embeds images for a network on vectors
+    origin: Origin | None = None  # which of the run's networks it is
 
     def __repr__(self) -> str:
         names = ", ".join(self.class_names[:5])
@@ -52,7 +55,7 @@ class Classifier(NamedTuple):
         Raises:
           InputError: an image cannot be read, or the vectors have another width.
         """
-        logits = self._sweep(self._prepare(images)).outputs["classifier"]
+        logits = self.sweep(self.prepare(images)).outputs["classifier"]
         return np.asarray(jax.nn.softmax(logits))
 
     def embed(self, images: Any) -> np.ndarray:
@@ -61,7 +64,7 @@ class Classifier(NamedTuple):
         Raises:
           InputError: as `predict`.
         """
-        return self._sweep(self._prepare(images)).embedding
+        return self.sweep(self.prepare(images)).embedding
 
     def evaluate(self, images: Any, labels: Sequence[str] | Array) -> float:
         """Accuracy in [0, 1].
@@ -74,16 +77,26 @@ class Classifier(NamedTuple):
           InputError: as `predict`; or a label is no class, their number differs from
             that of the images, or none is known.
         """
-        label, prepared = _numbers(labels, self.class_names), self._prepare(images)
+        label, prepared = (
+            named_labels.numbers(labels, self.class_names),
+            self.prepare(images),
+        )
         if len(label) != len(prepared):
             raise errors.InputError(
                 f"there are {len(label)} labels for {len(prepared)} images."
             )
         if not (label != UNLABELED).any():
             raise errors.InputError("none of the images has a label.")
-        return inference.accuracy(self._sweep(prepared).outputs["classifier"], label)
+        return inference.accuracy(self.sweep(prepared).outputs["classifier"], label)
 
-    def _prepare(self, images: Any) -> Images:
+    def prepare(self, images: Any) -> Images:
+        """The images as the run stores them, ready for `sweep`; files stay closed.
+
+        A run that embedded its images by a backbone embeds these at once.
+
+        Raises:
+          InputError: they are of another form; or as `predict`.
+        """
         height, _, channels = self.image_shape
         if self.backbone is not None:
             side, filter = self.backbone.side, self.backbone.filter
@@ -94,17 +107,26 @@ class Classifier(NamedTuple):
             return inputs.as_vectors(images, channels, self.config.data.scale)
         return inputs.as_images(images, height, channels)
 
-    def _sweep(self, images: Images) -> Evidence:
-        count = len(images)
+    def sweep(self, stored: Images, *, batch_size: int = 0) -> Evidence:
+        """Embeddings, and logits as `outputs["classifier"]`, without labels.
+
+        Args:
+          stored: what `prepare` returns, or images of the run itself.
+          batch_size: images of one forward pass; 0: few for few images.
+
+        Raises:
+          InputError: an image cannot be read, or the network's output is not finite.
+        """
+        count = len(stored)
         if not count:
-            return _empty(self.network, self.variables, images)
+            return _empty(self.network, self.variables, stored)
         try:
             return inference.sweep(
                 self.network.forward,
                 self.variables,
-                Examples(images, np.full(count, UNLABELED, np.int32)),
+                Examples(stored, np.full(count, UNLABELED, np.int32)),
                 self.network.domain,
-                batch_size=_batch_size(count, self.network.batch),
+                batch_size=batch_size or _batch_size(count, self.network.batch),
             )
         except errors.DivergedError:
             raise errors.InputError(
@@ -114,21 +136,26 @@ class Classifier(NamedTuple):
 
 
 def load(
-    workdir: str | os.PathLike[str], *, backbone: str | os.PathLike[str] = ""
+    workdir: str | os.PathLike[str],
+    *,
+    backbone: str | os.PathLike[str] = "",
+    network: str = "",
 ) -> Classifier:
-    """Loads the classifier from the newest checkpoint of a run.
+    """Loads the classifier from the newest checkpoint of a run that holds it.
 
     The data of the run are not needed. During a run this is the network of its last
-    checkpoint.
+    checkpoint; at the start of a round that begins from untrained weights
+    (`train.carry_weights=False`), that of the round before.
 
     Args:
       backbone: for a run that embedded its images: where the file of the backbone's
         weights is now; "": where it was.
+      network: "last", "best_val" (the best by validation), or "": the one that the run
+        goes on with, by `eval.keep`.
 
     Raises:
-      InputError: the folder is not a run's, has no readable checkpoint, or a new round
-        has begun from untrained weights (`train.carry_weights=False`); or the
-        backbone's weights are missing, or are others.
+      InputError: the folder is not a run's, has no readable checkpoint, or none with
+        such a network; or the backbone's weights are missing, or are others.
     """
     folder = pathlib.Path(paths.expanded(workdir, "workdir"))
     record = claim.read(folder)
@@ -138,33 +165,20 @@ def load(
             "older version; run it again in a new folder."
         )
     config = _config(folder, record)
-    network = build_inference.make_inference(
+    forward = build_inference.make_inference(
         config, len(record.classes), record.image_shape
     )
-    zeros = jax.tree.map(
-        lambda leaf: np.zeros(leaf.shape, leaf.dtype), network.template
-    )
-    entries = checkpoint.read(
-        folder / "checkpoints",
-        {"round": 0, "train": {"step": 0, "variables": zeros._asdict()}},
-    )
-    trained = int(entries["train"]["step"]) or (
-        int(entries["round"]) and config.train.carry_weights
-    )
-    if not trained:
-        raise errors.InputError(
-            f"the network of {folder} is not trained yet at its last checkpoint: run "
-            "it on."
-        )
-    variables = Variables(**entries["train"]["variables"])
+    plan = _plan(config)
+    variables, origin = networks.find(folder, forward.template, plan, network)
     recorded = os.fspath(backbone) or config.model.backbone
     return Classifier(
         class_names=record.classes,
         config=config,
         variables=devices.replicate(variables),
-        network=network,
+        network=forward,
         image_shape=record.image_shape,
         backbone=_backbone(folder, record, recorded) if recorded else None,
+        origin=origin,
     )
 
 
@@ -185,6 +199,20 @@ def _config(folder: pathlib.Path, record: claim.Record) -> ml_collections.Config
         raise errors.InputError(
             f"{folder}/config.yaml is not that of a run of this version: {error}"
         ) from None
+
+
+def _plan(config: ml_collections.ConfigDict) -> Plan:
+    """What the checkpoints of a run mean that has this config."""
+    policy = build.make_policy(config, np.zeros(0, bool))
+    train = config.train
+    return Plan(
+        keep=config.eval.keep,
+        num_rounds=policy.num_rounds,
+        steps=train.steps,
+        first_steps=train.first_steps or train.steps,
+        carry_weights=train.carry_weights,
+        pretrained=bool(config.pretrain.steps),
+    )
 
 
 def _backbone(folder: pathlib.Path, record: claim.Record, name: str) -> Backbone:
@@ -235,30 +263,3 @@ def _empty(network: Inference, variables: Variables, images: Any) -> Evidence:
         {k: np.zeros((0, *v.shape[1:]), np.float32) for k, v in outputs.items()},
         None,
     )
-
-
-def _numbers(labels: Sequence[str] | Array, class_names: Sequence[str]) -> np.ndarray:
-    """int32[N] positions in class_names, UNLABELED for none."""
-    array = np.asarray(labels)
-    if not array.size:
-        return np.zeros(0, np.int32)
-    if array.ndim != 1 or array.dtype.kind not in "iuUO":
-        raise errors.InputError(
-            "labels must be N names of classes or int[N], not "
-            f"{array.dtype}{list(array.shape)}."
-        )
-    if array.dtype.kind in "iu":
-        bad = array[(array < UNLABELED) | (array >= len(class_names))]
-        if bad.size:
-            raise errors.InputError(
-                f"label {bad[0]} is no class: they are 0 .. {len(class_names) - 1}."
-            )
-        return array.astype(np.int32)
-    number = {name: k for k, name in enumerate(class_names)} | {"": UNLABELED}
-    for name in array.tolist():
-        if name not in number:
-            raise errors.InputError(
-                f"there is no class {name!r}; "
-                f"{errors.suggestion(str(name), class_names)}"
-            )
-    return np.array([number[name] for name in array.tolist()], np.int32)

@@ -102,6 +102,18 @@ def test_the_classifier_measures_what_the_run_measured(images):
     assert network.evaluate(arrays["x_test"], half) == expected
 
 
+def test_which_network_is_loaded(images):
+    folder, _, arrays = images
+    network = dact_jax.load(folder / "run")
+    assert network.origin == ("last", 1, 20, True)
+    best = dact_jax.load(folder / "run", network="best_val")  # evaluated at ends only
+    assert best.origin == ("best_val", 1, 20, True)
+    expected = network.predict(arrays["x_test"][:5])
+    np.testing.assert_array_equal(best.predict(arrays["x_test"][:5]), expected)
+    with pytest.raises(errors.InputError, match="network='second' is unknown; valid"):
+        dact_jax.load(folder / "run", network="second")
+
+
 def test_every_form_of_an_image_gives_the_same_prediction(images, tmp_path):
     folder, _, arrays = images
     network = dact_jax.load(folder / "run")

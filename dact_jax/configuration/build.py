@@ -30,6 +30,7 @@ from dact_jax.types import (
     Key,
     Method,
     Model,
+    Policy,
     Task,
     Variables,
 )
@@ -110,6 +111,15 @@ def make_network(config: Config, encoder: nn.Module, method: Method) -> Model:
     )
 
 
+def make_policy(config: Config, given: np.ndarray) -> Policy:
+    """The policy that `policy` names, with its options.
+
+    Args:
+      given: bool[N_t], target images whose labels are given at the start.
+    """
+    return _load(config, "policies", _acquisitions(config), given)
+
+
 def target_domain(config: Config) -> int:
     """The batch-norm row that target images pass in evaluation (`eval.branch`)."""
     return {"source": SOURCE, "target": TARGET}[config.eval.branch]
@@ -156,7 +166,7 @@ def _run(
         method=method,
         model=network,
         optimizer=optimizer,
-        policy=_load(config, "policies", _acquisitions(config), given),
+        policy=make_policy(config, given),
         acquisition=config.acquisition,
         source_acquisition=config.source_acquisition,
         schedule=schedule,

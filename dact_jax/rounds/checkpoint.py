@@ -3,8 +3,8 @@
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from dact_jax import errors, storage
 from dact_jax.rounds.formats import manifest, trees
 from dact_jax.types import PyTree
 
+T = TypeVar("T")
 _ATTEMPTS = 3  # to read, while a run replaces its checkpoints
 
 
@@ -101,32 +102,74 @@ def read(folder: pathlib.Path, template: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
       InputError: there is no checkpoint with these entries and shapes.
     """
+    found = search(folder, template, dict)
+    assert found is not None
+    return found
+
+
+def search(
+    folder: pathlib.Path,
+    template: Mapping[str, Any],
+    take: Callable[[dict[str, Any]], T | None],
+    *,
+    newer: Collection[str] = (),
+) -> T | None:
+    """What `take` makes of the newest checkpoint that it takes; changes nothing.
+
+    Args:
+      template: as for `read`; so are the entries that `take` gets.
+      take: returns None for a checkpoint that it does not take.
+      newer: top-level entries that checkpoints of an earlier version may lack; they
+        are as in the template then.
+
+    Returns:
+      None if there are checkpoints that can be used and `take` takes none of them.
+
+    Raises:
+      InputError: there is no checkpoint with these entries and shapes.
+    """
     root = pathlib.Path(folder).absolute()
     template = jax.tree.map(np.asarray, template)
-    shapes = jax.tree.map(np.shape, template)
     unusable: list[_Unusable] = []
     for _ in range(_ATTEMPTS):
-        numbers, unusable = manifest.numbers(root), []
+        numbers, unusable, any_usable = manifest.numbers(root), [], False
         for number in numbers:
             path = root / str(number)
-            try:
-                tree = _load(path, lambda path: trees.read_part(path, template))
-            except (errors.InputError, OSError):
-                if path.exists():
-                    raise
-                tree = _Unusable(path, "it was removed meanwhile")
-            if not isinstance(tree, _Unusable):
-                if jax.tree.map(np.shape, tree) == shapes:
-                    _warn(unusable, path)
-                    return dict(tree)
-                tree = _Unusable(path, "it is of another network")
-            unusable.append(tree)
+            tree = _entries(path, template, newer)
+            if isinstance(tree, _Unusable):
+                unusable.append(tree)
+                continue
+            if not any_usable:
+                _warn(unusable, path)
+            any_usable = True
+            taken = take(tree)
+            if taken is not None:
+                return taken
         if numbers == manifest.numbers(root):
+            if any_usable:
+                return None
             break
     raise errors.InputError(
         f"{root} has no readable checkpoint of such a network"
         f"{': ' if unusable else ''}{_reasons(unusable)}."
     )
+
+
+def _entries(
+    path: pathlib.Path, template: Mapping[str, Any], newer: Collection[str]
+) -> dict[str, Any] | _Unusable:
+    """The template's entries of one checkpoint, or why it cannot be used."""
+    try:
+        tree = _load(path, lambda path: trees.read_part(path, template, newer=newer))
+    except (errors.InputError, OSError):
+        if path.exists():
+            raise
+        tree = _Unusable(path, "it was removed meanwhile")
+    if isinstance(tree, _Unusable):
+        return tree
+    if jax.tree.map(np.shape, tree) != jax.tree.map(np.shape, template):
+        return _Unusable(path, "it is of another network")
+    return dict(tree)
 
 
 def _read(path: pathlib.Path, template: PyTree) -> PyTree:

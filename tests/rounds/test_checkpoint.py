@@ -244,11 +244,11 @@ def test_a_reader_looks_again_if_a_run_removes_what_it_reads(
 ):
     read = getattr(module, name)
 
-    def during(*arguments):
+    def during(*arguments, **options):
         if (saved / "2").exists():  # as two saves meanwhile
             (saved / "1").rename(saved / "3")
             (saved / "2").rename(saved / "2.tmp")
-        return read(*arguments)
+        return read(*arguments, **options)
 
     monkeypatch.setattr(module, name, during)
     assert checkpoint.read(saved, {"round": 0})["round"] == 1

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -101,26 +101,34 @@ def read_older(folder: pathlib.Path, template: NamedTuple) -> PyTree:
     return jax.tree.map(_like, template, tree)
 
 
-def read_part(folder: pathlib.Path, template: Mapping[str, Any]) -> dict[str, Any]:
+def read_part(
+    folder: pathlib.Path, template: Mapping[str, Any], *, newer: Collection[str] = ()
+) -> dict[str, Any]:
     """Some entries of the tree in a folder, as NumPy arrays.
 
     Args:
       template: the entries wanted, nested by name; leaves are NumPy arrays of the
         dtypes expected. Their shapes may differ.
+      newer: entries that the tree may lack; they are as in the template then.
 
     Raises:
       UNREADABLE: files or entries are missing.
     """
-    as_numpy = jax.tree.map(lambda leaf: ocp.RestoreArgs(np.ndarray), template)
-    arguments = ocp.args.PyTreeRestore(
-        item=template, restore_args=as_numpy, partial_restore=True
-    )
     with (
         _one_error(),
         _address(folder) as place,
         ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer,
     ):
-        return dict(checkpointer.restore(place / _ITEM, args=arguments))
+        wanted = dict(template)
+        if newer:
+            there = checkpointer.metadata(place / _ITEM).item_metadata
+            known = {} if there is None else there.tree
+            wanted = {k: v for k, v in wanted.items() if k in known or k not in newer}
+        as_numpy = jax.tree.map(lambda leaf: ocp.RestoreArgs(np.ndarray), wanted)
+        arguments = ocp.args.PyTreeRestore(
+            item=wanted, restore_args=as_numpy, partial_restore=True
+        )
+        return {**template, **checkpointer.restore(place / _ITEM, args=arguments)}
 
 
 def check_path(folder: pathlib.Path) -> None:
