@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 from unittest import mock
 
 import jax
@@ -13,7 +14,7 @@ _OPTIONS = {"xla_cpu_use_fusion_emitters": "False"}
 
 @contextlib.contextmanager
 def compiled():
-    """XLA optimizes little in the block.
+    """XLA optimizes little in the block, and in the processes that it starts.
 
     JAX has no setting for the options of all programs of a block, so what it asks the
     compiler for is changed on the way.
@@ -27,7 +28,10 @@ def compiled():
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     try:
-        with mock.patch.object(compiler, "get_compile_options", with_overrides):
+        with (
+            mock.patch.object(compiler, "get_compile_options", with_overrides),
+            mock.patch.dict(os.environ, {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}),
+        ):
             yield
     finally:
         jax.config.update("jax_disable_most_optimizations", before)

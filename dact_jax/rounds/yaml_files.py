@@ -5,6 +5,8 @@ file that this library wrote has neither. Reading takes less than a kilobyte of 
 for each byte of the file.
 """
 
+import copy
+import functools
 import pathlib
 from typing import Any
 
@@ -57,8 +59,14 @@ def load(path: pathlib.Path) -> Any:
             "library writes."
         )
     try:
-        return yaml.load(storage.read_text(path), Loader=_Loader)
+        return copy.deepcopy(_parsed(storage.read_text(path)))
     except _DAMAGE as error:
         raise errors.InputError(
             f"{path} is not readable YAML: {errors.clause(error)}."
         ) from None
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(text: str) -> Any:
+    """A start reads the same files again and again, and PyYAML is slow."""
+    return yaml.load(text, Loader=_Loader)
