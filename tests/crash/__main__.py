@@ -40,18 +40,21 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=0, help="processes to kill")
     parser.add_argument("--seed", type=int, default=0, help="of moments and operations")
     parser.add_argument(
-        "--presets", default="s_act,d_act", help="of the runs that are killed"
+        "--presets",
+        default="s_act,d_act,human",
+        help="of the runs; human: s_act, whose labels a person gives",
     )
     parser.add_argument(
         "--operations",
         action="store_true",
-        help="fail every operation on the folder of one run, by a kill, by a full disk "
-        "(ENOSPC) and by an input/output error (EIO)",
+        help="fail every operation on the folder of a run of each preset, by a kill, "
+        "by a full disk (ENOSPC) and by an input/output error (EIO)",
     )
     parser.add_argument(
         "--distinct",
         action="store_true",
-        help="of operations that differ in numbers alone, fail only one",
+        help="of operations that differ in numbers alone, fail only one, and of each "
+        "preset only those that the presets before it lack",
     )
     parser.add_argument(
         "--kinds", default="kill,ENOSPC,EIO", help="of the failures of --operations"
@@ -86,19 +89,23 @@ def _operations(place: pathlib.Path, options: argparse.Namespace) -> list[str]:
     from tests.crash import operations
 
     found = []
-    preset = options.presets.split(",")[0]
     for kind in options.kinds.split(","):
-        started = time.monotonic()
-        done = operations.fail_each(
-            place, preset, kind, distinct=options.distinct, say=_say
-        )
-        which = "at each kind" if options.distinct else "at each"
-        _say(
-            f"{kind}: {done.failures} failures, {which} of the {done.operations} "
-            f"operations of a run of {preset}; {len(done.faults)} faults; "
-            f"{time.monotonic() - started:.0f} s."
-        )
-        found += done.faults
+        known: frozenset[str] = frozenset()
+        for preset in options.presets.split(","):
+            started = time.monotonic()
+            done = operations.fail_each(
+                place, preset, kind, distinct=options.distinct, known=known, say=_say
+            )
+            which = "at each new kind" if known else "at each kind"
+            which = which if options.distinct else "at each"
+            _say(
+                f"{kind}: {done.failures} failures, {which} of the {done.operations} "
+                f"operations of a run of {preset}; {len(done.faults)} faults; "
+                f"{time.monotonic() - started:.0f} s."
+            )
+            found += done.faults
+            if options.distinct:
+                known |= done.forms
     return found
 
 

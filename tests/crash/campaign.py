@@ -14,10 +14,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import flags
 
-from dact_jax import main, plugins
+from dact_jax import errors, main, plugins
 from dact_jax.configuration import defaults
-from dact_jax.rounds import lock, workdir
+from dact_jax.rounds import answers, lock, workdir
 from tests import toy
+from tests.crash import person
 
 _SIZES = {
     "model.widths": "(8,)",
@@ -40,6 +41,14 @@ _SIZES = {
     **{f"policies.{policy}.per_round": 3 for policy in ("single", "dual")},
     **{f"policies.{policy}.purchases": 1 for policy in ("single", "dual")},
 }
+HUMAN = "human"  # in place of a preset: s_act whose labels a person gives
+_SMALLER = {
+    "train.steps": 2,
+    "train.chunk": 1,
+    "train.save_every": 1,
+    "pretrain.steps": 0,
+    "tensorboard": False,
+}
 
 
 class Ended(NamedTuple):
@@ -56,21 +65,41 @@ def command(place: pathlib.Path, folder: pathlib.Path, preset: str) -> list[str]
     Args:
       place: where the vectors are; they are made if they are missing.
       folder: of the run.
-      preset: such as "s_act" or "d_act".
+      preset: such as "s_act" or "d_act", or HUMAN.
     """
     toy.vector_config(place)  # it makes the files
+    sizes, given = _SIZES, [f"--config.target={place / 'target.npz'}"]
+    if preset == HUMAN:
+        preset, sizes, given = "s_act", _SIZES | _SMALLER, person.flags(place)
     return [
         "main",
         f"--config=embeddings:preset={preset}",
         f"--config.source={place / 'source.npz'}",
-        f"--config.target={place / 'target.npz'}",
-        *(f"--config.{name}={value}" for name, value in _SIZES.items()),
+        *given,
+        *(f"--config.{name}={value}" for name, value in sizes.items()),
         f"--workdir={folder}",
     ]
 
 
 def run(arguments: list[str]) -> Ended:
-    """Runs the command here. An exception that it does not catch passes."""
+    """Runs the command here, and again whenever a person has answered its questions.
+
+    An exception that the command does not catch passes.
+    """
+    folder = pathlib.Path(arguments[-1].partition("=")[2])
+    out = err = ""
+    while True:
+        ended = _run_once(arguments)
+        out, err = out + ended.out, err + ended.err
+        if ended.code or not person.is_asked(ended.out):
+            return Ended(ended.code, out, err)
+        try:
+            person.answer(folder)
+        except OSError as error:  # as the page tells it
+            return Ended(2, out, f"{err}dact_jax: {errors.sentence(error)}\n")
+
+
+def _run_once(arguments: list[str]) -> Ended:
     out, err = io.StringIO(), io.StringIO()
     code: Any = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -107,11 +136,16 @@ def differences(folder: pathlib.Path, expected: pathlib.Path) -> list[str]:
     """What two finished runs do not share, bit for bit, but for seconds.
 
     Compared are all rows of metrics, all picks, every array of the last checkpoint, the
-    words of the report, and the names of the files, of the run and of its pre-training.
+    words of the report, and the names of the files, of the run and of its pre-training;
+    and where a person was asked, all questions and labels.
     """
     found = []
+    if (expected / answers.FILE).exists():
+        found += person.differences(folder, expected)
     for stage in ("", "pretrained"):
         a, b = folder / stage, expected / stage
+        if not (a.exists() or b.exists()):
+            continue
         if _rows(a) != _rows(b):
             found.append(f"{a / workdir.METRICS} differs")
         if (a / workdir.PICKS).read_bytes() != (b / workdir.PICKS).read_bytes():
@@ -135,7 +169,12 @@ def differences(folder: pathlib.Path, expected: pathlib.Path) -> list[str]:
     return found
 
 
-def checkpoints(folder: pathlib.Path) -> list[str]:
+def progress(folder: pathlib.Path) -> list[object]:
+    """What of a run is complete: checkpoints, questions and answers."""
+    return [*_checkpoints(folder), *person.progress(folder)]
+
+
+def _checkpoints(folder: pathlib.Path) -> list[str]:
     """The complete checkpoints of a run and of its pre-training."""
     places = folder.glob("checkpoints/*"), folder.glob("pretrained/checkpoints/*")
     return sorted(

@@ -193,7 +193,8 @@ def _work(
 
     def work() -> int:
         if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
         with contextlib.ExitStack() as stack:
             if fault is not None:
                 stack.enter_context(faults.layer(str(folder), fault))

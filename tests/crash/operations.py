@@ -24,6 +24,7 @@ class Outcome(NamedTuple):
     operations: int  # of the undisturbed run, that can fail so
     failures: int  # operations that were failed
     faults: list[str]  # what went wrong, one line or traceback each
+    forms: frozenset[str] = frozenset()  # of the operations of the undisturbed run
 
 
 def fail_each(
@@ -32,19 +33,21 @@ def fail_each(
     kind: str,
     *,
     distinct: bool = False,
+    known: frozenset[str] = frozenset(),
     say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Starts a run again and again, each time failing one operation further on.
 
     A process that ends by a fault is followed by one that goes on from the last
     checkpoint. There its first operation fails, then its second, and so on until a
-    checkpoint more is complete; so every operation of the run fails once. In the end
-    the run must equal an undisturbed one.
+    checkpoint, a question or an answer more is complete; so every operation of the run
+    fails once. In the end the run must equal an undisturbed one.
 
     Args:
       place: an empty folder.
       kind: "kill", "ENOSPC" or "EIO".
       distinct: fail only one of the operations that differ in numbers alone.
+      known: forms of operations that are not failed, if `distinct`.
       say: is told of each fault when it is found, and of every hundredth failure.
     """
     found: list[str] = []
@@ -56,12 +59,13 @@ def fail_each(
         if whole.code:
             return Outcome(len(record.done), 0, [f"undisturbed: {whole.err}"])
         able = [name for name in record.done if faults.can_fail(name, kind)]
+        forms = frozenset(map(faults.form, able))
         failed: list[str] = []
         at = 1
         while True:
-            seen = frozenset(map(faults.form, failed)) if distinct else frozenset()
+            seen = known.union(map(faults.form, failed))
             fault = faults.Fault(kind, 0 if distinct else at, seen)
-            before = campaign.checkpoints(folder)
+            before = campaign.progress(folder)
             if kind != "kill":  # a run may do without the operation that fails
                 _copy(folder, kept)
             with faults.layer(str(folder), fault) as disturbed:
@@ -79,12 +83,14 @@ def fail_each(
                 # Its checkpoint is complete, and others of its operations are to come.
                 found += _told(_finish(arguments, folder, expected), say)
                 _copy(kept, folder)
-            at = 1 if campaign.checkpoints(folder) != before else at + 1
-        found += _missed(able, failed, distinct=distinct)
+            at = 1 if campaign.progress(folder) != before else at + 1
+        found += [f"never failed: {name}" for name in forms - seen]
+        if not distinct:
+            found += _missed(able, failed)
         found += campaign.differences(folder, expected)
     for path in (folder, expected, kept):
         shutil.rmtree(path, ignore_errors=True)
-    return Outcome(len(able), len(failed), found)
+    return Outcome(len(able), len(failed), found, forms)
 
 
 def _is_late(operation: str, folder: pathlib.Path) -> bool:
@@ -145,11 +151,8 @@ def _copy(folder: pathlib.Path, other: pathlib.Path) -> None:
         shutil.copytree(folder, other)
 
 
-def _missed(done: list[str], failed: list[str], *, distinct: bool) -> list[str]:
-    """What was not failed, of the operations of an undisturbed run."""
-    if distinct:
-        missed = {*map(faults.form, done)} - {*map(faults.form, failed)}
-        return [f"never failed: {name}" for name in missed]
+def _missed(done: list[str], failed: list[str]) -> list[str]:
+    """Whether fewer operations were failed than an undisturbed run has."""
     # What only removes is done again by the next save, so it may not come up each time.
     writes, wrong = (
         sum(faults.can_fail(name, "ENOSPC") for name in names)

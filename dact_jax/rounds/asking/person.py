@@ -23,7 +23,8 @@ def from_person(
       run: with a `person`, who has given the labels that its pool holds already.
       accept_partial: whether the query that is open now counts as answered though
         labels are missing; those images go back to the pool. It is for that query
-        alone: the next one waits for its answers.
+        alone: the next one waits for its answers, and so does one that has none yet,
+        which a killed process may have written without a word.
     """
     person = run.person
     assert person is not None
@@ -40,14 +41,15 @@ def from_person(
         if missing.size:
             wanted = question.make(run, person, asked, own)
             asked_before = question.is_written(folder, wanted)
-            if not (may_lack[0] and asked_before):
+            answered = missing.size < own.size
+            if not (may_lack[0] and asked_before and answered):
                 question.write(folder, wanted, image_root=person.image_root)
                 ids = tuple(map(str, run.task.target.id[missing]))
                 raise errors.AwaitingLabels(wanted, ids)
             if not (label >= 0).any():
                 raise errors.InputError(
-                    f"{question.place(folder, wanted)} has no answer yet, and no image "
-                    "is labelled: give one label at least."
+                    f"{question.place(folder, wanted)} has no label yet, and no other "
+                    "image has one: give one label at least."
                 )
             may_lack[0] = False
         return label

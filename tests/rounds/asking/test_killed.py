@@ -30,6 +30,8 @@ def sweep(variables, domain):
 class World(test_loop.World):
     """The disk of `test_loop`, with a run's folder in which a person answers."""
 
+    accept_partial = False
+
     def __init__(self, folder, monkeypatch, die_at=None):
         super().__init__(die_at)
         self.folder = folder
@@ -85,7 +87,9 @@ class World(test_loop.World):
             self.rewind()
             try:
                 intake.take_in(self.run, self.folder, [])
-                self.oracle = person.from_person(self.run, self.folder)
+                self.oracle = person.from_person(
+                    self.run, self.folder, accept_partial=self.accept_partial
+                )
                 return test_loop._go(self, policy or test_loop._policy(), key)
             except errors.AwaitingLabels as awaiting:
                 self.asked.append((awaiting.query, awaiting.missing))
@@ -203,6 +207,42 @@ def test_another_query_of_the_same_round_loses_no_file(key, tmp_path, monkeypatc
         world.live(key)
     assert (place.with_name("round_00_before_1") / "mine.json").read_text() == "[]"
     assert {item.id for item in query.read(place).items} <= set(IDS)
+
+
+def test_with_accept_partial_a_query_that_nobody_has_answered_waits(
+    key, tmp_path, monkeypatch
+):
+    """As after a kill between the writing of a query and the end of its process."""
+    world = World(tmp_path, monkeypatch)
+    world.accept_partial, lives = True, []
+    fill_in = world.answer
+
+    def answer(asked):
+        lives.append(asked.round)
+        if lives.count(asked.round) == 2:  # the same command was started again
+            fill_in(asked)
+
+    world.answer = answer
+    done = world.live(key)
+    assert lives == [0, 0, 1, 1, 2, 2]
+    assert (done.label >= 0).any()
+
+
+def test_with_accept_partial_one_image_must_have_a_label(key, tmp_path, monkeypatch):
+    world = World(tmp_path, monkeypatch)
+    world.accept_partial = True
+    given = []
+
+    def skip_one(asked):
+        item = asked.items[0]
+        given.append(item.id)
+        skipped = answers.Answer(item.id, "", True, answers.now(), answers.PAGE)
+        answers.append(tmp_path, [skipped])
+
+    world.answer = skip_one
+    with pytest.raises(errors.InputError, match="round_00 has no label yet"):
+        world.live(key)
+    assert len(given) == 1
 
 
 def test_pools_in_the_memory_of_a_policy_lose_what_was_skipped():
