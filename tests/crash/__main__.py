@@ -41,14 +41,20 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of moments and operations")
     parser.add_argument(
         "--presets",
+        type=_names,
         default="s_act,d_act,human",
-        help="of the runs; human: s_act, whose labels a person gives",
+        help="of the runs that are killed; human: s_act, whose labels a person gives",
     )
     parser.add_argument(
         "--operations",
-        action="store_true",
-        help="fail every operation on the folder of a run of each preset, by a kill, "
-        "by a full disk (ENOSPC) and by an input/output error (EIO)",
+        type=_names,
+        nargs="?",
+        const="s_act,human",
+        default="",
+        metavar="PRESETS",
+        help="fail every operation on the folder of a run of each preset (by default "
+        "s_act,human), by a kill, by a full disk (ENOSPC) and by an input/output error "
+        "(EIO)",
     )
     parser.add_argument(
         "--distinct",
@@ -57,9 +63,16 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "preset only those that the presets before it lack",
     )
     parser.add_argument(
-        "--kinds", default="kill,ENOSPC,EIO", help="of the failures of --operations"
+        "--kinds",
+        type=_names,
+        default="kill,ENOSPC,EIO",
+        help="of the failures of --operations",
     )
     return parser.parse_args(arguments)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
 
 
 def _prepare(place: pathlib.Path) -> None:
@@ -75,8 +88,7 @@ def _kill(place: pathlib.Path, options: argparse.Namespace) -> list[str]:
     from tests.crash import kills
 
     started = time.monotonic()
-    presets = tuple(options.presets.split(","))
-    tally = kills.kill_often(place, presets, options.kills, options.seed, _say)
+    tally = kills.kill_often(place, options.presets, options.kills, options.seed, _say)
     _say(
         f"{tally.kills} processes killed (seed {options.seed}), {tally.stops} stopped "
         f"by SIGTERM, {tally.full} ended by a full disk; {tally.runs} runs compared; "
@@ -89,23 +101,29 @@ def _operations(place: pathlib.Path, options: argparse.Namespace) -> list[str]:
     from tests.crash import operations
 
     found = []
-    for kind in options.kinds.split(","):
-        known: frozenset[str] = frozenset()
-        for preset in options.presets.split(","):
-            started = time.monotonic()
-            done = operations.fail_each(
-                place, preset, kind, distinct=options.distinct, known=known, say=_say
-            )
-            which = "at each new kind" if known else "at each kind"
-            which = which if options.distinct else "at each"
-            _say(
-                f"{kind}: {done.failures} failures, {which} of the {done.operations} "
-                f"operations of a run of {preset}; {len(done.faults)} faults; "
-                f"{time.monotonic() - started:.0f} s."
-            )
-            found += done.faults
-            if options.distinct:
-                known |= done.forms
+    with operations.shared():
+        for kind in options.kinds:
+            known: frozenset[str] = frozenset()
+            for preset in options.operations:
+                started = time.monotonic()
+                done = operations.fail_each(
+                    place,
+                    preset,
+                    kind,
+                    distinct=options.distinct,
+                    known=known,
+                    say=_say,
+                )
+                which = "at each new kind" if known else "at each kind"
+                which = which if options.distinct else "at each"
+                _say(
+                    f"{kind}: {done.failures} failures, {which} of the "
+                    f"{done.operations} operations of a run of {preset}; "
+                    f"{len(done.faults)} faults; {time.monotonic() - started:.0f} s."
+                )
+                found += done.faults
+                if options.distinct:
+                    known |= done.forms
     return found
 
 

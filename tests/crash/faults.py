@@ -6,6 +6,7 @@ tensorstore opens (it writes in C++, where Python sees nothing).
 """
 
 import builtins
+import collections
 import contextlib
 import errno
 import io
@@ -14,7 +15,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import tensorstore
@@ -38,8 +39,11 @@ class Killed(BaseException):
 
 class Fault(NamedTuple):
     kind: str  # one of KINDS
-    at: int = 0  # the operation that fails, from 1; 0: the first that is not in `seen`
-    seen: frozenset[str] = frozenset()  # forms of operations
+    # The operation that fails, from 1; 0: the first that `seen` and `passed` allow.
+    at: int = 0
+    seen: frozenset[str] = frozenset()  # forms of operations that go well
+    # How often an operation goes well, by `nameless`, before it fails.
+    passed: Mapping[str, int] = collections.Counter()
 
 
 def can_fail(operation: str, kind: str) -> bool:
@@ -47,9 +51,14 @@ def can_fail(operation: str, kind: str) -> bool:
     return kind != "ENOSPC" or not operation.startswith(("os.remove", "os.rmdir"))
 
 
+def nameless(operation: str) -> str:
+    """An operation without the names that tensorstore draws at random."""
+    return re.sub(r"[0-9a-f]{32}", "#", operation)
+
+
 def form(operation: str) -> str:
     """An operation without numbers: checkpoints are written alike, in both stages."""
-    return re.sub(r"[0-9a-f]{32}|\d+", "#", operation.replace("pretrained/", ""))
+    return re.sub(r"\d+", "#", nameless(operation.replace("pretrained/", "")))
 
 
 class Record:
@@ -62,6 +71,7 @@ class Record:
         self.failed: str | None = None  # the operation that the fault met
         self._lock = threading.Lock()
         self._arrays: set[str] = set()  # databases that hold arrays
+        self._often: collections.Counter[str] = collections.Counter()
 
     def array(self, database: object) -> None:
         """The first array of a checkpoint counts; the others go the same way."""
@@ -93,7 +103,10 @@ class Record:
             return False
         if self.fault.at:
             return len(self.done) >= self.fault.at
-        return form(self.done[-1]) not in self.fault.seen
+        name = nameless(self.done[-1])
+        self._often[name] += 1
+        new = self._often[name] > self.fault.passed.get(name, 0)
+        return new and form(name) not in self.fault.seen
 
     def _fail(
         self, name: str, path: str, tear: Callable[[], object], *, first: bool

@@ -1,5 +1,6 @@
 """Fails every operation of a run in turn, in one process that compiles once."""
 
+import collections
 import contextlib
 import copy
 import logging
@@ -36,10 +37,10 @@ def fail_each(
     known: frozenset[str] = frozenset(),
     say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Starts a run again and again, each time failing one operation further on.
+    """Starts a run again and again, each time failing one operation more.
 
     A process that ends by a fault is followed by one that goes on from the last
-    checkpoint. There its first operation fails, then its second, and so on until a
+    checkpoint. There an operation fails that has not failed there yet, until a
     checkpoint, a question or an answer more is complete; so every operation of the run
     fails once. In the end the run must equal an undisturbed one.
 
@@ -53,7 +54,7 @@ def fail_each(
     found: list[str] = []
     expected, folder, kept = (place / name for name in ("expected", "run", "kept"))
     arguments = campaign.command(place, folder, preset)
-    with campaign.listed_once(), compiled_once(), _quiet():
+    with shared():
         with faults.layer(str(expected)) as record:
             whole = campaign.run(campaign.command(place, expected, preset))
         if whole.code:
@@ -61,10 +62,12 @@ def fail_each(
         able = [name for name in record.done if faults.can_fail(name, kind)]
         forms = frozenset(map(faults.form, able))
         failed: list[str] = []
-        at = 1
+        here = collections.Counter[str]()  # failed since the last progress, by name
         while True:
             seen = known.union(map(faults.form, failed))
-            fault = faults.Fault(kind, 0 if distinct else at, seen)
+            fault = faults.Fault(
+                kind, seen=seen if distinct else known, passed=here.copy()
+            )
             before = campaign.progress(folder)
             if kind != "kill":  # a run may do without the operation that fails
                 _copy(folder, kept)
@@ -83,14 +86,23 @@ def fail_each(
                 # Its checkpoint is complete, and others of its operations are to come.
                 found += _told(_finish(arguments, folder, expected), say)
                 _copy(kept, folder)
-            at = 1 if campaign.progress(folder) != before else at + 1
-        found += [f"never failed: {name}" for name in forms - seen]
-        if not distinct:
-            found += _missed(able, failed)
-        found += campaign.differences(folder, expected)
+            if distinct or campaign.progress(folder) != before:
+                here.clear()
+            else:
+                here[faults.nameless(disturbed.failed)] += 1
+        missed = [f"never failed: {name}" for name in sorted(forms - seen)]
+        missed += [] if distinct else _missed(able, failed)
+        found += _told(missed + campaign.differences(folder, expected), say)
     for path in (folder, expected, kept):
         shutil.rmtree(path, ignore_errors=True)
     return Outcome(len(able), len(failed), found, forms)
+
+
+@contextlib.contextmanager
+def shared() -> Iterator[None]:
+    """Runs in this block compile once, and libraries say nothing of what kills them."""
+    with campaign.listed_once(), compiled_once(), _quiet():
+        yield
 
 
 def _is_late(operation: str, folder: pathlib.Path) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def told():
-    arguments = ["--kills=30", "--operations", "--distinct", "--presets=s_act,human"]
+    arguments = ["--kills=30", "--presets=s_act", "--operations", "--distinct"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.crash", *arguments],
         capture_output=True,
@@ -30,7 +30,6 @@ def test_killed_thirty_times_it_is_the_same_run(told):
     assert "30 processes killed" in told
     (runs,) = re.findall(r"(\d+) runs compared; 0 faults", told)
     assert int(runs) >= 3
-    assert "(human)" in told
 
 
 @pytest.mark.parametrize("kind", ["kill", "ENOSPC", "EIO"])
