@@ -15,6 +15,7 @@ from dact_jax.types import (
     Key,
     Method,
     Model,
+    Picked,
     Policy,
     Pools,
     PyTree,
@@ -138,6 +139,9 @@ class Show(NamedTuple):
     # The same, after every call of the device that does not end a chunk.
     partial: Callable[[int, int, Mapping[str, float]], None] = _ignore
     activity: Callable[[str], None] = _ignore  # what is done now, such as "evaluating"
+    evaluation: Callable[[Row], None] = _ignore  # the row of one during a round
+    # (the first round that trains on them, picks by side, target labels int32[N_t])
+    picks: Callable[[int, Mapping[str, Picked], np.ndarray], None] = _ignore
 
 
 def _never() -> bool:

@@ -14,6 +14,7 @@ from dact_jax import compilation_cache, devices, errors, paths, preparation, res
 from dact_jax.configuration import defaults
 from dact_jax.data import label_counts, left_out
 from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
+from dact_jax.reports.pictures import picked_images
 from dact_jax.result import Result
 from dact_jax.rounds import checkpoint, claim, lock, session, workdir
 from dact_jax.rounds.asking import given, intake, person, question
@@ -142,7 +143,7 @@ def _run(
         terminal.show_lines(new_lines)
     sides = {"source": built.task.source, "target": built.task.target}
     left_out.write(folder, {side: domain.left_out for side, domain in sides.items()})
-    shows = _make_shows(config, folder, write_report, progress=progress)
+    shows = _make_shows(config, built, folder, write_report, progress=progress)
     ask = _make_oracle(built, folder, accept_partial=accept_partial)
     try:
         done = session.run(
@@ -202,6 +203,7 @@ def has_checkpoint(
 
 def _make_shows(
     config: ml_collections.ConfigDict,
+    built: Run,
     folder: pathlib.Path,
     write_report: Callable[[], object],
     *,
@@ -223,11 +225,14 @@ def _make_shows(
                 bar = terminal.run_progress(lengths, start=start, label=stage)
                 active.append(stack.enter_context(bar))
             if not stage:
-                if config.tensorboard:
-                    events = tensorboard.event_writer(folder, lengths, start=start)
-                    active.append(stack.enter_context(events))
                 # A report after each round: a run that is stopped has one too.
                 active.append(Show(round=report_round))
+                if config.tensorboard:  # it shows the curves that the report drew
+                    draw = functools.partial(picked_images.draw, built)
+                    events = tensorboard.event_writer(
+                        folder, lengths, start=start, draw_picks=draw
+                    )
+                    active.append(stack.enter_context(events))
             yield terminal.combine(*active)
 
     return shows

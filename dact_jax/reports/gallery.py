@@ -19,6 +19,7 @@ from dact_jax.reports.pictures import (
     contact_sheet,
     feature_maps,
     figures,
+    picked_images,
     png,
     projections,
 )
@@ -31,7 +32,6 @@ _MAX_SAMPLES = 1500  # of an embedding: more would be slow in t-SNE and unreadab
 _MAX_PICKED = 1000  # largest number of picked samples among them
 _MAX_IMAGES = {TARGET: 3, SOURCE: 2}  # of the feature maps
 _MAX_ROUNDS = 8  # of the contact sheet
-_MAX_OF_ROUND = 2 * contact_sheet.COLUMNS  # images of each of them
 _SEED = 0
 _SIDES = {TARGET: "target", SOURCE: "source"}
 
@@ -157,17 +157,9 @@ def _contact_sheet(
     groups = []
     places = np.linspace(0, len(by_round) - 1, min(len(by_round), _MAX_ROUNDS))
     for title, of_round in (by_round[round(place)] for place in places):
-        rows = np.array([row[pick.id] for pick in of_round[:_MAX_OF_ROUND]])
-        label = experiment.label[rows]  # those that were bought
-        shown = f"the first {len(rows)} of " if len(rows) < len(of_round) else ""
-        images = "image" if len(of_round) == 1 else "images"
-        groups.append(
-            contact_sheet.Group(
-                f"{title}: {shown}{len(of_round)} {images}",
-                np.asarray(pool.train.image[rows]),
-                [names[k] if k >= 0 else "" for k in label],
-            )
-        )
+        rows = np.array([row[pick.id] for pick in of_round])
+        bought = experiment.label
+        groups.append(picked_images.group(title, pool, rows, bought, names))
     return contact_sheet.draw(groups)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import rich.console
 import rich.progress
@@ -154,27 +155,14 @@ def _uncut() -> rich.table.Column:
 def combine(*shows: Show) -> Show:
     """A Show that forwards each call to all of the given ones, in order."""
 
-    def show_step(number: int, step: int, losses: Mapping[str, float]) -> None:
-        for show in shows:
-            show.step(number, step, losses)
+    def forward(name: str) -> Callable[..., None]:
+        def call(*args: Any) -> None:
+            for show in shows:
+                getattr(show, name)(*args)
 
-    def show_round(row: Row) -> None:
-        for show in shows:
-            show.round(row)
+        return call
 
-    def show_partial(number: int, step: int, losses: Mapping[str, float]) -> None:
-        for show in shows:
-            show.partial(number, step, losses)
-
-    def show_activity(text: str) -> None:
-        for show in shows:
-            show.activity(text)
-
-    def show_select(row: Row) -> None:
-        for show in shows:
-            show.select(row)
-
-    return Show(show_step, show_round, show_select, show_partial, show_activity)
+    return Show(*map(forward, Show._fields))
 
 
 def show_lines(

@@ -60,14 +60,19 @@ def bind(
         workdir.append(folder, [row])
         show.select(row)
 
-    def record_picks(number: int, picked: Mapping[str, Picked]) -> None:
+    def record_picks(
+        number: int, picked: Mapping[str, Picked], label: np.ndarray
+    ) -> None:
         workdir.append_picks(folder, _picks(run, number, picked))
+        show.picks(number, picked, label)
 
     def record_corrections(number: int, row: np.ndarray, label: np.ndarray) -> None:
-        record_selection(_corrections(run, number, row, label))
+        record_selection(corrections(run, number, row, label))
 
     def record_row(row: Row) -> None:
         workdir.append(folder, [row])
+        if row["event"] == "eval":
+            show.evaluation(row)
 
     def measure(experiment: Experiment) -> Row:
         show.activity("evaluating")
@@ -142,6 +147,17 @@ def begin(run: Run, actions: loop.Actions) -> Experiment:
     return loop.begin(actions, run.policy, train, sizes, run.key, losses=losses)
 
 
+def corrections(run: Run, number: int, row: np.ndarray, label: np.ndarray) -> Row:
+    """The row of labels that were corrected, and count from round `number` on."""
+    names, ids = run.task.class_names, run.task.target.id
+    return {
+        "event": "correct",
+        "round": number,
+        "step": 0,
+        "labels": {str(ids[i]): names[k] if (k := label[i]) >= 0 else "" for i in row},
+    }
+
+
 def _restart(run: Run, train: TrainState) -> TrainState:
     """The state that a round begins with, given the one that the last round left."""
     options = run.schedule
@@ -188,17 +204,6 @@ def _picks(
             yield workdir.Pick(
                 number, order, side, str(ids[row]), float(score), by, origin
             )
-
-
-def _corrections(run: Run, number: int, row: np.ndarray, label: np.ndarray) -> Row:
-    """The row of labels that were corrected, and count from round `number` on."""
-    names, ids = run.task.class_names, run.task.target.id
-    return {
-        "event": "correct",
-        "round": number,
-        "step": 0,
-        "labels": {str(ids[i]): names[k] if (k := label[i]) >= 0 else "" for i in row},
-    }
 
 
 def _sizes(task: Task) -> tuple[int, int]:

@@ -41,7 +41,8 @@ class Actions(NamedTuple):
     save: Callable[[Experiment], None]
     record_round: Callable[[Row], None]
     record_selection: Callable[[Row], None]
-    record_picks: Callable[[int, Mapping[str, Picked]], None]  # round, picks by side
+    # round, picks by side, all labels
+    record_picks: Callable[[int, Mapping[str, Picked], np.ndarray], None]
     # round, target rows whose label has changed, all labels
     record_corrections: Callable[[int, np.ndarray, np.ndarray], None]
 
@@ -181,7 +182,7 @@ def _apply(
         changed = np.flatnonzero(others & (label != experiment.label))
         if changed.size:
             actions.record_corrections(experiment.round, changed, label)
-    actions.record_picks(experiment.round, picked)
+    actions.record_picks(experiment.round, picked, label)
     unknown = selection.pools.target & (label < 0)
     return experiment._replace(
         pools=_without(unknown, selection.pools),

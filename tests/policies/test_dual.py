@@ -145,7 +145,7 @@ def trace(world, policy, key):
     """A whole run in the real outer loop."""
     rows, picks = [], []
 
-    def record_picks(number, picked):
+    def record_picks(number, picked, label):
         picks.extend((side, picks.row.tolist()) for side, picks in picked.items())
 
     actions = loop.Actions(

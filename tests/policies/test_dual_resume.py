@@ -108,8 +108,8 @@ def watched(act, disk):
             loss_predictor=predictor._replace(fit=fit, accuracy=accuracy)
         )
 
-    def record_picks(number, picked):
-        act.record_picks(number, picked)
+    def record_picks(number, picked, label):
+        act.record_picks(number, picked, label)
         disk.look()
 
     return act._replace(lab=lab, record_picks=record_picks)

@@ -283,6 +283,8 @@ def test_combined_shows_all_receive_each_call():
             lambda row: calls.append((name, "select", row)),
             lambda *args: calls.append((name, "partial", *args)),
             lambda text: calls.append((name, "activity", text)),
+            lambda row: calls.append((name, "evaluation", row)),
+            lambda *args: calls.append((name, "picks", *args)),
         )
 
     silent = run_types.Show()
@@ -292,6 +294,8 @@ def test_combined_shows_all_receive_each_call():
     show.select({"s": 1})
     show.partial(1, 51, {"ce": 0.4})
     show.activity("evaluating")
+    show.evaluation({"e": 1})
+    show.picks(1, {}, 3)
     assert calls == [
         (name, *call)
         for call in (
@@ -300,6 +304,8 @@ def test_combined_shows_all_receive_each_call():
             ("select", {"s": 1}),
             ("partial", 1, 51, {"ce": 0.4}),
             ("activity", "evaluating"),
+            ("evaluation", {"e": 1}),
+            ("picks", 1, {}, 3),
         )
         for name in "ab"
     ]

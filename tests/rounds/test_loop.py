@@ -79,7 +79,7 @@ class World:
         self.rows.append((row["round"], STEPS + 1, row["value"]))
         self.call()
 
-    def record_picks(self, number, picked):
+    def record_picks(self, number, picked, label):
         self.rows.append((number, -1, picked["target"].row.tolist()))
         self.call()
 

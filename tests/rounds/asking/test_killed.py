@@ -62,7 +62,7 @@ class World(test_loop.World):
     def lab(self, label):
         return Lab(sweep, label != SKIPPED, skipped=label == SKIPPED)
 
-    def record_picks(self, number, picked):
+    def record_picks(self, number, picked, label):
         self.rows.append((number, -1, picked["target"].row.tolist()))
         self.call()
 
