@@ -1,6 +1,7 @@
 """Text and binary files on the disk: whole or not at all, and flushed."""
 
 import contextlib
+import errno
 import glob
 import os
 import pathlib
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 # UTF-8, and a character that a killed process left half written.
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 _WRITTEN = (".csv", ".md", ".png", ".yaml")  # endings of files in a run's folder
+_CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # no way to flush a folder
 _FORGOTTEN = 24 * 3600.0  # seconds after which nobody writes a draft any more
 # How tensorstore ends the message of a write that the system refused.
 _OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
@@ -72,6 +74,21 @@ def atomic(path: pathlib.Path, *, shared: bool = False) -> Iterator[pathlib.Path
         with contextlib.suppress(OSError):  # the first error is the one to tell
             draft.unlink(missing_ok=True)
         raise
+
+
+def flush_names(folder: pathlib.Path) -> None:
+    """Makes the names in a folder last, where the system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+    finally:
+        os.close(handle)
 
 
 def _own_draft(path: pathlib.Path) -> pathlib.Path:

@@ -1,6 +1,5 @@
 """The folder of a query, written whole or not at all."""
 
-import errno
 import os
 import pathlib
 import shutil
@@ -23,8 +22,6 @@ FORMS: Mapping[str, Form] = {
     "index.html": sheet.text,
 }
 
-_CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # no way to flush a folder
-
 
 def write(folder: pathlib.Path, query: Query, *, image_root: str = "") -> None:
     """Writes a query in all forms; a process killed meanwhile leaves no folder.
@@ -46,11 +43,11 @@ def write(folder: pathlib.Path, query: Query, *, image_root: str = "") -> None:
             draft.mkdir(parents=True)
             for name, form in FORMS.items():
                 _write(draft / name, form(query, image_root))
-            _flush(draft)
+            storage.flush_names(draft)
             if folder.is_dir():  # empty
                 folder.rmdir()
             os.replace(draft, folder)
-            _flush(folder.parent)
+            storage.flush_names(folder.parent)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
@@ -69,18 +66,3 @@ def _write(path: pathlib.Path, text: str) -> None:
         file.write(text.encode("utf-8"))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _flush(folder: pathlib.Path) -> None:
-    """Makes the names in a folder last, where the system can."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # Windows opens no folders
-        return
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in _CANNOT:
-            raise
-    finally:
-        os.close(handle)

@@ -61,6 +61,8 @@ def append(folder: pathlib.Path, given: Iterable[Answer]) -> None:
         try:
             _write(file, text.encode("utf-8", "surrogateescape"))
             os.fsync(file.fileno())
+            if not size:
+                storage.flush_names(folder)  # the file is new
         except BaseException:
             with contextlib.suppress(OSError):  # the first error is the one to tell
                 os.ftruncate(file.fileno(), size)

@@ -63,7 +63,7 @@ def open_store(
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise
-            manifest.sync(root)
+            storage.flush_names(root)
             for number in numbers[keep - 1 :]:
                 _remove(root / str(number))
 

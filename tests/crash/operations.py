@@ -69,7 +69,7 @@ def fail_each(
                 kind, seen=seen if distinct else known, passed=here.copy()
             )
             before = campaign.progress(folder)
-            if kind != "kill":  # a run may do without the operation that fails
+            if kind != "kill" or not distinct:
                 _copy(folder, kept)
             with faults.layer(str(folder), fault) as disturbed:
                 attempt = _attempt(arguments, disturbed)
@@ -79,10 +79,10 @@ def fail_each(
             failed.append(disturbed.failed)
             if not len(failed) % _SAID:
                 say(f"{kind}: {len(failed)} failures of about {len(able)}")
-            if attempt.finished:
+            if attempt.finished:  # it could do without the operation
                 found += _told(campaign.differences(folder, expected), say)
                 _copy(kept, folder)
-            elif kind == "EIO" and not distinct and _is_late(disturbed.failed, folder):
+            elif not distinct and _is_late(disturbed.failed, folder):
                 # Its checkpoint is complete, and others of its operations are to come.
                 found += _told(_finish(arguments, folder, expected), say)
                 _copy(kept, folder)

@@ -16,7 +16,7 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from dact_jax import errors
+from dact_jax import errors, storage
 from dact_jax.rounds import checkpoint
 from dact_jax.rounds.formats import manifest, trees
 from dact_jax.run_types import Experiment, Track
@@ -322,7 +322,7 @@ def test_the_names_of_the_record_are_on_the_disk_before_a_checkpoint_counts(
     tmp_path, monkeypatch
 ):
     synced = []
-    monkeypatch.setattr(manifest, "sync", synced.append)
+    monkeypatch.setattr(storage, "flush_names", synced.append)
     (tmp_path / "2.tmp").mkdir()
     (tmp_path / "picks.csv").touch()
     manifest.seal(tmp_path / "2.tmp", [tmp_path / "picks.csv", tmp_path / "no" / "row"])

@@ -44,7 +44,7 @@ def seal(folder: pathlib.Path, record: Collection[pathlib.Path] = ()) -> None:
     """
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in paths:
-        _flush(path, os.O_RDWR)
+        _flush(path)
     files = {path.relative_to(folder).as_posix(): _digest(path) for path in paths}
     beginnings = {path.name: beginning(path) for path in record}
     content = {"files": files, "record": beginnings}
@@ -54,15 +54,9 @@ def seal(folder: pathlib.Path, record: Collection[pathlib.Path] = ()) -> None:
         file.flush()
         os.fsync(file.fileno())
     for place in {path.parent for path in record if path.exists()}:  # their names
-        sync(place)
+        storage.flush_names(place)
     for place in (*filter(pathlib.Path.is_dir, folder.rglob("*")), folder):
-        sync(place)
-
-
-def sync(folder: pathlib.Path) -> None:
-    """Brings the names in a folder to the disk, where the system can."""
-    if os.name == "posix":
-        _flush(folder, os.O_RDONLY)
+        storage.flush_names(place)
 
 
 def is_older(folder: pathlib.Path) -> bool:
@@ -127,8 +121,8 @@ def _digest(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: pathlib.Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
+def _flush(path: pathlib.Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
