@@ -307,7 +307,7 @@ def test_fewer_bits_give_wrong_picks(bits, reduce_precision):
     """So `distances.product` must ask for the highest precision."""
     points = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
     points[:, 0] *= 100
-    options = {"mesh": reference.first_devices(1), "tuning": TINY}
+    options = {"mesh": reference.first_devices(1), "tuning": BLOCKS}
     expected = [0, *greedy(points, [0], 99)]
     assert k_center.select(points, 100, **options).row.tolist() == expected
     reduce_precision(bits)
