@@ -15,6 +15,7 @@ from dact_jax import errors
 # Name of a module with `main(argv)` -> what it does.
 COMMANDS = {
     "main": "run an experiment, or resume it: --config=configs/digits.py",
+    "export": "write a run's network for other programs: --workdir=DIR --output=DIR",
     "embed": "turn images into vectors: --images=photos --output=x.npz",
     "label": "answer a run's questions in the browser: --workdir=DIR",
     "select": "pick the rows of an array to label next: --features=x.npy --budget=100",

@@ -36,25 +36,27 @@ LAYERS = {
     "result preparation": f"{GROUND} embedding rounds queries reports configuration",
     "runner classifier": f"{GROUND} models data embedding training rounds queries "
     "reports configuration preparation result",
-    "campaigns dry_run_plan dry_run": f"{GROUND} data embedding models training "
-    "queries rounds reports configuration result runner classifier dry_run_plan",
+    "campaigns dry_run_plan dry_run exporting": f"{GROUND} data embedding models "
+    "training queries rounds reports configuration result runner classifier "
+    "dry_run_plan",
     "cli": "errors",
     "signals": "errors run_types",
     "select_methods": f"{GROUND} {ROOMS} reports",
-    "main select embed label": f"{GROUND} {ROOMS} result runner classifier reports "
-    "dry_run configuration cli signals select_methods queries labelling",
+    "main select embed label export": f"{GROUND} {ROOMS} result runner classifier "
+    "reports dry_run configuration cli signals select_methods queries labelling rounds "
+    "exporting",
     "__main__ warm_start": "cli main",
 }
 # Library -> the only modules that may import it.
 OUTSIDE = {
-    "flax": "types models methods configuration",
+    "flax": "types models methods configuration exporting",
     "ml_collections": "configuration main runner classifier campaigns preparation "
-    "dry_run dry_run_plan",
+    "dry_run dry_run_plan exporting",
     "orbax": "rounds.formats.trees",
     "tensorflow": "",  # slow to import, and never required
-    "torch": "",
+    "torch": "exporting.torch_format exporting.torch_parts",  # it may be missing
 }
-PRINTS = "cli main select embed label"
+PRINTS = "cli main select embed label export"
 VAGUE = ("utils", "util", "common", "base", "helpers", "helper", "misc")
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 280, 50, 16
 
