@@ -103,7 +103,7 @@ def read(
     with _archive(path) as archive:
         for name, member in _members(archive).items():
             if wanted is None or name in wanted:
-                with _told(f"{name} of {path} cannot be read"):
+                with told(f"{name} of {path} cannot be read"):
                     arrays[name] = _read_member(archive, member, left)
                 left -= arrays[name].nbytes
     return arrays
@@ -123,7 +123,7 @@ def mapped(path: str | pathlib.Path, where: str = "") -> np.ndarray:
     """
     where = where or str(path)
     wrong = f"{where} is not a complete .npy file, as numpy.save writes it"
-    with _opened(path, where) as file, _told(wrong):
+    with opened(path, where) as file, told(wrong):
         header = _read_header(file)
         offset, size = file.tell(), os.fstat(file.fileno()).st_size
         if header.num_bytes != size - offset:
@@ -143,7 +143,7 @@ def mapped(path: str | pathlib.Path, where: str = "") -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _opened(path: str | pathlib.Path, where: str) -> Iterator[IO[bytes]]:
+def opened(path: str | pathlib.Path, where: str) -> Iterator[IO[bytes]]:
     """A regular file; opening a pipe would wait for a writer."""
     if not os.path.exists(path):
         raise errors.InputError(f"there is no file {where}.")
@@ -154,7 +154,7 @@ def _opened(path: str | pathlib.Path, where: str) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _told(wrong: str) -> Iterator[None]:
+def told(wrong: str) -> Iterator[None]:
     """Turns what damaged files raise into one sentence that begins with `wrong`."""
     try:
         yield
@@ -165,8 +165,8 @@ def _told(wrong: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _archive(path: str | pathlib.Path) -> Iterator[zipfile.ZipFile]:
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(_opened(path, str(path)))
-        with _told(f"{path} is not a readable .npz file"):
+        file = stack.enter_context(opened(path, str(path)))
+        with told(f"{path} is not a readable .npz file"):
             archive = stack.enter_context(zipfile.ZipFile(file))
         yield archive
 

@@ -15,15 +15,17 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
-from dact_jax import cli, compilation_cache, devices, errors, paths, signals, storage
+from dact_jax import cli, compilation_cache, devices, errors, paths, signals
 from dact_jax.data import left_out
 from dact_jax.data.readers import decoding, files, sources
+from dact_jax.data.vector_files import writing
+from dact_jax.data.vector_files.contents import Vectors
 from dact_jax.embedding import sweep
 from dact_jax.models import backbones
 from dact_jax.models.backbones import Backbone
 from dact_jax.reports import counting, waiting
 from dact_jax.run_types import NEVER, Stop
-from dact_jax.types import UNLABELED, Dataset
+from dact_jax.types import Dataset
 
 _LESS_MEMORY = "lower --batch or --max_pixels"
 _SKIP = "--on_error=skip"
@@ -55,8 +57,8 @@ def run(
 
     Args:
       images: a folder, a .csv or .tsv manifest, or a .txt list.
-      output: the .npz file to write: features, path, and where there are labels, label
-        and classes.
+      output: the file to write, .npz, .parquet or .npy (`data.vector_files`): vectors,
+        paths and, where there are any, labels with the names of the classes.
       backbone, side, normalize: for `backbones.load`.
       batch: images that each device embeds at once.
       root: folder that paths in a manifest or list are relative to; "": the file's.
@@ -79,13 +81,15 @@ def run(
         read = functools.partial(sources.load, images, root=root, on_error="skip")
         found = read(size=network.side, channels=3, max_pixels=max_pixels)
     _check_left_out(found, _root(images, root), on_error)
+    writing.check(output, [*found.class_names, *found.id.tolist()])
     started = time.perf_counter()
     features = _embed(found, network, cache, batch, stop)
     seconds = time.perf_counter() - started
-    _write(output, found, features)
+    vectors = Vectors(features, found.id, found.label, found.class_names)
+    written = ", ".join(map(str, writing.write(output, vectors)))
     print(
         f"Embedded {len(features)} images by {network.name}, {network.width} numbers "
-        f"each, in {seconds:.1f} s. Written: {output}; {cache} keeps each vector for "
+        f"each, in {seconds:.1f} s. Written: {written}; {cache} keeps each vector for "
         "the next time.",
         flush=True,
     )
@@ -129,12 +133,14 @@ def _check_images(images: str) -> None:
 
 def _check_output(output: pathlib.Path, *, overwrite: bool) -> None:
     where = f"--output={errors.printable(output)}"
-    if output.suffix.lower() != ".npz":
-        raise errors.InputError(f"{where} must end in .npz.")
-    if output.is_dir():
-        raise errors.InputError(f"{where} is a folder: name a file.")
-    if output.exists() and not overwrite:
-        raise errors.InputError(f"{where} exists: name another, or add --overwrite.")
+    for path in writing.outputs(output):
+        shown = where if path == output else f"{where}: {errors.printable(path)}"
+        if path.is_dir():
+            raise errors.InputError(f"{shown} is a folder: name a file.")
+        if path.exists() and not overwrite:
+            raise errors.InputError(
+                f"{shown} exists: name another, or add --overwrite."
+            )
     if not output.parent.is_dir():
         raise errors.InputError(
             f"{where}: there is no folder {output.parent}; create it first."
@@ -183,14 +189,6 @@ def _omissions(found: Dataset) -> list[str]:
     return [head, *(f"  {line}" for line in left_out.listed(found.left_out))]
 
 
-def _write(output: pathlib.Path, found: Dataset, features: np.ndarray) -> None:
-    arrays = {"features": features, "path": found.id}
-    if (found.label != UNLABELED).any():
-        arrays |= {"label": found.label, "classes": np.array(found.class_names)}
-    with storage.atomic(output) as draft, draft.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-
-
 def _define_flags() -> flags.FlagValues:
     """New flags for each call, which keep no value of an earlier one."""
     values = flags.FlagValues()
@@ -199,7 +197,11 @@ def _define_flags() -> flags.FlagValues:
     switch = functools.partial(flags.DEFINE_bool, flag_values=values)
     choice = functools.partial(flags.DEFINE_enum, flag_values=values)
     text("images", "", "A folder of images, a .csv or .tsv manifest, or a .txt list.")
-    text("output", "", "File to write, .npz: features, path; label, classes if known.")
+    text(
+        "output",
+        "",
+        "File to write: .npz, .parquet, or .npy and text files beside.",
+    )
     text(
         "backbone",
         backbones.EFFICIENTNET,

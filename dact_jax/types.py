@@ -64,6 +64,8 @@ class Dataset(NamedTuple):  # one domain as its reader returns it, before any sp
     left_out: tuple[LeftOut, ...] = ()  # the damaged first
     notes: tuple[str, ...] = ()  # sentences on how its files were understood
     files: tuple[str, ...] | None = None  # N paths of image files; None: there are none
+    # Where labels are bare integers, what would give them names, a clause; else "".
+    unnamed: str = ""
 
 
 class Domain(NamedTuple):

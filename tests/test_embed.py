@@ -61,6 +61,40 @@ def test_the_file_is_one_of_embeddings(capsys):
     assert "Written: x.npz; x.cache keeps" in line
 
 
+@pytest.mark.parametrize("name", ["y.parquet", "y.npy"])
+def test_other_forms_hold_the_same(name, capsys):
+    command("--images=pets", "--output=y.npz")
+    command("--images=pets", f"--output={name}")
+    expected, found = embeddings.read("y.npz"), embeddings.read(name)
+    np.testing.assert_array_equal(found.features, expected.features)
+    assert found.path.tolist() == expected.path.tolist()
+    assert found.label.tolist() == expected.label.tolist()
+    assert found.class_names == expected.class_names == ("cat", "dog")
+    _, second = capsys.readouterr().out.splitlines()
+    written = {
+        "y.parquet": "y.parquet",
+        "y.npy": "y.paths.txt, y.labels.txt, y.classes.txt, y.npy",
+    }
+    assert f"Written: {written[name]}; y.cache keeps" in second
+    pathlib.Path(name).unlink()
+    if name == "y.npy":
+        said = refused(capsys, "--images=pets", f"--output={name}")
+        assert said.startswith("--output=y.npy: y.paths.txt exists: name another, or")
+        command("--images=pets", f"--output={name}", "--overwrite")
+
+
+def test_a_name_that_the_form_cannot_hold_is_told_before_the_work(capsys):
+    os.rename("pets/cat/1.png", "pets/cat/a\nb.png")
+    said = refused(capsys, "--images=pets", "--output=x.npy")
+    assert said == (
+        "x.npy: the name 'pets/cat/a\\nb.png' holds a line end, and one line of a text "
+        "file cannot: write an .npz file, or rename it."
+    )
+    assert not os.path.exists("x.cache")
+    command("--images=pets", "--output=x.parquet")
+    assert "pets/cat/a\nb.png" in embeddings.read("x.parquet").path
+
+
 def test_images_without_labels_have_none():
     os.makedirs("flat")
     for number, path in enumerate(pathlib.Path("pets").rglob("*.png")):
@@ -127,7 +161,7 @@ WRONG = {
     "no folder": (("--images=pts", "--output=x.npz"), "pts: there is no such file"),
     "vectors": (("--images=x.npz", "--output=y.npz"), "does not name image files"),
     "built in": (("--images=uci", "--output=y.npz"), "does not name image files"),
-    "suffix": (("--images=pets", "--output=x.npy"), "must end in .npz"),
+    "suffix": (("--images=pets", "--output=x.h5"), "end in .npz, .parquet, .npy"),
     "is a folder": (("--images=pets", "--output=a.npz"), "a.npz is a folder"),
     "no parent": (("--images=pets", "--output=no/x.npz"), "there is no folder no"),
     "exists": (("--images=pets", "--output=old.npz"), "exists: name another"),

@@ -8,9 +8,11 @@ import zipfile
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import safetensors.numpy
 import yaml
 from PIL import Image
+from pyarrow import parquet
 
 from tests.fuzz import answer_seeds, torch_seeds
 
@@ -63,6 +65,22 @@ def _digits():
     return {"x_train": images, "y_train": label, "x_test": images, "y_test": label}
 
 
+def _parquet(**options):
+    """The vectors as a table, whose labels are text or numbers."""
+    arrays = _embeddings()
+    label = arrays["label"].tolist()
+    if "compression" not in options:
+        label = [_CLASSES[k] if k >= 0 else None for k in label]
+    columns = {
+        "path": arrays["path"].tolist(),
+        "label": label,
+        "embedding": arrays["features"].tolist(),
+    }
+    sink = io.BytesIO()
+    parquet.write_table(pa.table(columns), sink, row_group_size=4, **options)
+    return sink.getvalue()
+
+
 def weights(prefix=""):
     """The tensors of a convolution of one channel."""
     kernel = np.arange(18, dtype=np.float32).reshape(2, 1, 3, 3)
@@ -75,6 +93,9 @@ def _arrays():
             readers = "source pool" if what == "embeddings" else "source"
             yield f"{what}_{method}.npz", _npz(arrays, method), readers
         yield f"weights_{method}.npz", _npz(weights("module."), method), "weights"
+    yield "embeddings.parquet", _parquet(), "source pool"
+    checked = {"compression": "gzip", "write_page_checksum": True}
+    yield "embeddings_checked.parquet", _parquet(**checked), "source pool"
     for version in ((1, 0), (2, 0), (3, 0)):
         name = f"v{version[0]}.npy"
         yield f"pool_{name}", _npy(np.ones((ROWS, 2)), version), "pool logits"

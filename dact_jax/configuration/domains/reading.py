@@ -13,6 +13,8 @@ from dact_jax.data.readers import embeddings, files, lists, sources
 from dact_jax.models import backbones, encoders
 from dact_jax.types import Dataset
 
+_LISTED = 5  # classes that a message names
+
 
 def domains(config: Config, *, unchecked: bool = False) -> tuple[Dataset, Dataset]:
     """Source and target.
@@ -36,6 +38,7 @@ def domains(config: Config, *, unchecked: bool = False) -> tuple[Dataset, Datase
         unchecked=unchecked,
     )
     _check_same_kind(source, target)
+    _check_named(source, target)
     _check_files(target, config)
     return source, target
 
@@ -78,7 +81,8 @@ def _check_source(source: Dataset, config: Config) -> None:
         raise errors.InputError(
             f"model.encoder={encoder!r} is for embeddings, but {source.name} holds "
             f"images: set model.backbone={backbones.EFFICIENTNET!r} to embed them, "
-            "give .npz files with features, or set model.encoder='lenet' or a ResNet."
+            "give files of embeddings (.npz, .parquet, .npy), or set "
+            "model.encoder='lenet' or a ResNet."
         )
     if not source.class_names:
         raise errors.InputError(
@@ -122,6 +126,25 @@ def _check_same_kind(source: Dataset, target: Dataset) -> None:
             f"source {source.name} has vectors of {sizes[0]} numbers, but target "
             f"{target.name} of {sizes[1]}: take both from the same model."
         )
+
+
+def _check_named(source: Dataset, target: Dataset) -> None:
+    """Raises InputError where names of one domain meet bare integers of the other.
+
+    Integers count the classes in an order that nothing tells: 1, 2, 10 or 1, 10, 2.
+    """
+    if not source.class_names or not target.class_names:
+        return
+    sides = ("source", source, target), ("target", target, source)
+    for side, bare, named in sides:
+        if bare.unnamed and not named.unnamed:
+            listed = ", ".join(map(repr, named.class_names[:_LISTED]))
+            more = ", ..." * (len(named.class_names) > _LISTED)
+            raise errors.InputError(
+                f"{side} {errors.printable(bare.name)} has bare integers as labels, "
+                f"but {errors.printable(named.name)} names of classes ({listed}{more}),"
+                f" whose order may be another, such as 1, 10, 2: {bare.unnamed}."
+            )
 
 
 def _read(

@@ -1,4 +1,4 @@
-"""Embeddings from an .npz file, such as a foundation model's, as a domain."""
+"""Embeddings from a file, such as a foundation model's, as a domain."""
 
 import pathlib
 from typing import Literal, NamedTuple, get_args
@@ -6,18 +6,12 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from absl import logging
 
-from dact_jax import array_files, errors, vectors
+from dact_jax import errors, vectors
+from dact_jax.data.vector_files import contents, reading
 from dact_jax.types import UNLABELED, Array, Dataset, Images
 
-FEATURES = "features"
 Scale = Literal["unit", "raw"]
 MAX_CLASSES = 100_000  # a larger label is not the number of a class
-
-_ARRAYS = (FEATURES, "label", "path", "classes")
-_OTHER_NAMES = {  # that others give these arrays
-    "label": ("labels", "y", "target", "targets"),
-    "path": ("paths", "id", "ids", "filename", "filenames", "file", "files"),
-}
 
 
 class Arrays(NamedTuple):
@@ -28,12 +22,13 @@ class Arrays(NamedTuple):
     class_names: tuple[str, ...]
     path: np.ndarray | None  # str[N], unique ids
     unread: tuple[str, ...]  # names of the other arrays
+    unnamed: str  # as in `Dataset`
 
 
 def load(path: str | pathlib.Path, *, name: str, scale: Scale = "unit") -> Dataset:
-    """Reads embeddings from an .npz file; each becomes an image of one pixel.
+    """Reads embeddings from a file; each becomes an image of one pixel.
 
-    The file holds the array `features`, float[N, F], and optionally:
+    An .npz file holds the array `features`, float[N, F], and optionally:
       label: int[N] (-1: unlabelled) or str[N] ("": unlabelled). Default: all rows are
         unlabelled.
       path: str[N], unique ids. Default: row numbers, such as "0000".
@@ -41,7 +36,8 @@ def load(path: str | pathlib.Path, *, name: str, scale: Scale = "unit") -> Datas
         to the largest label.
 
     Args:
-      path: the file; nothing in it is unpickled.
+      path: the file, .npz, .parquet or .npy (`data.vector_files`); nothing in it is
+        unpickled.
       scale: "unit" divides each vector by its root mean square, so that values are
         about 1 whichever model computed them (a vector of zeros is kept); "raw"
         changes nothing.
@@ -71,6 +67,7 @@ def load(path: str | pathlib.Path, *, name: str, scale: Scale = "unit") -> Datas
         id=ids,
         split=None,
         class_names=arrays.class_names,
+        unnamed=arrays.unnamed,
     )
 
 
@@ -81,32 +78,24 @@ def read(path: str | pathlib.Path) -> Arrays:
       InputError: as `load`; also where a name is nearly that of an array which the
         file lacks, such as "labels".
     """
-    arrays = array_files.read(path, _ARRAYS)
-    there = array_files.names(path)
-    if FEATURES not in arrays:
-        raise errors.InputError(
-            f"{path} lacks the array features, float[N, F]; it has {sorted(there)}."
-        )
-    for name, others in _OTHER_NAMES.items():
-        wrong = [other for other in there if other.lower() in others]
-        if wrong and name not in arrays:
-            raise errors.InputError(
-                f"{path}: the array {wrong[0]} is not read; call it {name}, or leave "
-                "it out."
-            )
-    features = arrays[FEATURES]
-    _check_features(features, f"features of {path}")
+    found = reading.read(path)
+    arrays, where = found.arrays, found.where
+    features = arrays[contents.FEATURES]
+    _check_features(features, where[contents.FEATURES])
     count = len(features)
     classes = None
-    if "classes" in arrays:
-        classes = _classes(arrays["classes"], f"classes of {path}")
-    label = arrays.get("label", np.full(count, UNLABELED))
-    label, class_names = _labels(label, f"label of {path}", count, classes)
+    if contents.CLASSES in arrays:
+        names, place = arrays[contents.CLASSES], where[contents.CLASSES]
+        classes = _classes(names, place)
+    label = arrays.get(contents.LABEL, np.full(count, UNLABELED))
+    place = where.get(contents.LABEL, "label")
+    is_bare = classes is None and label.dtype.kind in "iu"
+    label, class_names = _labels(label, place, count, classes)
     ids = None
-    if "path" in arrays:
-        ids = _ids(arrays["path"], f"path of {path}", count)
-    unread = tuple(name for name in there if name not in _ARRAYS)
-    return Arrays(features, label, class_names, ids, unread)
+    if contents.PATH in arrays:
+        ids = check_ids(arrays[contents.PATH], where[contents.PATH], count)
+    unnamed = found.naming if is_bare and class_names else ""
+    return Arrays(features, label, class_names, ids, found.unread, unnamed)
 
 
 def stored(features: np.ndarray, where: str, scale: Scale) -> np.ndarray:
@@ -127,6 +116,26 @@ def stored(features: np.ndarray, where: str, scale: Scale) -> np.ndarray:
 def are_vectors(images: Images | Array) -> bool:
     """Whether images are embeddings, float32[N, 1, 1, F], and not uint8 pixels."""
     return bool(images.dtype == np.float32)
+
+
+def check_ids(ids: np.ndarray, where: str, count: int) -> np.ndarray:
+    """Checks ids and returns them as str[count].
+
+    Raises:
+      InputError: they are not so many different strings.
+    """
+    ids = _strings(ids, where)
+    if len(ids) != count:
+        raise errors.InputError(
+            f"{where} must be {count} strings, one per vector, not {len(ids)}."
+        )
+    unique, times = np.unique(ids, return_counts=True)
+    if len(unique) < count:
+        repeated = str(unique[times > 1][0])
+        raise errors.InputError(
+            f"{where} must be unique, but {repeated!r} occurs more than once."
+        )
+    return ids
 
 
 def _check_features(features: np.ndarray, where: str) -> None:
@@ -206,26 +215,10 @@ def _numbered(
     for row, name in enumerate(label.tolist()):
         if name not in number:
             raise errors.InputError(
-                f'{where} must hold names from the array classes, or "" for '
-                f"unlabelled: row {row} is {name!r}."
+                f'{where} must hold names of the classes that the file lists, or "" '
+                f"for unlabelled: row {row} is {name!r}."
             )
     return np.array([number[name] for name in label.tolist()], np.int32), names
-
-
-def _ids(ids: np.ndarray, where: str, count: int) -> np.ndarray:
-    """Checks ids and returns them as str[count]."""
-    ids = _strings(ids, where)
-    if len(ids) != count:
-        raise errors.InputError(
-            f"{where} must be {count} strings, one per vector, not {len(ids)}."
-        )
-    unique, times = np.unique(ids, return_counts=True)
-    if len(unique) < count:
-        repeated = str(unique[times > 1][0])
-        raise errors.InputError(
-            f"{where} must be unique, but {repeated!r} occurs more than once."
-        )
-    return ids
 
 
 def _strings(array: np.ndarray, where: str) -> np.ndarray:

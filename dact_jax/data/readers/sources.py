@@ -16,6 +16,7 @@ from dact_jax.data.readers import (
 )
 from dact_jax.data.readers.embeddings import Scale
 from dact_jax.data.readers.files import OnError
+from dact_jax.data.vector_files import contents, reading
 from dact_jax.types import Dataset
 
 
@@ -37,7 +38,7 @@ def load(
     Args:
       spec: "printed" (digits in fonts), "uci" (handwritten digits), "tfds:<name>", or
         the path of a folder of class folders, a .csv or .tsv manifest, a .txt list,
-        or an .npz file of digits or embeddings.
+        an .npz file of digits or embeddings, or a .parquet or .npy file of embeddings.
       *more: further list files of the same domain, if `spec` is one.
       size: height and width of the stored images, in pixels.
       channels: 1 or 3.
@@ -68,11 +69,13 @@ def load(
         return tfds_sets.load(name, data_dir=tfds_dir or None, **form)
     if not spec or not path.exists():
         raise errors.InputError(
-            f"there is no data at {spec!r}: give a folder, a .csv, .tsv, .txt or .npz "
-            "file, 'printed', 'uci' or 'tfds:<name>'."
+            f"there is no data at {spec!r}: give a folder, a .csv, .tsv, .txt, .npz, "
+            ".parquet or .npy file, 'printed', 'uci' or 'tfds:<name>'."
         )
     if path.suffix.lower() == ".npz":
         return _npz(path, scale=scale, **form)
+    if path.suffix.lower() in reading.SUFFIXES:
+        return embeddings.load(path, name=path.stem, scale=scale)
     form |= {"on_error": on_error, "max_pixels": max_pixels}
     if path.suffix.lower() in (".csv", ".tsv"):
         return manifest.load_csv(
@@ -90,27 +93,21 @@ def load(
 def are_files(spec: str) -> bool:
     """Whether a domain consists of image files, which can be listed without reading."""
     built_in = spec in ("printed", "uci") or spec.startswith("tfds:")
-    return not (built_in or pathlib.PurePath(spec).suffix.lower() == ".npz")
+    return not (built_in or pathlib.PurePath(spec).suffix.lower() in reading.SUFFIXES)
 
 
 def _other_file(path: pathlib.Path) -> str:
     """One sentence on a file that is no domain; how an array becomes one."""
-    name = errors.printable(path)
-    if path.suffix.lower() == ".npy":
-        return (
-            f"{name} holds one array without names: save embeddings as an .npz file, "
-            "by numpy.savez('x.npz', features=array, label=labels), and give that."
-        )
     return (
-        f"{name} is a file, but no .csv, .tsv, .txt or .npz file: give one of these, "
-        "or a folder with one folder for each class."
+        f"{errors.printable(path)} is a file, but no .csv, .tsv, .txt, .npz, .parquet "
+        "or .npy file: give one of these, or a folder with one folder for each class."
     )
 
 
 def _npz(path: pathlib.Path, *, scale: Scale, size: int, channels: int) -> Dataset:
     """Embeddings or digits, depending on the names of the arrays in the file."""
     names = array_files.names(path)
-    if embeddings.FEATURES in names:
+    if contents.FEATURES in names:
         return embeddings.load(path, name=path.stem, scale=scale)
     if digits.ARRAYS[0] in names:
         return digits.npz(path, name=path.stem, size=size, channels=channels)

@@ -8,11 +8,11 @@ import numpy as np
 from dact_jax import array_files, errors, vectors
 from dact_jax.data.readers import embeddings
 from dact_jax.data.selection import text_numbers
+from dact_jax.data.vector_files import contents, npy, reading
 from dact_jax.types import UNLABELED
 
 _MOST = 1e-3  # that a row of probabilities may differ from 1 in all
 _CONVERT = {  # of files that only other packages read
-    ".parquet": "pandas.read_parquet({path!r}).to_numpy(float)",
     ".feather": "pandas.read_feather({path!r}).to_numpy(float)",
     ".xlsx": "pandas.read_excel({path!r}).to_numpy(float)",
     ".h5": 'h5py.File({path!r})["features"][:]',
@@ -35,8 +35,8 @@ def read(path: pathlib.Path) -> Pool:
 
     Args:
       path: a .npy file [N, F] of real numbers, which is memory-mapped and never read as
-        a whole; an .npz file as in `embeddings`, whose rows with a label count as
-        labelled; or a table of numbers, .csv or .txt, as in `text_numbers`.
+        a whole; an .npz or .parquet file as in `embeddings`; or a table of numbers,
+        .csv or .txt, as in `text_numbers`. Rows with a label count as labelled.
 
     Raises:
       InputError: the file does not exist or has another format.
@@ -44,7 +44,7 @@ def read(path: pathlib.Path) -> Pool:
     suffix = path.suffix.lower()
     if not path.exists():
         raise errors.InputError(f"there is no file {path} (--features).")
-    if suffix == ".npz":
+    if suffix in reading.SUFFIXES and suffix != ".npy":
         data = embeddings.read(path)
         is_labelled = data.label != UNLABELED
         return Pool(data.features, is_labelled, data.path, data.unread)
@@ -62,10 +62,24 @@ def read(path: pathlib.Path) -> Pool:
         )
     if suffix not in (".npy", ""):
         raise errors.InputError(
-            f"--features={path} must end in .npy, .npz, .csv, .tsv, .txt, .pt or .pth: "
-            "numpy.save writes an array [N, F] as .npy."
+            f"--features={path} must end in .npy, .npz, .parquet, .csv, .tsv, .txt, "
+            ".pt or .pth: numpy.save writes an array [N, F] as .npy."
         )
-    return of_matrix(_matrix(path, "--features", "[N, F]"), f"--features={path}")
+    return _with_text(path, _matrix(path, "--features", "[N, F]"))
+
+
+def _with_text(path: pathlib.Path, features: np.ndarray) -> Pool:
+    """The rows of a .npy file, by what the text files beside it say of them."""
+    pool = of_matrix(features, f"--features={path}")
+    if path.suffix.lower() != ".npy":
+        return pool
+    arrays = npy.beside(path, features).arrays
+    if contents.LABEL in arrays:
+        pool = pool._replace(labelled=arrays[contents.LABEL] != "")
+    if contents.PATH in arrays:
+        ids = embeddings.check_ids(arrays[contents.PATH], str(path), len(features))
+        pool = pool._replace(path=ids)
+    return pool
 
 
 def of_matrix(features: np.ndarray, where: str) -> Pool:

@@ -1,0 +1,1 @@
+"""Vectors in files: .npz, .parquet, and .npy with text files beside it."""
