@@ -4,16 +4,25 @@ import contextlib
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import ml_collections
 
-from dact_jax import compilation_cache, devices, errors, paths, preparation, result
+from dact_jax import (
+    compilation_cache,
+    devices,
+    errors,
+    paths,
+    preparation,
+    reporting,
+    result,
+)
 from dact_jax.configuration import defaults
 from dact_jax.data import label_counts, left_out
-from dact_jax.reports import gallery, report, tensorboard, terminal, waiting
+from dact_jax.reporting import Reporter
+from dact_jax.reports import report, tensorboard, terminal, waiting
 from dact_jax.reports.pictures import picked_images
 from dact_jax.result import Result
 from dact_jax.rounds import checkpoint, claim, lock, session, workdir
@@ -134,7 +143,7 @@ def _run(
     label_lines = label_counts.lines(built.task, built.given, num_hidden=hidden)
     if progress:
         terminal.show_lines(label_lines)
-    write_report = _make_reporter(config, built, folder, command, label_lines)
+    write_report = reporting.make(config, built, folder, command, label_lines)
     claim_for_data = _make_claim(built, data)
     claim_for_data(folder, identity)
     claim.record_others(folder, defaults.without_influence(config))
@@ -156,14 +165,16 @@ def _run(
         return waits._replace(query=awaiting.query, missing=awaiting.missing)
     if built.person is not None:
         given.warn_of_late(built, done.experiment, folder)
-    if not (done.finished_before and (folder / result.REPORT).exists()):
+    if not (done.finished_before and reporting.exist(folder)):
         write_report()
     pictures: list[str] = []
     if config.figures:  # everything else is saved by now
         redraw = not done.finished_before
         with waiting.during("drawing") if progress else contextlib.nullcontext():
-            pictures = gallery.write(built, done.experiment, folder, redraw=redraw)
-    if pictures or not report.shows_all(folder):
+            pictures = reporting.draw(
+                built, done.experiment, folder, write_report, redraw=redraw
+            )
+    elif not report.shows_all(folder):
         write_report()
     found = result.read(folder, pictures)
     return found._replace(finished_before=done.finished_before)
@@ -205,7 +216,7 @@ def _make_shows(
     config: ml_collections.ConfigDict,
     built: Run,
     folder: pathlib.Path,
-    write_report: Callable[[], object],
+    write_report: Reporter,
     *,
     progress: bool,
 ) -> session.Shows:
@@ -236,26 +247,3 @@ def _make_shows(
             yield terminal.combine(*active)
 
     return shows
-
-
-def _make_reporter(
-    config: ml_collections.ConfigDict,
-    built: Run,
-    folder: pathlib.Path,
-    command: str,
-    label_lines: Sequence[str],
-) -> Callable[[], object]:
-    """Writes report.md, from the rounds that are finished."""
-    source, target = built.task.source.name, built.task.target.name
-    published: dict[str, list[tuple[int, float]]] = {}
-    for name, labels, percent in config.reference:
-        published.setdefault(name, []).append((labels, percent / 100))
-    return functools.partial(
-        report.write,
-        folder,
-        f"{config.name}: {source} to {target}, seed {config.seed}",
-        reference=published,
-        command=command,
-        keep=built.evaluation.keep,
-        labels=label_lines,
-    )

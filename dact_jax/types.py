@@ -76,6 +76,8 @@ class Domain(NamedTuple):
     id: np.ndarray  # str[N] of train
     left_out: tuple[LeftOut, ...] = ()
     files: tuple[str, ...] | None = None  # absolute paths of train; None: no files
+    test_id: np.ndarray | None = None  # str[N] of test; None: not known
+    test_files: tuple[str, ...] | None = None  # absolute paths of test; None: no files
 
 
 class Task(NamedTuple):

@@ -5,7 +5,7 @@ import pytest
 
 import dact_jax
 from dact_jax.configuration import build
-from dact_jax.reports import gallery
+from dact_jax.reports import gallery, sweeps
 from dact_jax.rounds import actions
 
 SHORT = {"train.steps": 4, "train.chunk": 2, "train.save_every": 2}
@@ -72,7 +72,9 @@ def test_no_training_part_and_no_accuracy_but_validation(vectors, tmp_path):
     assert (row["labels_target"], row["labels_val"], row["test_images"]) == (0, 24, 0)
     assert 0 <= row["val_accuracy"] <= 1
     built, _ = build.build(made)
-    drawers = gallery._drawers(built, actions.template(built), tmp_path)
+    state = actions.template(built)
+    swept = sweeps.lazily(built, state)
+    drawers = gallery._drawers(built, state, tmp_path, swept)
     assert list(drawers) == ["embedding_source.png"]
     assert dact_jax.run(made, tmp_path / "run").finished_before
     assert "3 classes are without an image in the training pool" in (

@@ -33,9 +33,10 @@ LAYERS = {
     "rounds": f"{GROUND} data models training queries",
     "reports labelling": f"{GROUND} data training rounds queries",
     "configuration": f"{GROUND} {ROOMS} queries",
-    "result preparation": f"{GROUND} embedding rounds queries reports configuration",
+    "result preparation reporting": f"{GROUND} embedding rounds queries reports "
+    "configuration",
     "runner classifier": f"{GROUND} models data embedding training rounds queries "
-    "reports configuration preparation result",
+    "reports configuration preparation result reporting",
     "campaigns dry_run_plan dry_run exporting": f"{GROUND} data embedding models "
     "training queries rounds reports configuration result runner classifier "
     "dry_run_plan",

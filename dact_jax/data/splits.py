@@ -101,7 +101,9 @@ def make_task(
     if test_on_train:
         if (target.label != UNLABELED).any():  # else there is nothing to test on
             _check_labelled(target, rows["train"], "test images")
-        domain = domain._replace(test=domain.train)
+        domain = domain._replace(
+            test=domain.train, test_id=domain.id, test_files=domain.files
+        )
     unlabeled = domain.test if transductive and not test_on_train else None
     if unlabeled is not None and not len(unlabeled.label):
         raise errors.InputError(
@@ -226,6 +228,11 @@ def _domain(data: Dataset, rows: dict[str, np.ndarray]) -> Domain:
         part_rows = rows.get(name, np.array([], np.int64))
         return Examples(files.take(data.image, part_rows), data.label[part_rows])
 
+    def paths(name: str) -> tuple[str, ...] | None:
+        if data.files is None:
+            return None
+        return tuple(os.path.abspath(data.files[row]) for row in rows.get(name, ()))
+
     return Domain(
         name=data.name,
         train=part("train"),
@@ -233,6 +240,7 @@ def _domain(data: Dataset, rows: dict[str, np.ndarray]) -> Domain:
         test=part("test"),
         id=data.id[rows["train"]],
         left_out=data.left_out,
-        files=data.files
-        and tuple(os.path.abspath(data.files[row]) for row in rows["train"]),
+        files=paths("train"),
+        test_id=data.id[rows.get("test", np.array([], np.int64))],
+        test_files=paths("test"),
     )

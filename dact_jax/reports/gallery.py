@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib import figure
 
 from dact_jax import types
-from dact_jax.data.readers import embeddings, files
-from dact_jax.reports import confusion
+from dact_jax.data.readers import embeddings
+from dact_jax.reports import confusion, sweeps
 from dact_jax.reports.pictures import (
     captions,
     confusion_matrix,
@@ -23,13 +23,11 @@ from dact_jax.reports.pictures import (
     png,
     projections,
 )
+from dact_jax.reports.sweeps import Sweeps
 from dact_jax.rounds import evaluation, workdir
 from dact_jax.run_types import Experiment, Run
-from dact_jax.training import inference
-from dact_jax.types import SOURCE, TARGET, Domain, Examples
+from dact_jax.types import SOURCE, TARGET
 
-_MAX_SAMPLES = 1500  # of an embedding: more would be slow in t-SNE and unreadable
-_MAX_PICKED = 1000  # largest number of picked samples among them
 _MAX_IMAGES = {TARGET: 3, SOURCE: 2}  # of the feature maps
 _MAX_ROUNDS = 8  # of the contact sheet
 _SEED = 0
@@ -41,6 +39,7 @@ def write(
     experiment: Experiment,
     folder: pathlib.Path,
     *,
+    swept: Sweeps | None = None,
     redraw: bool = True,
 ) -> list[str]:
     """Draws the pictures of `captions` into the folder, each file atomically.
@@ -52,6 +51,7 @@ def write(
     Args:
       run: data and network of the experiment.
       experiment: state after the last round.
+      swept: of that state; None: what is needed is computed here.
       redraw: if False, existing files are kept.
 
     Returns:
@@ -61,65 +61,44 @@ def write(
       DivergedError: an embedding is not finite.
     """
     drawn = []
-    for name, draw in _drawers(run, experiment, folder).items():
+    swept = swept or sweeps.lazily(run, experiment)
+    for name, draw in _drawers(run, experiment, folder, swept).items():
         if redraw or not (folder / name).exists():
             png.save(draw(), folder / name, dpi=110)
             drawn.append(name)
     return drawn
 
 
-def subset(picked: np.ndarray) -> np.ndarray:
-    """Rows of a pool to draw: all, or a random part with at most 1000 picked ones.
-
-    Args:
-      picked: bool[N].
-
-    Returns:
-      int64[n] ascending, n <= 1500; the same for equal arguments.
-    """
-    rng = np.random.default_rng(_SEED)
-    picked_rows = _draw(rng, np.flatnonzero(picked), _MAX_PICKED)
-    most = _MAX_SAMPLES - len(picked_rows)
-    other_rows = _draw(rng, np.flatnonzero(~picked), most)
-    return np.sort(np.concatenate([picked_rows, other_rows]))
-
-
 def _drawers(
-    run: Run, experiment: Experiment, folder: pathlib.Path
+    run: Run, experiment: Experiment, folder: pathlib.Path, swept: Sweeps
 ) -> Mapping[str, Callable[[], figure.Figure]]:
     """File name -> function that draws it, for the pictures that this run has."""
     state = run, experiment
     drawers: dict[str, Callable[[], figure.Figure]] = {}
     if evaluation.tested(run, experiment.pools).any():
-        drawers[captions.CONFUSION] = functools.partial(_confusion, *state, folder)
+        drawers[captions.CONFUSION] = functools.partial(_confusion, run, folder, swept)
     picks = [p for p in workdir.read_picks(folder) if p.side == _SIDES[TARGET]]
     if picks and not embeddings.are_vectors(run.task.target.train.image):
         sheet = functools.partial(_contact_sheet, *state, picks)
         drawers[captions.PICKED_IMAGES] = sheet
     drawers |= {
-        captions.EMBEDDING_TARGET: functools.partial(_embedding, *state, TARGET),
-        captions.EMBEDDING_SOURCE: functools.partial(_embedding, *state, SOURCE),
+        captions.EMBEDDING_TARGET: functools.partial(_embedding, *state, TARGET, swept),
+        captions.EMBEDDING_SOURCE: functools.partial(_embedding, *state, SOURCE, swept),
     }
     if not len(run.task.target.train.label):
         del drawers[captions.EMBEDDING_TARGET]
-    if any(_picked(experiment, domain).any() for domain in _SIDES):
+    if any(sweeps.picked(experiment, domain).any() for domain in _SIDES):
         drawers[captions.PICKED_CLASSES] = functools.partial(_classes, *state)
     if _has_maps(run):
         drawers[captions.FEATURE_MAPS] = functools.partial(_feature_maps, *state)
     return drawers
 
 
-def _embedding(run: Run, experiment: Experiment, domain: int) -> figure.Figure:
-    side, picked = _domain(run, domain), _picked(experiment, domain)
-    rows = subset(picked)
-    label = _known(run, experiment, domain)[rows]
-    embedding = inference.sweep(
-        run.forward,
-        experiment.train.variables,
-        Examples(files.take(side.train.image, rows), label),
-        domain,
-        batch_size=run.evaluation.batch,
-    ).embedding
+def _embedding(
+    run: Run, experiment: Experiment, domain: int, swept: Sweeps
+) -> figure.Figure:
+    side, picked = sweeps.domain_of(run, domain), sweeps.picked(experiment, domain)
+    rows, label, embedding, _ = swept.part(domain)
     planes = {"PCA": projections.pca(embedding), "t-SNE": projections.t_sne(embedding)}
     cloud = figures.Cloud(planes, label, picked[rows])
     part = f"{len(rows)} of" if len(rows) < len(picked) else "all"
@@ -134,10 +113,11 @@ def _embedding(run: Run, experiment: Experiment, domain: int) -> figure.Figure:
     return figures.embedding(cloud, run.task.class_names, title, heading)
 
 
-def _confusion(run: Run, experiment: Experiment, folder: pathlib.Path) -> figure.Figure:
+def _confusion(run: Run, folder: pathlib.Path, swept: Sweeps) -> figure.Figure:
     """Writes confusion.csv, and draws it."""
-    pairs = evaluation.predictions(run, experiment.train.variables, experiment.pools)
-    counted = confusion.count(*pairs, run.task.class_names)
+    tested = swept.test()
+    predicted = tested.logits.argmax(-1)
+    counted = confusion.count(predicted, tested.label, run.task.class_names)
     confusion.write(folder, counted)
     return confusion_matrix.draw(counted.images, counted.class_names)
 
@@ -169,7 +149,7 @@ def _classes(run: Run, experiment: Experiment) -> figure.Figure:
 
     panels = []
     for domain, name in _SIDES.items():
-        side, picked = _domain(run, domain), _picked(experiment, domain)
+        side, picked = sweeps.domain_of(run, domain), sweeps.picked(experiment, domain)
         pool = np.asarray(side.train.label)
         # Of the target picks, only labels that were bought may be counted.
         label = experiment.label if domain == TARGET else pool
@@ -191,12 +171,12 @@ def _image_maps(
     run: Run, experiment: Experiment, domain: int
 ) -> Iterator[feature_maps.ImageMaps]:
     """Maps of a few picked images of a domain, or of any images if none was picked."""
-    side, picked = _domain(run, domain), _picked(experiment, domain)
+    side, picked = sweeps.domain_of(run, domain), sweeps.picked(experiment, domain)
     candidates = np.flatnonzero(picked if picked.any() else ~picked)
     if not candidates.size:
         return
     rng = np.random.default_rng(_SEED)
-    rows = np.sort(_draw(rng, candidates, _MAX_IMAGES[domain]))
+    rows = np.sort(sweeps.draw(rng, candidates, _MAX_IMAGES[domain]))
     stored = np.asarray(side.train.image[rows])
     images = run.prepare(jnp.asarray(stored))
     assert run.model.maps is not None
@@ -205,7 +185,7 @@ def _image_maps(
     maps = jax.tree.map(np.asarray, maps)
     visible = _visible(run.prepare, stored, np.asarray(images))
     title = _SIDES[domain] + ", picked" * bool(picked.any())
-    for i, k in enumerate(_known(run, experiment, domain)[rows]):
+    for i, k in enumerate(sweeps.known(run, experiment, domain)[rows]):
         class_name = run.task.class_names[k] if k >= 0 else "class unknown"
         stages = [stage[i] for stage in maps]
         yield feature_maps.ImageMaps(title, class_name, visible[i], stages)
@@ -236,26 +216,3 @@ def _has_maps(run: Run) -> bool:
         stored,
     )
     return bool(maps)
-
-
-def _domain(run: Run, domain: int) -> Domain:
-    return run.task.source if domain == SOURCE else run.task.target
-
-
-def _known(run: Run, experiment: Experiment, domain: int) -> np.ndarray:
-    """int32[N], the labels of a pool: what was bought, else what the data hold."""
-    label = np.asarray(_domain(run, domain).train.label)
-    if domain == SOURCE:
-        return label
-    return np.where(experiment.label >= 0, experiment.label, label)
-
-
-def _picked(experiment: Experiment, domain: int) -> np.ndarray:
-    """bool[N], the picked rows; none if the whole pool is in use."""
-    pools = experiment.pools
-    pool = np.asarray(pools.source if domain == SOURCE else pools.target)
-    return pool & (not pool.all())
-
-
-def _draw(rng: np.random.Generator, rows: np.ndarray, most: int) -> np.ndarray:
-    return rng.choice(rows, min(most, len(rows)), replace=False)

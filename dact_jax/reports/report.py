@@ -13,6 +13,8 @@ from dact_jax.reports.sections import content, ledger, published, round_tables
 from dact_jax.reports.sections.content import Code, Section
 from dact_jax.types import Row
 
+FILE = "report.md"
+
 
 class Files(NamedTuple):
     markdown: pathlib.Path
@@ -54,7 +56,7 @@ def write(
 
 def put(record: Record) -> Files:
     """Writes report.md and its curves into the folder of the record."""
-    files = Files(record.folder / "report.md", record.folder / "learning_curve.png")
+    files = Files(record.folder / FILE, record.folder / "learning_curve.png")
     rows, rounds = record.rows, record.rounds
     parts = [
         f"# {markdown.escape(record.title)}",
@@ -225,6 +227,6 @@ def shows_all(folder: pathlib.Path) -> bool:
 
     A run that is killed after it drew pictures leaves a report without them.
     """
-    text = storage.read_text(folder / "report.md")
+    text = storage.read_text(folder / FILE)
     drawn = [name for name in captions.CAPTIONS if (folder / name).exists()]
     return all(f"]({name})" in text for name in drawn)

@@ -34,18 +34,26 @@ def evaluate(run: Run, variables: Variables, pools: Pools) -> Scores:
     )
 
 
-def predictions(
-    run: Run, variables: Variables, pools: Pools
-) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and true classes of the n evaluated test images, int[n] each.
+class Tested(NamedTuple):
+    """The n test images that are evaluated."""
+
+    row: np.ndarray  # int64[n] of the test images
+    logits: np.ndarray  # float32[n, K]
+    label: np.ndarray  # int[n], true classes
+
+
+def test(run: Run, variables: Variables, pools: Pools) -> Tested:
+    """What a network says of the test images that are evaluated.
 
     Without a test image that has a label, n is 0.
     """
-    test, counted = run.task.target.test, tested(run, pools)
-    if not counted.any():
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    predicted = _logits(run, variables, test).argmax(-1)
-    return predicted[counted], np.asarray(test.label)[counted]
+    images, counted = run.task.target.test, tested(run, pools)
+    row = np.flatnonzero(counted)
+    if not row.size:
+        empty = np.zeros((0, len(run.task.class_names)), np.float32)
+        return Tested(row, empty, np.zeros(0, np.int64))
+    logits = _logits(run, variables, images)
+    return Tested(row, logits[row], np.asarray(images.label)[row])
 
 
 def measure(run: Run, experiment: Experiment) -> Row:

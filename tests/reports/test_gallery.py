@@ -12,7 +12,7 @@ from PIL import Image
 from dact_jax import runner
 from dact_jax.configuration import build, files
 from dact_jax.models import heads, lenet, mlp, model, resnet
-from dact_jax.reports import confusion, gallery
+from dact_jax.reports import confusion, gallery, sweeps
 from dact_jax.reports.pictures import (
     captions,
     confusion_matrix,
@@ -174,37 +174,37 @@ def test_unknown_classes_stay_unknown(digits, drawn, tmp_path):
 
 
 def test_only_the_subset_passes_the_network(digits, drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery, "_MAX_SAMPLES", 20)
-    monkeypatch.setattr(gallery, "_MAX_PICKED", 5)
-    sweeps, sweep = [], inference.sweep
+    monkeypatch.setattr(sweeps, "_MAX_SAMPLES", 20)
+    monkeypatch.setattr(sweeps, "_MAX_PICKED", 5)
+    made, sweep = [], inference.sweep
 
     def record(forward, variables, examples, domain, **options):
-        sweeps.append((len(examples.image), len(examples.label), domain))
+        made.append((len(examples.image), len(examples.label), domain))
         return sweep(forward, variables, examples, domain, **options)
 
     monkeypatch.setattr(inference, "sweep", record)
     gallery.write(digits, finished(digits, source=range(30)), tmp_path)
     test = (60, 60, TARGET)
-    assert sweeps == [test, (20, 20, TARGET), (15, 15, SOURCE)]  # 5 picked, 10 others
+    assert made == [test, (20, 20, TARGET), (15, 15, SOURCE)]  # 5 picked, 10 others
 
 
 def test_the_subset_is_deterministic_and_contains_picks():
     picked = np.zeros(100_000, bool)
     picked[[5, 77, 99_999]] = True
-    rows = gallery.subset(picked)
-    assert len(np.unique(rows)) == len(rows) == gallery._MAX_SAMPLES
+    rows = sweeps.subset(picked)
+    assert len(np.unique(rows)) == len(rows) == sweeps._MAX_SAMPLES
     assert set(rows) >= {5, 77, 99_999}
     assert np.all(np.diff(rows) > 0)
-    np.testing.assert_array_equal(gallery.subset(picked), rows)
+    np.testing.assert_array_equal(sweeps.subset(picked), rows)
     many = np.arange(100_000) < 50_000
-    assert subset_sizes(many) == (gallery._MAX_PICKED, gallery._MAX_SAMPLES)
+    assert subset_sizes(many) == (sweeps._MAX_PICKED, sweeps._MAX_SAMPLES)
     assert subset_sizes(np.zeros(3, bool)) == (0, 3)
-    np.testing.assert_array_equal(gallery.subset(np.array([True, False])), [0, 1])
+    np.testing.assert_array_equal(sweeps.subset(np.array([True, False])), [0, 1])
 
 
 def subset_sizes(mask):
     """Number of picked rows in the subset, and of all its rows."""
-    rows = gallery.subset(mask)
+    rows = sweeps.subset(mask)
     return mask[rows].sum(), len(rows)
 
 

@@ -1,0 +1,148 @@
+"""What a run has achieved, for how many labels: the first sentences of its page."""
+
+from collections.abc import Sequence
+
+from dact_jax.reports import intervals
+from dact_jax.reports.page.neighbors import Neighbors
+from dact_jax.reports.page.picks import Agreement
+from dact_jax.reports.record import Record
+from dact_jax.rounds import answers
+from dact_jax.run_types import Run
+from dact_jax.types import Row
+
+
+def sentence(record: Record, run: Run, agreement: Agreement) -> str:
+    """One sentence."""
+    last = record.rounds[-1]
+    labels = _labels(record, run, last)
+    target, source = run.task.target.name, run.task.source.name
+    if last["test_accuracy"] is not None:
+        images = _images(last.get("test_images"), "test image")
+        right = _percent(last["test_accuracy"])
+        return (
+            f"With {labels}, a classifier trained on {source} and adapted to {target} "
+            f"is right on {right} of {images} of {target}{_before(record)}."
+        )
+    if last["val_accuracy"] is not None:
+        images = _images(last["labels_val"], "validation image")
+        right = _percent(last["val_accuracy"])
+        return (
+            f"With {labels}, a classifier trained on {source} and adapted to {target} "
+            f"is right on {right} of {images} of {target}; there are no labeled test "
+            "images."
+        )
+    adapted = f"With {labels}, a classifier trained on {source} was adapted to {target}"
+    unknown = "no labeled test image says how accurate it is"
+    if not agreement.total:
+        return f"{adapted}; {unknown}."
+    return (
+        f"{adapted}; {unknown}, but its suggestion was right for {agreement.right} of "
+        f"the {agreement.total} images that it asked about "
+        f"({100 * agreement.right / agreement.total:.0f} %)."
+    )
+
+
+def notes(record: Record, run: Run, agreement: Agreement) -> list[str]:
+    """What a reader must know with it, such as that the run is not finished."""
+    total, done = run.policy.num_rounds, len(record.rounds)
+    found = []
+    if waiting := missing(record):
+        images = "1 image" if waiting == 1 else f"{waiting} images"
+        found.append(
+            f"The run is not finished: round {done} waits for the labels of {images}."
+        )
+    elif done < total:
+        found.append(f"The run is not finished: {done} of {total} rounds are done.")
+    last = record.rounds[-1]
+    if last["test_accuracy"] is None and agreement.total:
+        found.append(
+            "The images that a run asks about are not typical ones: it asks where a "
+            "label should help most, so it is usually right more often on the others."
+        )
+    if last["test_accuracy"] is not None and (count := last.get("test_images")):
+        low, high = intervals.wilson(last["test_accuracy"], count)
+        found.append(
+            f"So many test images leave an uncertainty of {100 * low:.1f} to "
+            f"{100 * high:.1f} % (95 %, Wilson's); other seeds differ besides."
+        )
+    return found
+
+
+def missing(record: Record) -> int:
+    """How many images of the newest query have no answer yet."""
+    if not record.queries or record.queries[-1].round < len(record.rounds):
+        return 0
+    given = answers.latest(record.answers)
+    return sum(item.id not in given for item in record.queries[-1].items)
+
+
+def tiles(record: Record, run: Run, neighbors: Neighbors) -> list[tuple[str, str]]:
+    """(quantity, value) of the few numbers that matter most."""
+    last = record.rounds[-1]
+    found = []
+    if last["test_accuracy"] is not None:
+        found.append(("test accuracy", _percent(last["test_accuracy"])))
+    if last["val_accuracy"] is not None:
+        found.append(("validation accuracy", _percent(last["val_accuracy"])))
+    if neighbors.random:
+        twin = _percent(neighbors.random[-1]["test_accuracy"])
+        found.append(("bought at random", twin))
+    alone = _alone(record, neighbors)
+    if alone is not None:
+        found.append(("source only", _percent(alone)))
+    found.append(("target labels", f"{last['labels_target']}"))
+    if last["labels_val"]:
+        found.append(("labels for validation", f"{last['labels_val']}"))
+    pool = len(run.task.target.train.label)
+    found += [
+        ("target images in the pool", f"{pool}"),
+        ("classes", f"{len(run.task.class_names)}"),
+        ("rounds", f"{len(record.rounds)} of {run.policy.num_rounds}"),
+    ]
+    return found
+
+
+def _alone(record: Record, neighbors: Neighbors) -> float | None:
+    """Test accuracy without any target label, in [0, 1], where it was measured."""
+    stages = [row for row in record.rows if row["event"] == "pretrain"]
+    rows: Sequence[Row] = neighbors.source_only or stages or ()
+    return rows[-1]["test_accuracy"] if rows else None
+
+
+def _labels(record: Record, run: Run, last: Row) -> str:
+    count = last["labels_target"]
+    text = "no target label" if not count else f"{count} target labels"
+    if count == 1:
+        text = "1 target label"
+    if record.answers:
+        text += " that a person gave"
+    elif count and run.person is None:
+        text += " bought"
+    if last["labels_val"]:
+        text += f" (and {last['labels_val']} more for validation)"
+    return text
+
+
+def _before(record: Record) -> str:
+    first, last = record.rounds[0], record.rounds[-1]
+    if first is last or first["test_accuracy"] is None:
+        return ""
+    gained = last["test_accuracy"] - first["test_accuracy"]
+    word = "up from" if gained > 0 else "down from" if gained < 0 else "as it was:"
+    count = first["labels_target"]
+    return (
+        f", {word} {_percent(first['test_accuracy'])} with the first "
+        f"{'label' if count == 1 else f'{count} labels'}"
+        if count
+        else f", {word} {_percent(first['test_accuracy'])} without target labels"
+    )
+
+
+def _percent(accuracy: float) -> str:
+    return f"{100 * accuracy:.1f} %"
+
+
+def _images(count: int | None, noun: str) -> str:
+    if count is None:
+        return f"the {noun}s"
+    return f"1 {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,77 @@
+"""HTML pages from templates: escaped, and allowed to load and run nothing else."""
+
+import base64
+import functools
+import hashlib
+import importlib.resources
+import re
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from dact_jax import errors
+
+_NUMBER = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?( %)?|-")  # as cells show them
+_PACKAGE, _FOLDER = "dact_jax.reports.page", "templates"
+
+
+def render(name: str, *, script: str = "", **values: Any) -> str:
+    """A page.
+
+    Args:
+      name: of the template, such as "report.html".
+      script: name of the file of its script; "" for none.
+      **values: what the template shows. Texts are escaped, and characters that cannot
+        be printed are shown as escapes.
+    """
+    style = _source("style.css")
+    code = _source(script) if script else ""
+    page = _environment().get_template(name)
+    return page.render(
+        style=Markup(style),
+        script=Markup(code),
+        policy=policy(style, code),
+        **values,
+    )
+
+
+def policy(style: str, script: str) -> str:
+    """The Content-Security-Policy that allows this style and script, and `data:`."""
+    scripts = f"script-src {_digest(script)}; " if script else ""
+    return (
+        f"default-src 'none'; img-src data:; style-src {_digest(style)}; {scripts}"
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader(_PACKAGE, _FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.tests["numeric"] = lambda cell: bool(_NUMBER.fullmatch(str(cell)))
+    return made
+
+
+def _printable(value: Any) -> Any:
+    """A value as it is shown: names of files may hold anything."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "\n".join(map(errors.printable, value.split("\n")))
+    return value
+
+
+@functools.cache
+def _source(name: str) -> str:
+    place = importlib.resources.files(_PACKAGE) / _FOLDER / name
+    return place.read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
