@@ -73,7 +73,7 @@ def run(
     """
     _check_output(output, overwrite=overwrite)
     cache = cache or output.with_suffix(".cache")
-    _check_cache(cache)
+    paths.check_folder(cache, "--cache")
     _check_images(images)
     devices.check()
     network = backbones.load(backbone, side=side, normalize=normalize)
@@ -145,23 +145,7 @@ def _check_output(output: pathlib.Path, *, overwrite: bool) -> None:
         raise errors.InputError(
             f"{where}: there is no folder {output.parent}; create it first."
         )
-    _check_writable(output.parent, where)
-
-
-def _check_cache(cache: pathlib.Path) -> None:
-    """Raises InputError where the folder neither is there nor can be made."""
-    place = cache.absolute()
-    while not os.path.lexists(place):
-        place = place.parent
-    where = f"--cache={errors.printable(cache)}"
-    if not place.is_dir():
-        raise errors.InputError(f"{where}: {errors.printable(place)} is not a folder.")
-    _check_writable(place, where)
-
-
-def _check_writable(folder: pathlib.Path, where: str) -> None:
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise errors.InputError(f"{where}: the folder {folder} is not writable.")
+    paths.check_writable(output.parent, where)
 
 
 def _root(images: str, root: str) -> pathlib.Path:
