@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from dact_jax import devices, errors
-from dact_jax.data.readers import opening
+from dact_jax.data.readers import decoding, opening
 from dact_jax.data.readers.files import ImageFiles
 from dact_jax.data.readers.opening import Stamp
 from dact_jax.embedding import parts
@@ -41,6 +41,7 @@ class _Read(NamedTuple):
     content: bytes  # SHA-256; b"" where the stamp was known
     vector: np.ndarray | None  # float32[F]
     pixels: np.ndarray | None  # uint8[side, side, 3]
+    fault: str = ""  # why it cannot be read; it has a vector of no numbers then
 
 
 class _Launched(NamedTuple):
@@ -55,8 +56,10 @@ def embed(
     backbone: Backbone,
     *,
     cache: pathlib.Path | None = None,
+    known: Known | None = None,
     batch: int = BATCH,
     progress: Progress | None = None,
+    faults: dict[int, str] | None = None,
 ) -> np.ndarray:
     """The vectors of image files by a backbone, float32[N, F].
 
@@ -68,29 +71,46 @@ def embed(
     Args:
       files: of any size and channels: they are decoded as the backbone needs.
       cache: folder of kept vectors, of any backbones and images; None: none are kept.
+      known: vectors that are not computed again; None: those in `cache`.
       batch: images that each device embeds at once.
       progress: is told how far it is.
+      faults: gets the row and the reason of each image that cannot be read, whose
+        vector is NaN then; None: such an image is an error.
 
     Raises:
       InputError: an image cannot be read, or has changed since it was listed. The
         vectors that were computed until then are kept.
     """
-    vectors = np.empty((len(files), backbone.width), np.float32)
-    folder, known = None, Known({}, {})
-    if cache is not None:
-        folder = cache / backbone.identity
-        known = parts.read(folder, backbone.identity, backbone.width)
+    vectors = np.full((len(files), backbone.width), np.nan, np.float32)
+    folder = None if cache is None else cache / backbone.identity
+    if known is None:
+        known = known_vectors(backbone, *([] if cache is None else [cache]))
     files = dataclasses.replace(
         files, size=backbone.side, channels=3, filter=backbone.filter
     )
-    reads = _read_ahead(files, known, ahead=2 * batch * jax.local_device_count())
+    ahead = 2 * batch * jax.local_device_count()
+    reads = _read_ahead(files, known, ahead=ahead, tolerant=faults is not None)
     with contextlib.closing(reads):
         found = _vectors(reads, files, backbone, batch)
         for done, (read, vector) in enumerate(_kept(found, folder, backbone), 1):
-            vectors[read.row] = vector
+            if read.fault and faults is not None:
+                faults[read.row] = read.fault
+            else:
+                vectors[read.row] = vector
             if progress is not None:
                 progress(done, len(files))
     return vectors
+
+
+def known_vectors(backbone: Backbone, *caches: pathlib.Path) -> Known:
+    """The vectors of a backbone that folders of kept vectors hold, which may miss."""
+    known = Known({}, {})
+    for cache in caches:
+        folder = cache / backbone.identity
+        found = parts.read(folder, backbone.identity, backbone.width)
+        known.by_stamp.update(found.by_stamp)
+        known.by_content.update(found.by_content)
+    return known
 
 
 def _kept(
@@ -191,14 +211,15 @@ def over(
 
 
 def _read_ahead(
-    files: ImageFiles, known: Known, *, ahead: int
+    files: ImageFiles, known: Known, *, ahead: int, tolerant: bool
 ) -> Generator[_Read, None, None]:
     """The files in their order, read by threads before they are needed.
 
     Args:
       ahead: at most so many wait to be used.
+      tolerant: whether a file that cannot be read is told, not raised.
     """
-    read = functools.partial(_read, files, known)
+    read = functools.partial(_read_or_fault if tolerant else _read, files, known)
     rows = iter(range(len(files)))
     with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         started = collections.deque(
@@ -213,6 +234,17 @@ def _read_ahead(
             pool.shutdown(cancel_futures=True)
 
 
+def _read_or_fault(files: ImageFiles, known: Known, row: int) -> _Read:
+    """As `_read`, but with the fault of a file that cannot be read."""
+    try:
+        return _read(files, known, row)
+    except errors.InputError:
+        seen = decoding.inspect(files.paths[row], max_pixels=files.max_pixels)
+        if not seen.fault:
+            raise
+        return _Read(row, seen.stamp, b"", np.zeros(0, np.float32), None, seen.fault)
+
+
 def _read(files: ImageFiles, known: Known, row: int) -> _Read:
     """One file: its vector, or else its pixels.
 
@@ -220,6 +252,8 @@ def _read(files: ImageFiles, known: Known, row: int) -> _Read:
       InputError: it cannot be read, or has changed since it was listed.
     """
     stamp = files.stamp(row)
+    if stamp is None:  # listed without a look at the file
+        stamp = opening.stamp(files.paths[row])
     if stamp in known.by_stamp:
         return _Read(row, stamp, b"", known.by_stamp[stamp], None)
     stamp, content = opening.content(files.paths[row], stamp)

@@ -45,6 +45,19 @@ def size_and_head(path: str, stamp: Stamp | None = None) -> tuple[int, bytes]:
         raise errors.InputError(unreadable(path, str(error))) from None
 
 
+def stamp(path: str) -> Stamp:
+    """What a file is recognized by now.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
+    try:
+        with opened(path) as file:
+            return stamp_of(file)
+    except UnreadableError as error:
+        raise errors.InputError(unreadable(path, str(error))) from None
+
+
 def content(path: str, known: Stamp | None = None) -> tuple[Stamp, bytes]:
     """What a file is recognized by, and the SHA-256 of all its bytes.
 
