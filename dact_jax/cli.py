@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "write a run's network for other programs: --workdir=DIR --output=DIR",
     "embed": "turn images into vectors: --images=photos --output=x.npz",
     "label": "answer a run's questions in the browser: --workdir=DIR",
+    "predict": "label images by a run's network: --workdir=DIR --images=photos ...",
     "select": "pick the rows of an array to label next: --features=x.npy --budget=100",
 }
 _HELP = ("-h", "--help", "-help", "help")

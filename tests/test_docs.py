@@ -24,7 +24,10 @@ from tests import pages, test_layers, toy
 TEXTS = {str(path): path.read_text(encoding="utf-8") for path in pages.PAGES}
 COMMANDS = [(page, c) for page, text in TEXTS.items() for c in pages.commands(text)]
 ARCHITECTURE = TEXTS["docs/architecture.md"]
-SWITCHES = ("page", "table", "overwrite", "operations", "train", "dry_run")
+SWITCHES = (
+    *("page", "table", "overwrite", "operations", "train", "dry_run"),
+    *("probabilities", "calibrate"),
+)
 OPTIONS = ("methods", "acquisitions", "policies")
 ENDINGS = ("json", "safetensors", "onnx", "stablehlo")
 

@@ -37,15 +37,15 @@ LAYERS = {
     "configuration",
     "runner classifier": f"{GROUND} models data embedding training rounds queries "
     "reports configuration preparation result reporting",
-    "campaigns dry_run_plan dry_run exporting": f"{GROUND} data embedding models "
-    "training queries rounds reports configuration result runner classifier "
+    "campaigns dry_run_plan dry_run prediction exporting": f"{GROUND} data embedding "
+    "models training queries rounds reports configuration result runner classifier "
     "dry_run_plan",
     "cli": "errors",
     "signals": "errors run_types",
     "select_methods": f"{GROUND} {ROOMS} reports",
-    "main select embed label export": f"{GROUND} {ROOMS} result runner classifier "
-    "reports dry_run configuration cli signals select_methods queries labelling rounds "
-    "exporting",
+    "main select embed label predict export": f"{GROUND} {ROOMS} result runner "
+    "classifier reports dry_run configuration cli signals select_methods queries "
+    "labelling rounds prediction exporting",
     "__main__ warm_start": "cli main",
 }
 # Library -> the only modules that may import it.
@@ -57,7 +57,7 @@ OUTSIDE = {
     "tensorflow": "",  # slow to import, and never required
     "torch": "exporting.torch_format exporting.torch_parts",  # it may be missing
 }
-PRINTS = "cli main select embed label export"
+PRINTS = "cli main select embed label predict export"
 VAGUE = ("utils", "util", "common", "base", "helpers", "helper", "misc")
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 280, 50, 16
 

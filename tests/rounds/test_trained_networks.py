@@ -82,8 +82,10 @@ def test_an_untrained_network_is_passed_over(tmp_path):
 
 
 def test_what_is_not_trained_is_refused_but_for_pretraining(tmp_path):
+    with pytest.raises(errors.InputError, match="not trained yet: run it on, by"):
+        _find(tmp_path)  # a person is asked for the first labels
     _save(tmp_path, (0, 0, False, 1, -1, 0, None))
-    with pytest.raises(errors.InputError, match=r"is not trained yet .* run it on, by"):
+    with pytest.raises(errors.InputError, match=r"is not trained yet: run it on, by"):
         _find(tmp_path)
     pretrained = PLAN._replace(pretrained=True)
     assert _find(tmp_path, pretrained) == (1, Origin("last", PRETRAINED, 0, True))

@@ -69,6 +69,8 @@ def find(
     if network:
         errors.check_choice("network", network, NETWORKS)
     wanted = network or plan.keep
+    if not checkpoint.exists(folder / workdir.CHECKPOINTS):
+        raise errors.InputError(_none(folder, plan, "last", {}))
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template)
     entries: dict[str, Any] = {
         "round": 0,
@@ -145,8 +147,8 @@ def _none(
     go_on = f"run it on, by python -m dact_jax.main --workdir={folder}"
     if not measured and wanted == "last":
         return (
-            f"the network of {folder} is not trained yet at its last checkpoint: "
-            f"{go_on}; it may ask for labels first."
+            f"the network of {folder} is not trained yet: {go_on}; it may ask for "
+            "labels first."
         )
     if not measured:
         return f"no network of {folder} is evaluated yet: {go_on}, or use network=last."
