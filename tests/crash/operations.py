@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from dact_jax.configuration import build, defaults
+from dact_jax.reports.pictures import png
 from dact_jax.rounds import checkpoint, claim
 from dact_jax.training import loop
 from tests.crash import campaign, faults
@@ -101,7 +102,7 @@ def fail_each(
 @contextlib.contextmanager
 def shared() -> Iterator[None]:
     """Runs in this block compile once, and libraries say nothing of what kills them."""
-    with campaign.listed_once(), compiled_once(), _quiet():
+    with campaign.listed_once(), compiled_once(), _drawn_once(), _quiet():
         yield
 
 
@@ -228,3 +229,21 @@ def compiled_once() -> Iterator[None]:
     finally:
         build.build, loop._compile = build_run, compile_step
         claim._plain = plain
+
+
+@contextlib.contextmanager
+def _drawn_once() -> Iterator[None]:
+    """Each curve is the picture of the first, but written like any other."""
+    encode = png.encode
+    pictures: dict[int, bytes] = {}
+
+    def encode_once(drawing, *, dpi):
+        if dpi not in pictures:
+            pictures[dpi] = encode(drawing, dpi=dpi)
+        return pictures[dpi]
+
+    png.encode = encode_once
+    try:
+        yield
+    finally:
+        png.encode = encode
