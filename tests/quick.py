@@ -14,7 +14,22 @@ _OPTIONS = {"xla_cpu_use_fusion_emitters": "False"}
 
 @contextlib.contextmanager
 def compiled():
-    """XLA optimizes little in the block, and in the processes that it starts.
+    """XLA optimizes little in the block, and in the processes that it starts."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        with (
+            generated(),
+            mock.patch.dict(os.environ, {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}),
+        ):
+            yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
+@contextlib.contextmanager
+def generated():
+    """XLA generates code quickly in the block, and optimizes it as always.
 
     JAX has no setting for the options of all programs of a block, so what it asks the
     compiler for is changed on the way.
@@ -25,16 +40,8 @@ def compiled():
         changed = {**overrides, **(env_options_overrides or {})}
         return options_of(*args, env_options_overrides=changed, **options)
 
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        with (
-            mock.patch.object(compiler, "get_compile_options", with_overrides),
-            mock.patch.dict(os.environ, {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}),
-        ):
-            yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", before)
+    with mock.patch.object(compiler, "get_compile_options", with_overrides):
+        yield
 
 
 @functools.cache

@@ -48,8 +48,9 @@ def _try(folder, preset, *options):
 
 
 def _env():
-    """One device, as on a user's CPU."""
-    return {**os.environ, "XLA_FLAGS": ""}
+    """One device and programs compiled as on a user's CPU."""
+    as_users = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    return {**os.environ, **as_users}
 
 
 @pytest.fixture(scope="module")
