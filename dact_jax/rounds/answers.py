@@ -39,14 +39,14 @@ def now() -> str:
 
 
 def append(folder: pathlib.Path, given: Iterable[Answer]) -> None:
-    """Adds answers, all or none; they are on the disk when this returns.
+    """Adds answers; they are on the disk when this returns.
 
-    Several processes may append at once. An incomplete last line, which a killed
-    process left, was never confirmed to anyone and is dropped.
+    Several processes may append at once. A killed process may leave the first of its
+    answers; an incomplete last line was never confirmed to anyone and is dropped.
 
     Raises:
-      OSError: they cannot be written, as on a full disk. The file is as before then,
-        if the disk lets it be cut off.
+      OSError: they cannot be written, as on a full disk. None of them is added then,
+        if the disk lets the file be cut off.
     """
     path = folder / FILE
     # Without a buffer: closing the file would write again what was refused before.
