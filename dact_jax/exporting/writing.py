@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import NamedTuple
 
-from dact_jax import errors, storage
+from dact_jax import errors, paths, storage
 from dact_jax.classifier import Classifier
 from dact_jax.exporting import comparison, record, written
 from dact_jax.exporting.comparison import Difference
 from dact_jax.exporting.samples import Samples
 
-FORMATS = ("torch",)
+FORMATS = ("torch", "onnx", "stablehlo", "npz")
 _LOADER, _INPUTS = "load_model.py", "inputs.py"
 _FILES = (  # of all formats
     *(record.FILE, _LOADER, _INPUTS, "network.py", "model.safetensors"),
@@ -52,8 +52,7 @@ def check_output(output: pathlib.Path, *, overwrite: bool) -> None:
         raise errors.InputError(
             f"{where}: there is no folder {parent}; create it first."
         )
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise errors.InputError(f"{where}: the folder {parent} is not writable.")
+    paths.check_writable(parent, where)
     if not os.path.lexists(output):
         return
     if output.is_symlink() or not output.is_dir():

@@ -62,7 +62,7 @@ class LeNet(nn.Module):
             x = norm.BatchNorm(name="norm2")(x, train=train)
         second = nn.relu(pool(drop(broadcast_dims=(1, 2))(x)))
 
-        x = second.reshape(len(second), -1)  # order (h, w, C); torch: (C, h, w)
+        x = second.reshape(second.shape[0], -1)  # order (h, w, C); torch: (C, h, w)
         init = conv.uniform(x.shape[-1])
         x = nn.Dense(self.width, kernel_init=init, bias_init=init, name="fc1")(x)
         feature = nn.relu(x)

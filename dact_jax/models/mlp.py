@@ -31,7 +31,8 @@ class MLP(nn.Module):
         Images of any shape [B, ...] are flattened. Taps are the outputs of the layers
         before dropout.
         """
-        x = images.reshape(len(images), -1)
+        # Not len: the batch of an exported program has no number.
+        x = images.reshape(images.shape[0], -1)
         taps = []
         for i, width in enumerate(self.widths, start=1):
             init = conv.uniform(x.shape[-1])  # torch's default

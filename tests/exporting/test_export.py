@@ -18,7 +18,8 @@ from tests.exporting import made
 def finished(tmp_path_factory):
     """The folder of a finished run on vectors, with a row of batch norm a domain."""
     root = tmp_path_factory.mktemp("vectors")
-    config = toy.vector_config(root, "s_clue", **{"model.num_norms": 2})
+    changes = {"model.num_norms": 2, "acquisition": "random"}
+    config = toy.vector_config(root, **changes)
     dact_jax.run(config, root / "run")
     return root / "run"
 

@@ -19,7 +19,7 @@ from dact_jax.exporting import (
     torch_format,
 )
 from dact_jax.methods import source_only
-from dact_jax.models import encoders, heads
+from dact_jax.models import heads
 from dact_jax.types import Method
 from tests import toy
 from tests.exporting import made
@@ -36,9 +36,9 @@ def test_the_written_network_computes_what_ours_does(kind, tmp_path):
     assert found.agreeing == found.images == len(stored)
 
 
-@pytest.mark.parametrize("name", encoders.RESNETS)
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_the_names_of_a_resnet_are_torchvisions(name):
-    names = {"resnet18": "K10", "resnet34": "K12", "resnet50": "K31"}[name]
+    names = {"resnet18": "K10", "resnet50": "K31"}[name]
     text = (toy.GOLDEN / "state_dict_names.json").read_text()
     theirs = {
         key: tuple(shape)

@@ -94,7 +94,7 @@ class ViT(nn.Module):
         placed = before_patches[:, : form.placed] + position[:, : form.placed]
         x = x + position[:, form.placed :]
         first = jnp.concatenate([placed, before_patches[:, form.placed :]], axis=1)
-        first = jnp.broadcast_to(first, (len(x), *first.shape[1:]))
+        first = jnp.broadcast_to(first, (x.shape[0], *first.shape[1:]))
         x = jnp.concatenate([first, x], axis=1)  # [B, 1 + registers + grid^2, D]
         for index in range(form.depth):
             x = _Block(form.scaled, name=f"blocks.{index}")(x)
@@ -116,7 +116,7 @@ def _attend(qkv: jax.Array) -> jax.Array:
 
 def _patches(images: jax.Array, form: Form) -> jax.Array:
     """float32[B, h, w, 3] -> [B, grid^2, patch patch 3]."""
-    batch, grid, patch = len(images), form.grid, form.patch
+    batch, grid, patch = images.shape[0], form.grid, form.patch
     x = images.reshape(batch, grid, patch, grid, patch, 3).swapaxes(2, 3)
     return x.reshape(batch, grid**2, -1)
 
