@@ -17,6 +17,7 @@ from absl import flags
 
 from dact_jax import cli, compilation_cache, devices, errors, paths, signals
 from dact_jax.data import left_out
+from dact_jax.data.huggingface import spec
 from dact_jax.data.readers import decoding, files, sources
 from dact_jax.data.vector_files import writing
 from dact_jax.data.vector_files.contents import Vectors
@@ -122,10 +123,10 @@ def _embed(
 
 def _check_images(images: str) -> None:
     where = f"--images={errors.printable(images)}"
-    form = "a folder, a .csv or .tsv manifest, or a .txt list"
+    form = "a folder, a .csv or .tsv manifest, a .txt list, or hf:NAME"
     if not sources.are_files(images):
         raise errors.InputError(f"{where} does not name image files: give {form}.")
-    if not os.path.exists(images):
+    if not (os.path.exists(images) or images.startswith(spec.PREFIX)):
         raise errors.InputError(
             f"{where}: there is no such file or folder: give {form}."
         )

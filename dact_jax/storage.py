@@ -20,6 +20,12 @@ _FORGOTTEN = 24 * 3600.0  # seconds after which nobody writes a draft any more
 _OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
 
 
+def user_cache() -> pathlib.Path:
+    """The package's folder in the user's caches: $XDG_CACHE_HOME, or ~/.cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return pathlib.Path(home, "dact_jax")
+
+
 def read_text(path: pathlib.Path) -> str:
     """The text of a file, line ends as they are; "" if there is no such file."""
     if not path.exists():

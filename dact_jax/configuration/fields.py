@@ -32,8 +32,8 @@ _PUBLISHED = kinds.Kind(
     _is_published,
 )
 _DOMAIN = (
-    "data: printed, uci, tfds:mnist, or the path of a folder with one folder a class, "
-    "a manifest.csv, a list.txt or an .npz"
+    "data: printed, uci, tfds:mnist, hf:org/name, or the path of a folder with one "
+    "folder a class, a manifest.csv, a list.txt, or vectors as .npz, .parquet or .npy"
 )
 
 GENERAL = {

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dact_jax import array_files, errors
+from dact_jax.data.huggingface import reading as hub, spec as hub_specs
 from dact_jax.data.readers import (
     decoding,
     digits,
@@ -36,7 +37,8 @@ def load(
     """Reads a domain.
 
     Args:
-      spec: "printed" (digits in fonts), "uci" (handwritten digits), "tfds:<name>", or
+      spec: "printed" (digits in fonts), "uci" (handwritten digits), "tfds:<name>",
+        "hf:<name>" (a data set of `datasets`, see `data.huggingface.spec`), or
         the path of a folder of class folders, a .csv or .tsv manifest, a .txt list,
         an .npz file of digits or embeddings, or a .parquet or .npy file of embeddings.
       *more: further list files of the same domain, if `spec` is one.
@@ -67,16 +69,19 @@ def load(
 
         name = spec.removeprefix("tfds:")
         return tfds_sets.load(name, data_dir=tfds_dir or None, **form)
+    checks: dict[str, Any] = {"on_error": on_error, "max_pixels": max_pixels}
+    if spec.startswith(hub_specs.PREFIX):
+        return hub.load(spec, **form, **checks)
     if not spec or not path.exists():
         raise errors.InputError(
             f"there is no data at {spec!r}: give a folder, a .csv, .tsv, .txt, .npz, "
-            ".parquet or .npy file, 'printed', 'uci' or 'tfds:<name>'."
+            ".parquet or .npy file, 'printed', 'uci', 'tfds:<name>' or 'hf:<name>'."
         )
     if path.suffix.lower() == ".npz":
         return _npz(path, scale=scale, **form)
     if path.suffix.lower() in reading.SUFFIXES:
         return embeddings.load(path, name=path.stem, scale=scale)
-    form |= {"on_error": on_error, "max_pixels": max_pixels}
+    form |= checks
     if path.suffix.lower() in (".csv", ".tsv"):
         return manifest.load_csv(
             path, root=root or None, classes=classes, others=others, **form
