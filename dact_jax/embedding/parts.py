@@ -8,7 +8,10 @@ removed, so that its images are embedded again.
 import contextlib
 import hashlib
 import io
+import os
 import pathlib
+import struct
+import zipfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +23,8 @@ from dact_jax.data.readers.opening import Stamp
 
 _SUFFIX = ".npz"
 _DIGEST = 32  # bytes of a SHA-256
+_VECTOR = "vector"  # name of the array with the vectors
+_FLOAT = np.dtype("<f4")  # of its numbers
 
 
 class Kept(NamedTuple):
@@ -30,11 +35,39 @@ class Kept(NamedTuple):
     vector: np.ndarray  # float32[F]
 
 
-class Known(NamedTuple):
-    """Vectors by what their files are recognized by."""
+class Place(NamedTuple):
+    """Where the numbers of a vector begin in a part; they stay on the disk."""
 
-    by_stamp: dict[Stamp, np.ndarray]
-    by_content: dict[bytes, np.ndarray]
+    path: pathlib.Path
+    offset: int
+
+
+class Known(NamedTuple):
+    """Where vectors are, by what their files are recognized by."""
+
+    by_stamp: dict[Stamp, Place]
+    by_content: dict[bytes, Place]
+    width: int = 0  # F, numbers of a vector
+
+    def of_stamp(self, stamp: Stamp) -> np.ndarray | None:
+        """The vector float32[F] of a file; None if it is not known."""
+        return self._vector(self.by_stamp.get(stamp))
+
+    def of_content(self, content: bytes) -> np.ndarray | None:
+        """The same by the SHA-256 of the file."""
+        return self._vector(self.by_content.get(content))
+
+    def _vector(self, place: Place | None) -> np.ndarray | None:
+        if place is None:
+            return None
+        try:
+            with place.path.open("rb") as file:
+                file.seek(place.offset)
+                raw = file.read(self.width * _FLOAT.itemsize)
+        except OSError:  # someone has deleted the part
+            return None
+        is_whole = len(raw) == self.width * _FLOAT.itemsize
+        return np.frombuffer(raw, _FLOAT) if is_whole else None
 
 
 def read(folder: pathlib.Path, identity: str, width: int) -> Known:
@@ -44,10 +77,11 @@ def read(folder: pathlib.Path, identity: str, width: int) -> Known:
       identity: of the backbone; parts of others are not read.
       width: F.
     """
-    known = Known({}, {})
+    known = Known({}, {}, width)
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         try:
-            stamps, contents, vectors = _read(path, identity, width)
+            stamps, contents = _read(path, identity, width)
+            begin = _begin(path)
         except errors.InputError as error:
             logging.warning(
                 "%s Its images are embedded again.", errors.printable(error)
@@ -55,11 +89,13 @@ def read(folder: pathlib.Path, identity: str, width: int) -> Known:
             with contextlib.suppress(OSError):  # or it would be named each time
                 path.unlink()
             continue
-        for stamp, content, vector in zip(
-            stamps.tolist(), contents, vectors, strict=True
+        size = width * _FLOAT.itemsize
+        for row, (stamp, content) in enumerate(
+            zip(stamps.tolist(), contents, strict=True)
         ):
-            known.by_stamp[Stamp(*stamp)] = vector
-            known.by_content[content.tobytes()] = vector
+            place = Place(path, begin + row * size)
+            known.by_stamp[Stamp(*stamp)] = place
+            known.by_content[content.tobytes()] = place
     return known
 
 
@@ -75,7 +111,7 @@ def write(folder: pathlib.Path, identity: str, rows: Sequence[Kept]) -> None:
         "identity": np.array(identity),
         "stamp": np.array([row.stamp for row in rows], np.int64),
         "content": np.frombuffer(b"".join(row.content for row in rows), np.uint8),
-        "vector": np.stack([row.vector for row in rows]),
+        _VECTOR: np.stack([row.vector for row in rows]).astype(_FLOAT, copy=False),
     }
     arrays["content"] = arrays["content"].reshape(-1, _DIGEST)
     archive = io.BytesIO()
@@ -86,16 +122,36 @@ def write(folder: pathlib.Path, identity: str, rows: Sequence[Kept]) -> None:
     storage.write_atomic(path, archive.getvalue(), shared=True)
 
 
+def _begin(path: pathlib.Path) -> int:
+    """Where the vectors of an undamaged part begin, in bytes.
+
+    Raises:
+      InputError: they do not lie there as they are in memory.
+    """
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        member = archive.getinfo(f"{_VECTOR}.npy")
+        # As in the header of a member: 26 bytes, then the lengths of name and extras.
+        file.seek(member.header_offset + 26)
+        file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+        if member.compress_type == zipfile.ZIP_STORED:
+            version = np.lib.format.read_magic(file)
+            if version == (1, 0):
+                _, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+                if dtype == _FLOAT and not is_fortran:
+                    return file.tell()
+    raise errors.InputError(f"{path} is not as `write` writes it.")
+
+
 def _read(
     path: pathlib.Path, identity: str, width: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Stamps int64[n, 3], contents uint8[n, 32] and vectors float32[n, F] of a part.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stamps int64[n, 3] and contents uint8[n, 32] of a part, whose vectors are sound.
 
     Raises:
       InputError: the part is damaged, or belongs to another backbone.
     """
     arrays = array_files.read(path)
-    needed = ("identity", "stamp", "content", "vector")
+    needed = ("identity", "stamp", "content", _VECTOR)
     if missing := [name for name in needed if name not in arrays]:
         raise errors.InputError(f"{path} lacks the array {missing[0]}.")
     if arrays["identity"].shape != () or str(arrays["identity"]) != identity:
@@ -104,7 +160,7 @@ def _read(
     forms = {
         "stamp": (stamps, np.int64, 3),
         "content": (contents, np.uint8, _DIGEST),
-        "vector": (vectors, np.float32, width),
+        _VECTOR: (vectors, np.float32, width),
     }
     for name, (array, dtype, length) in forms.items():
         if array.dtype != dtype or array.shape != (len(stamps), length):
@@ -113,4 +169,4 @@ def _read(
             )
     if not np.isfinite(vectors).all():
         raise errors.InputError(f"{path} is damaged: a vector is not finite.")
-    return stamps, contents, vectors
+    return stamps, contents

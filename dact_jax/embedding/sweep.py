@@ -104,7 +104,7 @@ def embed(
 
 def known_vectors(backbone: Backbone, *caches: pathlib.Path) -> Known:
     """The vectors of a backbone that folders of kept vectors hold, which may miss."""
-    known = Known({}, {})
+    known = Known({}, {}, backbone.width)
     for cache in caches:
         folder = cache / backbone.identity
         found = parts.read(folder, backbone.identity, backbone.width)
@@ -254,11 +254,13 @@ def _read(files: ImageFiles, known: Known, row: int) -> _Read:
     stamp = files.stamp(row)
     if stamp is None:  # listed without a look at the file
         stamp = opening.stamp(files.paths[row])
-    if stamp in known.by_stamp:
-        return _Read(row, stamp, b"", known.by_stamp[stamp], None)
+    vector = known.of_stamp(stamp)
+    if vector is not None:
+        return _Read(row, stamp, b"", vector, None)
     stamp, content = opening.content(files.paths[row], stamp)
-    if content in known.by_content:
-        return _Read(row, stamp, content, known.by_content[content], None)
+    vector = known.of_content(content)
+    if vector is not None:
+        return _Read(row, stamp, content, vector, None)
     pixels = dataclasses.replace(
         files,
         paths=files.paths[row : row + 1],

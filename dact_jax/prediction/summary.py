@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from dact_jax import errors
@@ -48,8 +49,10 @@ class Counted(NamedTuple):
 def norm(classifier: Classifier) -> str:
     """Which batch norm images pass, as a sentence."""
     config = classifier.config
+    if not jax.tree.leaves(classifier.variables.norm):
+        return "The network has no batch norm."
     if config.model.num_norms == 1:
-        return "Source and target have one norm."
+        return "Source and target have one batch norm."
     return (
         f"Images pass the batch norm of the {config.eval.branch} "
         f"(eval.branch={config.eval.branch})."
@@ -57,11 +60,14 @@ def norm(classifier: Classifier) -> str:
 
 
 def trained_on(pool: Pool, folder: pathlib.Path, classifier: Classifier) -> np.ndarray:
-    """bool[N], images whose label the run was trained on, by picks.csv.
+    """bool[N], images whose label the network was trained on, by picks.csv.
 
     Files are told by their path, other images by their name.
     """
-    picked = [p.id for p in workdir.read_picks(folder) if p.side == "target"]
+    assert classifier.origin is not None
+    last = classifier.origin.round
+    picks = workdir.read_picks(folder)
+    picked = [p.id for p in picks if p.side == "target" and p.round <= last]
     if pool.files is None:
         return np.isin(pool.id, np.array(picked, str))
     data = classifier.config.data

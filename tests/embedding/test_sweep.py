@@ -197,13 +197,22 @@ def damage(part, how):
             arrays["vector"] = arrays["vector"][:-1]
         elif how == "dtype":
             arrays["vector"] = arrays["vector"].astype(np.float64)
+        elif how == "order":
+            arrays["vector"] = np.asfortranarray(arrays["vector"])
+        elif how == "packed":
+            np.savez_compressed(part, **arrays)
+            return
         np.savez(part, **arrays)
         return
     part.write_bytes(content)
 
 
 @pytest.mark.parametrize(
-    "how", ["cut", "empty", "text", "bit", "other", "lacks", "nan", "rows", "dtype"]
+    "how",
+    [
+        *("cut", "empty", "text", "bit", "other", "lacks", "nan", "rows", "dtype"),
+        *("order", "packed"),
+    ],
 )
 def test_a_damaged_part_is_computed_again(photos, tmp_path, counted, caplog, how):
     cache, backbone = tmp_path / "cache", tiny.backbone()
@@ -252,3 +261,33 @@ def test_content_is_of_all_bytes(tmp_path):
     second = opening.content(str(path))
     assert first[0].head == second[0].head
     assert first[1] != second[1]
+
+
+def test_kept_vectors_stay_on_the_disk_until_they_are_needed(photos, tmp_path, counted):
+    backbone, caches = tiny.backbone(), [tmp_path / "one", tmp_path / "two"]
+    expected = sweep.embed(files.take(photos, np.arange(6)), backbone, cache=caches[0])
+    sweep.embed(files.take(photos, np.arange(4, 11)), backbone, cache=caches[1])
+    known = sweep.known_vectors(backbone, tmp_path / "none", *caches)
+    assert len(known.by_stamp) == len(known.by_content) == 11
+    counted.clear()
+    found = sweep.embed(photos, backbone, known=known)
+    assert counted == []
+    np.testing.assert_array_equal(found[:6], expected)
+    shutil.rmtree(caches[0])  # those in it are computed again
+    np.testing.assert_array_equal(sweep.embed(photos, backbone, known=known), found)
+    assert len(counted) >= 4
+
+
+def test_unreadable_images_can_be_told(photos, tmp_path):
+    with open(photos.paths[8], "wb"):
+        pass
+    faults = {}
+    backbone = tiny.backbone()
+    found = sweep.embed(photos, backbone, cache=tmp_path / "cache", faults=faults)
+    assert faults == {8: "it is empty"}
+    assert np.isnan(found[8]).all()
+    rest = np.delete(np.arange(11), 8)
+    expected = sweep.embed(files.take(photos, rest), backbone)
+    np.testing.assert_array_equal(found[rest], expected)
+    known = sweep.known_vectors(backbone, tmp_path / "cache")
+    assert len(known.by_content) == 10

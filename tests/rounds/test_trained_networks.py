@@ -66,7 +66,7 @@ def test_the_last_network_of_each_state_of_a_run(tmp_path):
     _save(tmp_path, (1, 0, False, 3, -1, 0, None))  # round 1 begins from it
     assert _find(tmp_path) == (3, Origin("last", 0, 30, True))
     _save(tmp_path, (1, 20, False, 4, -1, 0, None))
-    assert _find(tmp_path) == (4, Origin("last", 1, 20, False))
+    assert _find(tmp_path) == (4, Origin("last", 1, 20, True))
     _save(tmp_path, (2, 20, False, 5, -1, 0, None))  # all is done
     assert _find(tmp_path, network="last") == (5, Origin("last", 1, 20, True))
 
@@ -105,7 +105,7 @@ def test_both_networks_of_a_run_that_keeps_the_best(tmp_path):
     _save(tmp_path, (0, 30, False, 3, 0.8, 10, 1), (1, 30, True, 1, 0.8, 10, 1))
     assert _find(tmp_path, BEST) == (1, Origin("best_val", 0, 10, True))
     # The weights of the last iteration are in the checkpoint before.
-    assert _find(tmp_path, BEST, "last") == (3, Origin("last", 0, 30, False))
+    assert _find(tmp_path, BEST, "last") == (3, Origin("last", 0, 30, True))
     _save(tmp_path, (1, 0, False, 1, -1, 0, 1), (1, 10, False, 4, -1, 0, 1))
     assert _find(tmp_path, BEST) == (1, Origin("best_val", 0, 10, True))
 

@@ -35,7 +35,7 @@ class Origin(NamedTuple):
     network: str  # "last" or "best_val"
     round: int  # that trained it, or PRETRAINED
     step: int  # iterations of that round that it has had
-    finished: bool  # whether that round was finished
+    finished: bool  # whether all iterations of that round were done
 
     def __str__(self) -> str:
         if self.round == PRETRAINED:
@@ -107,7 +107,8 @@ def _of(
             return last, Origin("last", PRETRAINED, 0, finished=True)
         return None
     if wanted == "last":
-        return last, Origin("last", number, step, finished=False)
+        steps = plan.steps if number else plan.first_steps
+        return last, Origin("last", number, step, finished=step == steps)
     if plan.keep == "last":
         return None
     kept, track = saved["track"]["kept"], saved["track"]
