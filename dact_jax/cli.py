@@ -14,6 +14,7 @@ from dact_jax import errors
 
 # Name of a module with `main(argv)` -> what it does.
 COMMANDS = {
+    "compare": "compare methods over seeds: RUN RUN ... --output=compare.html",
     "main": "run an experiment, or resume it: --config=configs/digits.py",
     "export": "write a run's network for other programs: --workdir=DIR --output=DIR",
     "embed": "turn images into vectors: --images=photos --output=x.npz",
@@ -85,12 +86,19 @@ def print_anything() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def parse(values: flags.FlagValues, argv: Sequence[str], about: str) -> bool:
+def parse(
+    values: flags.FlagValues,
+    argv: Sequence[str],
+    about: str,
+    *,
+    others: list[str] | None = None,
+) -> bool:
     """Reads the flags of a command that has a flag --help.
 
     Args:
       values: its flags; they hold what was given afterwards.
       about: its docstring, for --help.
+      others: takes the words that are no flags; None: there may be none.
 
     Returns:
       Whether to go on: False once the help is printed.
@@ -106,7 +114,9 @@ def parse(values: flags.FlagValues, argv: Sequence[str], about: str) -> bool:
     if values.help:
         print(f"{about}\n{values.get_help()}")
         return False
-    if arguments:
+    if others is not None:
+        others += arguments
+    elif arguments:
         raise errors.InputError(f"{arguments[0]!r} is not a flag: write --name=value.")
     return True
 

@@ -117,6 +117,8 @@ def test_every_command_starts(known_flags):
             assert arguments == [], where
         else:
             assert program in known_flags, where
+            if program == "dact_jax.compare":  # takes folders, too
+                arguments = [word for word in arguments if word.startswith("-")]
             _check_flags(known_flags[program], arguments, where)
 
 

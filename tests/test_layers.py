@@ -43,7 +43,7 @@ LAYERS = {
     "cli": "errors",
     "signals": "errors run_types",
     "select_methods": f"{GROUND} {ROOMS} reports",
-    "main select embed label predict export": f"{GROUND} {ROOMS} result runner "
+    "main select embed label predict export compare": f"{GROUND} {ROOMS} result runner "
     "classifier reports dry_run configuration cli signals select_methods queries "
     "labelling rounds prediction exporting",
     "__main__ warm_start": "cli main",
@@ -57,7 +57,7 @@ OUTSIDE = {
     "tensorflow": "",  # slow to import, and never required
     "torch": "exporting.torch_format exporting.torch_parts",  # it may be missing
 }
-PRINTS = "cli main select embed label predict export"
+PRINTS = "cli main select embed label predict export compare"
 VAGUE = ("utils", "util", "common", "base", "helpers", "helper", "misc")
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 280, 50, 16
 

@@ -1,16 +1,19 @@
-"""HTML pages from templates: escaped, and allowed to load and run nothing else."""
+"""HTML pages from templates: escaped, and allowed to load and run nothing else.
+
+Jinja2 is imported where it is used, so that commands start sooner.
+"""
 
 import base64
 import functools
 import hashlib
 import importlib.resources
 import re
-from typing import Any
-
-import jinja2
-from markupsafe import Markup
+from typing import TYPE_CHECKING, Any
 
 from dact_jax import errors
+
+if TYPE_CHECKING:
+    import jinja2
 
 _NUMBER = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?( %)?|-")  # as cells show them
 _PACKAGE, _FOLDER = "dact_jax.reports.page", "templates"
@@ -25,6 +28,8 @@ def render(name: str, *, script: str = "", **values: Any) -> str:
       **values: what the template shows. Texts are escaped, and characters that cannot
         be printed are shown as escapes.
     """
+    from markupsafe import Markup
+
     style = _source("style.css")
     code = _source(script) if script else ""
     page = _environment().get_template(name)
@@ -46,7 +51,9 @@ def policy(style: str, script: str) -> str:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def _environment() -> "jinja2.Environment":
+    import jinja2
+
     made = jinja2.Environment(
         loader=jinja2.PackageLoader(_PACKAGE, _FOLDER),
         autoescape=True,
@@ -61,7 +68,7 @@ def _environment() -> jinja2.Environment:
 
 def _printable(value: Any) -> Any:
     """A value as it is shown: names of files may hold anything."""
-    if isinstance(value, str) and not isinstance(value, Markup):
+    if isinstance(value, str) and not hasattr(value, "__html__"):  # no markup
         return "\n".join(map(errors.printable, value.split("\n")))
     return value
 
