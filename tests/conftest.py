@@ -35,20 +35,22 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 # Most tests take longer to compile than to compute, so XLA optimizes little in them.
-# It does in these: numerics, and what equals a reference.
-_OPTIMIZED = ("golden", "acquisitions", "tests.training", "augment", "select")
+# These compile as users do: numerics, k-center, and what equals a reference.
+_OPTIMIZED = (
+    "golden",
+    "geometry",
+    "acquisitions",
+    "tests.training",
+    "augment",
+    "select",
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def compiled_quickly(request):
     name = request.module.__name__
-    if "geometry" in name and "k_means" not in name:
-        mode = contextlib.nullcontext  # k-center is exact: it compiles as users do
-    elif any(word in name for word in _OPTIMIZED):
-        mode = quick.generated
-    else:
-        mode = quick.compiled
-    with mode():
+    optimized = any(word in name for word in _OPTIMIZED) and "k_means" not in name
+    with contextlib.nullcontext() if optimized else quick.compiled():
         yield
 
 
