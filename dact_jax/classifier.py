@@ -223,14 +223,12 @@ def _backbone(folder: pathlib.Path, record: claim.Record, name: str) -> Backbone
         reason = errors.clause(error)
         raise errors.InputError(
             f"{folder} embedded its images by {errors.printable(name)}, which cannot "
-            f"be used: {reason}; load(workdir, backbone=FILE) names the file where it "
-            "is now."
+            f"be used: {reason}; backbone=FILE says where the file is now."
         ) from None
     if backbone.identity != record.data.get("backbone"):
         raise errors.InputError(
             f"{folder} embedded its images with other weights than those of "
-            f"{errors.printable(name)}: give the file of that time, as "
-            "load(workdir, backbone=FILE)."
+            f"{errors.printable(name)}: give the file of that time, as backbone=FILE."
         )
     return backbone
 

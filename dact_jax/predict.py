@@ -28,13 +28,13 @@ def _define_flags() -> flags.FlagValues:
     integer = functools.partial(flags.DEFINE_integer, flag_values=values)
     switch = functools.partial(flags.DEFINE_bool, flag_values=values)
     text("workdir", "", "Folder of the run; it may be waiting for labels.")
-    text("images", "", "A folder, a .csv or .tsv manifest, a .txt list, or an .npz.")
+    text("images", "", "A folder, a .csv or .tsv manifest, a .txt list, or vectors.")
     text("output", "", "File to write: .csv, .jsonl or .parquet.")
     flags.DEFINE_enum(
         "network",
-        "",
-        ["", *networks.NETWORKS],
-        "Which network; '': the one that the run goes on with (eval.keep).",
+        None,
+        [*networks.NETWORKS],
+        "Which network; by default the one that the run goes on with (eval.keep).",
         flag_values=values,
     )
     switch("probabilities", False, "Write those of all classes.")
@@ -80,14 +80,14 @@ def main(argv: Sequence[str]) -> None:
         def place(flag: str) -> pathlib.Path | None:
             return pathlib.Path(path(flag)) if values[flag].value else None
 
-        goes_on = "stopped; the output is not written."
+        goes_on = "stopped; no file is half written."
         with signals.handled(lambda: goes_on) as stop, compilation_cache.kept():
             job.run(
                 Job(
                     workdir=pathlib.Path(path("workdir")),
                     images=path("images"),
                     output=pathlib.Path(path("output")),
-                    network=values.network,
+                    network=values.network or "",
                     probabilities=values.probabilities,
                     embeddings=place("embeddings"),
                     calibrate=values.calibrate,

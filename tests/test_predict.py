@@ -144,7 +144,7 @@ WRONG = {
     "full": ((*PHOTOS, "--sort_into=photos"), "--sort_into=photos is not empty"),
     "no images": (("--images=no", *PHOTOS[::2]), "no data at 'no': give a folder"),
     "abstain": ((*PHOTOS, "--abstain=1.5"), "--abstain=1.5 must be a number in the r"),
-    "network": ((*PHOTOS, "--network=first"), "should be one of <|last|best_val>"),
+    "network": ((*PHOTOS, "--network=first"), "--network=first"),
     "no run": ((*PHOTOS, "--calibrate"), "run is not the folder of a run"),
     "user": ((*PHOTOS, "--cache=~nobody-here/a"), "there is no user"),
 }
@@ -162,7 +162,9 @@ def test_a_mistake_is_one_sentence(case, photos, capsys, monkeypatch):
     assert sorted(os.listdir()) == before
 
 
-def test_overwrite(photos):
+def test_overwrite(photos, capsys):
+    pathlib.Path("x.csv.about.json").write_text("old")
+    assert "x.csv.about.json exists: name another" in refused(capsys, *PHOTOS)
     pathlib.Path("x.csv").write_text("old")
     predict.main(["predict", *PHOTOS, "--overwrite"])
     assert len(table("x.csv")) == 7

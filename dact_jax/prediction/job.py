@@ -7,6 +7,8 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from dact_jax import classifier as classifiers, devices, errors, paths, storage
 from dact_jax.classifier import Classifier
 from dact_jax.data.readers import decoding
@@ -95,12 +97,13 @@ def run(job: Job, *, say: Say, stop: Stop = NEVER) -> Counted:
     about = summary.about(classifier, pool, counted, fitted)
     about |= {"workdir": str(job.workdir), "images": job.images}
     about["abstain_below"] = job.abstain or None
-    path = job.output.with_name(f"{job.output.name}{ABOUT}")
-    storage.write_atomic(path, f"{json.dumps(about, indent=1)}\n")
+    storage.write_atomic(_about(job), f"{json.dumps(about, indent=1)}\n")
     say(_written(job, caches, about["predicted"], counted.seconds))
-    trained = summary.trained_on(pool, job.workdir, classifier)
+    names, trained = classifier.class_names, np.zeros(len(pool.id), bool)
+    if about["known_labels"]:
+        trained = summary.trained_on(pool, job.workdir, classifier)
     for line in summary.lines(
-        pool, counted, classifier.class_names, abstain=job.abstain, trained=trained
+        pool, counted, names, abstain=job.abstain, trained=trained
     ):
         say(line)
     if job.sort_into is not None:
@@ -117,12 +120,17 @@ def _check(job: Job) -> None:
     check = functools.partial(paths.check_output, overwrite=job.overwrite)
     check(job.output, "--output", writers.ENDINGS)
     writers.require(job.output.suffix.lower())
+    check(_about(job), "--output", (".json",))
     if job.embeddings is not None:
         check(job.embeddings, "--embeddings", (".npz",))
     if job.cache is not None:
         paths.check_folder(job.cache, "--cache")
     if job.sort_into is not None:
         sorting.check(job.sort_into)
+
+
+def _about(job: Job) -> pathlib.Path:
+    return job.output.with_name(f"{job.output.name}{ABOUT}")
 
 
 def _listed(job: Job, classifier: Classifier) -> Pool:

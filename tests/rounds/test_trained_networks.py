@@ -146,6 +146,7 @@ def test_an_origin_in_words():
         "the last network of round 3 (iteration 500)"
     )
     assert str(Origin("best_val", 0, 20, False)) == (
-        "the best by validation of round 0 (iteration 20), which is not finished"
+        "the best network by validation of round 0 (iteration 20), which is not "
+        "finished"
     )
     assert "on the source" in str(Origin("last", PRETRAINED, 0, True))

@@ -40,7 +40,10 @@ class Origin(NamedTuple):
     def __str__(self) -> str:
         if self.round == PRETRAINED:
             return "the network pre-trained on the source"
-        which = {"last": "the last network", "best_val": "the best by validation"}
+        which = {
+            "last": "the last network",
+            "best_val": "the best network by validation",
+        }
         rest = "" if self.finished else ", which is not finished"
         return (
             f"{which[self.network]} of round {self.round} (iteration {self.step}){rest}"
