@@ -12,6 +12,8 @@ from dact_jax import errors, main
 from dact_jax.data.readers.files import ImageFiles
 from dact_jax.embedding import sweep
 from dact_jax.models import backbones
+from dact_jax.prediction import validation
+from dact_jax.prediction.sweeping import Caches
 from dact_jax.rounds import claim, workdir
 from tests.embedding import tiny
 
@@ -147,6 +149,26 @@ def test_the_classifier_takes_images(photos, finished):
     assert classifier.embed(paths[:5]).shape == (5, 8)
     with pytest.raises(errors.InputError, match="list"):
         classifier.predict(paths[0])
+
+
+def test_its_validation_images_are_read_for_calibration(finished, tmp_path, backbone):
+    classifier = dact_jax.load(finished)
+    known = sweep.known_vectors(classifier.backbone, finished / workdir.EMBEDDINGS)
+    told = []
+    found = validation.outputs(
+        classifier,
+        finished,
+        backbone="moved.pth",  # any name is this backbone here
+        caches=Caches(tmp_path / "cache", known),
+        progress=lambda *at: told.append(at),
+    )
+    assert sorted(found.label.tolist()) == [0, 1]  # data.val_per_class=1
+    assert found.logits.argmax(-1).tolist() == found.label.tolist()
+    assert told[-1] == (60, 60)
+    assert not (tmp_path / "cache").exists()  # all were known
+    backbone[0] = 1
+    with pytest.raises(errors.InputError, match="its backbone has changed since the"):
+        validation.outputs(classifier, finished)
 
 
 def test_weights_that_are_gone_are_named(finished, monkeypatch):

@@ -1,6 +1,7 @@
 """The images whose labels are wanted, as the run's network can take them."""
 
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 from dact_jax import errors
 from dact_jax.classifier import Classifier
 from dact_jax.data.readers import decoding, embeddings, sources
-from dact_jax.types import UNLABELED, Images, LeftOut
+from dact_jax.types import UNLABELED, Dataset, Images, LeftOut
 
 _LISTED = 5  # labels that a note names
 
@@ -59,10 +60,11 @@ def read(
     )
     _check_kind(images, found.image, classifier)
     label = np.full(len(found.label), UNLABELED, np.int32)
-    if found.unnamed and not _are_positions(classifier):
+    unnamed = _unnamed(images, found)
+    if unnamed and not _are_positions(classifier):
         notes = [
             f"The labels of {errors.printable(images)} are numbers without the names "
-            f"of their classes, so they are not compared: {found.unnamed}."
+            f"of their classes, so they are not compared: {unnamed}."
         ]
     else:
         names = found.class_names
@@ -98,6 +100,14 @@ def _check_kind(images: str, image: Images, classifier: Classifier) -> None:
             "give an .npz file with features of the same model, as python -m "
             "dact_jax.embed writes it."
         )
+
+
+def _unnamed(images: str, found: Dataset) -> str:
+    """What would give names to labels that are bare numbers, a clause; else ""."""
+    numbered = found.class_names and all(map(str.isdecimal, found.class_names))
+    if numbered and pathlib.PurePath(images).suffix.lower() == ".txt":
+        return "write the names of the classes in their place"
+    return found.unnamed
 
 
 def _are_positions(classifier: Classifier) -> bool:

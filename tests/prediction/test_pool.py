@@ -51,6 +51,18 @@ def test_manifests_and_lists(folder):
     assert found.id.tolist() == ["photos/4.png", "photos/red/1.png"]
 
 
+def test_numbers_in_a_list_are_no_names(folder):
+    colors.write(folder / "photos" / "5.png", "red")  # no folder names these classes
+    (folder / "l.txt").write_text("photos/5.png 2\nphotos/4.png 10\n")
+    strings = colors.classifier()._replace(class_names=("1", "10", "2"))
+    found = pools.read("l.txt", strings)
+    assert found.label.tolist() == [-1, -1]
+    assert "write the names of the classes in their place" in found.notes[0]
+    (folder / "n.txt").write_text("photos/red/1.png blue\nphotos/4.png red\n")
+    found = pools.read("n.txt", colors.classifier())
+    assert found.label.tolist() == [2, 0]
+
+
 def _vectors(file, **arrays):
     np.savez(file, features=np.eye(3, tiny.WIDTH), **arrays)
 
