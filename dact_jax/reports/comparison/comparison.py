@@ -76,6 +76,8 @@ def sentence(compared: Compared) -> str:
     seeds = len(best.runs)
     over = "with one seed" if seeds == 1 else f"over {seeds} seeds"
     labels = f"{budget.last} target labels" if budget.last else "no target label"
+    if count := best.runs[0].rounds[-1]["labels_val"]:
+        labels += f" (and {count} for validation)"
     if len(methods) == 1:
         return f"With {labels}, {over}, {best.name} has {means[best.name]} % {about}."
     second = methods[1]
@@ -235,12 +237,12 @@ def _runs(compared: Compared) -> Table:
 
 def _settings(methods: Sequence[Method]) -> Table | None:
     """The settings that differ, a column for each method."""
-    fields = runs.differing(methods)[:_MOST_FIELDS]
+    fields = [field for field in runs.differing(methods) if field != "name"]
     if not fields or len(methods) == 1:
         return None
     body = [
         (field, *(_value(method.settings.get(field)) for method in methods))
-        for field in fields
+        for field in fields[:_MOST_FIELDS]
     ]
     return Table(("field", *(method.name for method in methods)), body)
 

@@ -52,11 +52,16 @@ def as_latex(methods: Sequence[Method], budget: Budget, about: str) -> str:
       about: what the numbers are, for the caption.
     """
     found = summaries(methods, budget)
-    best = [max(column, key=lambda one: one.mean).mean for column in zip(*found)]  # noqa: B905
+    best = [
+        max(shown_mean(of_method[place]) for of_method in found)
+        for place in range(len(budget.labels))
+    ]
     lines = []
     for method, of_method in zip(methods, found, strict=True):
         cells = [
-            rf"$\mathbf{{{_number(one)}}}$" if one.mean == top else f"${_number(one)}$"
+            rf"$\mathbf{{{_number(one)}}}$"
+            if shown_mean(one) == top
+            else f"${_number(one)}$"
             for one, top in zip(of_method, best, strict=True)
         ]
         lines.append(" & ".join([latex(method.name), *cells]) + r" \\")
@@ -88,6 +93,11 @@ def latex(text: str) -> str:
 def shown(one: Summary) -> str:
     """A mean with its deviation, such as "65.4 ± 2.1"."""
     return f"{one.mean:.1f}" + ("" if one.std is None else f" ± {one.std:.1f}")
+
+
+def shown_mean(one: Summary) -> float:
+    """The mean as it is shown: equal ones are equally good."""
+    return round(one.mean, 1)
 
 
 def _number(one: Summary) -> str:

@@ -11,11 +11,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from dact_jax import errors
+from dact_jax.reports.sections.content import Table
 
 if TYPE_CHECKING:
     import jinja2
 
-_NUMBER = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?( %)?|-")  # as cells show them
+_NUMBER = re.compile(
+    r"[-+]?\d[\d.]*(e[-+]?\d+)?( %)?( ± [\d.]+)?|-"
+)  # as cells show them
 _PACKAGE, _FOLDER = "dact_jax.reports.page", "templates"
 
 
@@ -41,6 +44,15 @@ def render(name: str, *, script: str = "", **values: Any) -> str:
     )
 
 
+def numeric_columns(table: Table) -> set[int]:
+    """The columns of a table that hold numbers, and nothing else."""
+    return {
+        number
+        for number, column in enumerate(zip(*table.rows, strict=True))
+        if all(_NUMBER.fullmatch(str(cell)) for cell in column)
+    }
+
+
 def policy(style: str, script: str) -> str:
     """The Content-Security-Policy that allows this style and script, and `data:`."""
     scripts = f"script-src {_digest(script)}; " if script else ""
@@ -62,7 +74,7 @@ def _environment() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.tests["numeric"] = lambda cell: bool(_NUMBER.fullmatch(str(cell)))
+    made.globals["numeric_columns"] = numeric_columns
     return made
 
 
