@@ -62,8 +62,9 @@ def notes(record: Record, run: Run, agreement: Agreement) -> list[str]:
     if last["test_accuracy"] is not None and (count := last.get("test_images")):
         low, high = intervals.wilson(last["test_accuracy"], count)
         found.append(
-            f"So many test images leave an uncertainty of {100 * low:.1f} to "
-            f"{100 * high:.1f} % (95 %, Wilson's); other seeds differ besides."
+            f"By the number of test images alone, it lies between {100 * low:.1f} "
+            f"and {100 * high:.1f} % (95 % interval, Wilson's); runs with other seeds "
+            "differ besides."
         )
     return found
 

@@ -37,10 +37,9 @@ def read(folder: pathlib.Path) -> Settings:
     """
     record = claim.read(folder)
     fields = claim.flat(record.config) | dict(record.others)
-    shown = [
-        (name, fields[field]) for field, name in _MAIN.items() if fields.get(field)
-    ]
-    shown.insert(len(shown) - 1, ("classes", len(record.classes)))
+    known = {name: fields.get(field, "") for field, name in _MAIN.items()}
+    shown = [(name, value) for name, value in known.items() if value != ""]
+    shown.append(("classes", len(record.classes)))
     about = yaml_files.load(folder / workdir.CONFIG)
     versions = _listed(about.get("versions"))
     devices = ", ".join(dict.fromkeys(map(str, about.get("devices") or [])))

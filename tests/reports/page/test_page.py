@@ -66,7 +66,7 @@ def test_the_first_sentence_says_what_was_achieved_for_how_many_labels(images):
         "sketch is right on 75.0 % of 24 test images of sketch, up from 50.0 % with "
         "the first 3 labels." in said
     )
-    assert "uncertainty of 55.1 to 88.0 %" in said
+    assert "alone, it lies between 55.1 and 88.0 % (95 % interval" in said
 
 
 def test_nothing_comes_from_elsewhere_and_only_its_own_script_may_run(images):
