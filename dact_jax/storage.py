@@ -13,7 +13,8 @@ from collections.abc import Iterator
 # newline="" keeps line ends inside ids; surrogateescape carries file names that are not
 # UTF-8, and a character that a killed process left half written.
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
-_WRITTEN = (".csv", ".md", ".png", ".yaml")  # endings of files in a run's folder
+# Endings of files in the folder of a run.
+_WRITTEN = (".csv", ".html", ".md", ".png", ".yaml")
 _CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # no way to flush a folder
 _FORGOTTEN = 24 * 3600.0  # seconds after which nobody writes a draft any more
 # How tensorstore ends the message of a write that the system refused.

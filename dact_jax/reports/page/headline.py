@@ -42,7 +42,9 @@ def sentence(record: Record, run: Run, agreement: Agreement) -> str:
     )
 
 
-def notes(record: Record, run: Run, agreement: Agreement) -> list[str]:
+def notes(
+    record: Record, run: Run, agreement: Agreement, others: Neighbors
+) -> list[str]:
     """What a reader must know with it, such as that the run is not finished."""
     total, done = run.policy.num_rounds, len(record.rounds)
     found = []
@@ -66,6 +68,8 @@ def notes(record: Record, run: Run, agreement: Agreement) -> list[str]:
             f"and {100 * high:.1f} % (95 % interval, Wilson's); runs with other seeds "
             "differ besides."
         )
+    if beside := _beside(record, others):
+        found.insert(0, beside)
     return found
 
 
@@ -101,6 +105,25 @@ def tiles(record: Record, run: Run, neighbors: Neighbors) -> list[tuple[str, str
         ("rounds", f"{len(record.rounds)} of {run.policy.num_rounds}"),
     ]
     return found
+
+
+def _beside(record: Record, others: Neighbors) -> str:
+    """What the source alone and random labels reach, where that is known."""
+    last, alone = record.rounds[-1], _alone(record, others)
+    if last["test_accuracy"] is None:
+        return ""
+    parts = []
+    if alone is not None:
+        parts.append(f"the source alone reaches {_percent(alone)}")
+    twin = {row["labels_target"]: row["test_accuracy"] for row in others.random or ()}
+    if (random := twin.get(last["labels_target"])) is not None:
+        gain = 100 * (last["test_accuracy"] - random)
+        parts.append(
+            f"as many labels bought at random reach {_percent(random)} "
+            f"({gain:+.1f} points for this run)"
+        )
+    text = " and ".join(parts)
+    return f"On the same test images, {text}." if text else ""
 
 
 def _alone(record: Record, neighbors: Neighbors) -> float | None:

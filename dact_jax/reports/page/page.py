@@ -1,6 +1,7 @@
 """report.html of a run: gathered from its record, its data and its final network."""
 
 import pathlib
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from dact_jax.reports.page.neighbors import Neighbors
 from dact_jax.reports.page.templates import render
 from dact_jax.reports.record import Record
 from dact_jax.reports.sections import ledger
+from dact_jax.reports.sections.content import Section
 from dact_jax.run_types import Run
 
 FILE = "report.html"
@@ -74,7 +76,7 @@ def _shown(
         "title": record.title,
         "complete": "yes" if details else "no",
         "headline": headline.sentence(record, run, agreement),
-        "notes": headline.notes(record, run, agreement),
+        "notes": headline.notes(record, run, agreement, others),
         "tiles": headline.tiles(record, run, others),
         "curve": curve,
         "curve_heading": _CURVE if curve else "How often suggestions were right",
@@ -94,7 +96,7 @@ def _shown(
         "matrix": matrix.of(record.confusion),
         "sections": [s for s in report.sections(record) if s.heading not in once],
         "settings": settings.read(record.folder),
-        "repeat": report.repeat(record),
+        "repeat": _repeat(record),
     }
 
 
@@ -160,6 +162,13 @@ def _accuracies(rows: Sequence[Any], x: str) -> list[Line]:
             place = [row[x] for row in known]
             lines.append(charts.with_intervals(name, place, shares, counts))
     return lines
+
+
+def _repeat(record: Record) -> Section | None:
+    """The command of the run, or the one that goes on in its folder."""
+    folder = shlex.quote(str(record.folder))
+    other = f"python -m dact_jax.main --workdir={folder}"
+    return report.repeat(record._replace(command=record.command or other))
 
 
 def _curve_note(others: Neighbors) -> str:

@@ -69,6 +69,7 @@
 
   const show = (i) => {
     chosen = i;
+    get("about").classList.remove("empty");
     const dot = data.dots[i];
     ring.setAttribute("cx", places[i][0]);
     ring.setAttribute("cy", places[i][1]);
