@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from dact_jax.reports import sweeps
@@ -188,7 +187,8 @@ def _distances(frequencies: Sequence[Frequencies]) -> list[Distance]:
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    return np.asarray(jax.nn.softmax(logits, axis=-1))
+    shifted = np.exp(logits - logits.max(-1, keepdims=True, initial=-np.inf))
+    return np.asarray(shifted / shifted.sum(-1, keepdims=True))
 
 
 def _margin(probability: np.ndarray) -> np.ndarray:

@@ -36,8 +36,8 @@ def sentence(record: Record, run: Run, agreement: Agreement) -> str:
     if not agreement.total:
         return f"{adapted}; {unknown}."
     return (
-        f"{adapted}; {unknown}, but its suggestion was right for {agreement.right} of "
-        f"the {agreement.total} images that it asked about "
+        f"{adapted}; {unknown}, but the class that it suggested was right for "
+        f"{agreement.right} of {agreement.total} images that a person was asked about "
         f"({100 * agreement.right / agreement.total:.0f} %)."
     )
 

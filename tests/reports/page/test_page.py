@@ -155,8 +155,9 @@ def test_a_campaign_that_waits_says_what_was_right_and_what_it_waits_for(tmp_pat
     said = Elements(made.text(folder, run, finished=False)).text()
     assert (
         "With 6 target labels that a person gave, a classifier trained on photo was "
-        "adapted to sketch; no labeled test image says how accurate it is, but its "
-        "suggestion was right for 2 of the 3 images that it asked about (67 %)." in said
+        "adapted to sketch; no labeled test image says how accurate it is, but the "
+        "class that it suggested was right for 2 of 3 images that a person was asked "
+        "about (67 %)." in said
     )
     assert "round 2 waits for the labels of 2 images" in said
     assert "3 images by k_center; 2 of 3 suggestions right" in said
