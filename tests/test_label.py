@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -155,13 +156,15 @@ def test_a_signal_ends_it_with_a_sentence(tmp_path, installed, host, number, cod
     assert line.startswith("dact_jax: the page is closed; every answer is in")
 
 
-def test_the_page_is_in_the_wheel():
-    """The folder of the package is packed whole; nothing excludes the page."""
+def test_pages_and_templates_are_in_the_wheel():
+    """The folder of the package is packed whole; nothing excludes what is no code."""
     with open("pyproject.toml", "rb") as file:
         build = tomllib.load(file)["tool"]["hatch"]["build"]
     assert build["targets"]["wheel"]["packages"] == ["dact_jax"]
     assert not {"exclude", "only-include"} & {*build, *build["targets"]["wheel"]}
     if git := shutil.which("git"):
-        page = "dact_jax/labelling/page.html"
-        ignored = subprocess.run([git, "check-ignore", page], check=False)
+        templates = pathlib.Path("dact_jax/reports/page/templates").iterdir()
+        pages = ["dact_jax/labelling/page.html", *map(str, templates)]
+        assert len(pages) > 5
+        ignored = subprocess.run([git, "check-ignore", *pages], check=False)
         assert ignored.returncode != 0 or not os.path.isdir(".git")
