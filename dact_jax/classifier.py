@@ -77,10 +77,8 @@ class Classifier(NamedTuple):
           InputError: as `predict`; or a label is no class, their number differs from
             that of the images, or none is known.
         """
-        label, prepared = (
-            named_labels.numbers(labels, self.class_names),
-            self.prepare(images),
-        )
+        label = named_labels.numbers(labels, self.class_names)
+        prepared = self.prepare(images)
         if len(label) != len(prepared):
             raise errors.InputError(
                 f"there are {len(label)} labels for {len(prepared)} images."
@@ -90,9 +88,9 @@ class Classifier(NamedTuple):
         return inference.accuracy(self.sweep(prepared).outputs["classifier"], label)
 
     def prepare(self, images: Any) -> Images:
-        """The images as the run stores them, ready for `sweep`; files stay closed.
+        """The images as the run stores them, ready for `sweep`.
 
-        A run that embedded its images by a backbone embeds these at once.
+        Files are read when `sweep` needs them, but at once where a backbone embeds.
 
         Raises:
           InputError: they are of another form; or as `predict`.

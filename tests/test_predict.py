@@ -142,6 +142,10 @@ WRONG = {
     "exists": ((*PHOTOS[:2], "--output=old.csv"), "exists: name another"),
     "vectors": ((*PHOTOS, "--embeddings=x.npy"), "--embeddings=x.npy must end in .npz"),
     "full": ((*PHOTOS, "--sort_into=photos"), "--sort_into=photos is not empty"),
+    "itself": (
+        ("--workdir=run", "--images=old.csv", "--output=old.csv", "--overwrite"),
+        "old.csv is what --images names",
+    ),
     "no images": (("--images=no", *PHOTOS[::2]), "no data at 'no': give a folder"),
     "abstain": ((*PHOTOS, "--abstain=1.5"), "--abstain=1.5 must be a number in the r"),
     "network": ((*PHOTOS, "--network=first"), "--network=first"),

@@ -240,8 +240,8 @@ def _read_or_fault(files: ImageFiles, known: Known, row: int) -> _Read:
         return _read(files, known, row)
     except errors.InputError:
         seen = decoding.inspect(files.paths[row], max_pixels=files.max_pixels)
-        if not seen.fault:
-            raise
+        if not seen.fault:  # it was being written, or is not what was listed
+            return _read(files, known, row)
         return _Read(row, seen.stamp, b"", np.zeros(0, np.float32), None, seen.fault)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -123,6 +124,12 @@ def _check(job: Job) -> None:
     check(_about(job), "--output", (".json",))
     if job.embeddings is not None:
         check(job.embeddings, "--embeddings", (".npz",))
+    for path in filter(None, (job.output, job.embeddings)):
+        if os.path.realpath(path) == os.path.realpath(job.images):
+            raise errors.InputError(
+                f"{errors.printable(path)} is what --images names: write to another "
+                "file."
+            )
     if job.cache is not None:
         paths.check_folder(job.cache, "--cache")
     if job.sort_into is not None:

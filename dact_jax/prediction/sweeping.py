@@ -150,9 +150,7 @@ def _decode(images: ImageFiles, row: np.ndarray) -> _Stored:
             return some[number]
         except errors.InputError:
             seen = decoding.inspect(some.paths[number], max_pixels=some.max_pixels)
-            if not seen.fault:
-                raise
-            return seen.fault
+            return seen.fault or some[number]  # it was being written
 
     found = files.map_in_threads(decode, range(len(row)))
     good = np.array([not isinstance(what, str) for what in found], bool)
