@@ -1,5 +1,6 @@
 """`--format=stablehlo`: model.stablehlo, which any later JAX runs without dact_jax."""
 
+import importlib.util
 import pathlib
 from collections.abc import Callable
 
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import storage
+from dact_jax import errors, storage
 from dact_jax.classifier import Classifier
 from dact_jax.configuration import build_inference
 from dact_jax.exporting import description
@@ -23,7 +24,11 @@ _BATCH = 7  # images of a batch, besides one image alone
 
 
 def require() -> None:
-    """Nothing is missing: JAX is always there."""
+    """Raises InputError if the library is missing by which JAX writes its programs."""
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise errors.InputError(
+            "--format=stablehlo needs flatbuffers: pip install 'dact_jax[stablehlo]'"
+        )
 
 
 def check(classifier: Classifier) -> None:

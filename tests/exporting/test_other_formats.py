@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import pathlib
 
 import jax
 import numpy as np
@@ -14,9 +13,7 @@ from dact_jax.exporting import (
     comparison,
     npz_format,
     onnx_format,
-    samples,
     stablehlo_format,
-    writing,
 )
 from tests.exporting import made
 
@@ -64,13 +61,12 @@ def test_onnx_takes_pixels_of_a_byte(kind, tmp_path, onnxruntime):
     np.testing.assert_allclose(p, jax.nn.softmax(ours), atol=1e-4)
 
 
-def test_onnx_that_is_missing_is_one_sentence(monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if "onnx" in name else find(name)
-    )
+def test_a_library_that_is_missing_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(errors.InputError, match=r"onnx and onnxruntime.*dact_jax\[on"):
         onnx_format.require()
+    with pytest.raises(errors.InputError, match=r"flatbuffers.*dact_jax\[stablehlo"):
+        stablehlo_format.require()
 
 
 def test_more_weights_than_onnx_holds_are_refused(monkeypatch):
@@ -79,12 +75,18 @@ def test_more_weights_than_onnx_holds_are_refused(monkeypatch):
         onnx_format.check(made.computed("mlp")[0])
 
 
+@pytest.fixture
+def flatbuffers():
+    """JAX reads and writes its programs by it."""
+    return pytest.importorskip("flatbuffers")
+
+
 @pytest.mark.parametrize("kind", ["mlp", "vit"])
-def test_stablehlo_computes_what_ours_does(kind, tmp_path):
+def test_stablehlo_computes_what_ours_does(kind, tmp_path, flatbuffers):
     close(kind, stablehlo_format, tmp_path)
 
 
-def test_stablehlo_runs_everywhere_at_any_batch(tmp_path):
+def test_stablehlo_runs_everywhere_at_any_batch(tmp_path, flatbuffers):
     classifier, stored, ours = made.computed("lenet_dsbn")
     done = stablehlo_format.write(classifier, tmp_path, stored, input_type="uint8")
     content = (tmp_path / "model.stablehlo").read_bytes()
@@ -109,22 +111,3 @@ def test_npz_holds_the_row_of_the_target_by_flaxs_names(kind, tmp_path):
         np.testing.assert_array_equal(arrays["params.encoder.fc1.kernel"], kernel)
         assert ("backbone.params.cls_token" in arrays) == (kind == "vit")
         assert not any("discriminator" in name for name in arrays)
-
-
-@pytest.mark.parametrize("form", ["torch", "stablehlo", "npz"])
-def test_the_loading_program_of_a_folder(form, tmp_path, monkeypatch):
-    """Compiles, and names only files that are there."""
-    classifier, stored, _ = made.computed("mlp")
-    monkeypatch.setattr(writing.record, "of", lambda *_: {"input": {"kind": "vectors"}})
-    given = samples.Samples(stored, "that were drawn", "random")
-    done = writing.write(classifier, tmp_path, form, tmp_path / "model", given)
-    if form == "npz":
-        assert done.files == ("model.json", "variables.npz")
-        return
-    program = (tmp_path / "model" / "load_model.py").read_text()
-    compile(program, "load_model.py", "exec")
-    compile((tmp_path / "model" / "inputs.py").read_text(), "inputs.py", "exec")
-    for name in ("model.json", *done.files):
-        if name not in ("load_model.py",):
-            assert pathlib.Path(name).stem in program, name
-    assert "dact_jax" not in program.split('"""')[2]
