@@ -39,7 +39,7 @@ LAYERS = {
     "reports configuration preparation result reporting",
     "campaigns dry_run_plan dry_run prediction exporting": f"{GROUND} data embedding "
     "models training queries rounds reports configuration result runner classifier "
-    "dry_run_plan",
+    "dry_run_plan prediction",
     "cli": "errors",
     "signals": "errors run_types",
     "select_methods": f"{GROUND} {ROOMS} reports",

@@ -1,20 +1,19 @@
 """Real images or vectors on which an exported model is compared with ours."""
 
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import ml_collections
 import numpy as np
 
 from dact_jax import errors
 from dact_jax.classifier import Classifier
 from dact_jax.configuration.domains import reading
 from dact_jax.data import inputs
-from dact_jax.data.readers import decoding, embeddings, sources
+from dact_jax.data.readers import decoding
 from dact_jax.data.readers.files import ImageFiles
 from dact_jax.exporting import description
 from dact_jax.exporting.description import Pixels
+from dact_jax.prediction import pool
 from dact_jax.types import Images
 
 
@@ -29,58 +28,32 @@ def take(classifier: Classifier, count: int, images: str = "") -> Samples:
 
     Args:
       count: how many at most, evenly spread.
-      images: a folder, manifest or list of images, or an .npz file with features; "":
-        the target of the run, where it was.
+      images: as `pool.read` takes it; "": the target of the run, where it was.
 
     Raises:
       InputError: `images` cannot be read.
     """
     pixels = description.pixels(classifier)
-    if images:
-        found = _others(images, pixels)
-        stored = _spread(found, pixels, count, classifier.image_shape[-1])
-        return Samples(stored, f"of {errors.printable(images)}", "given")
     config = classifier.config.copy_and_resolve_references()
+    config.data.scale = "raw"  # the exported model scales vectors itself
+    if images:
+        found = pool.read(images, classifier._replace(config=config)).image
+        stored = _spread(found, pixels, count)
+        return Samples(stored, f"of {errors.printable(images)}", "given")
     try:
-        stored = _spread(_own(config), pixels, count, classifier.image_shape[-1])
+        target = reading.domains(config, unchecked=True)[1].image
+        stored = _spread(target, pixels, count)
     except (errors.InputError, OSError) as error:
         reason = errors.clause(error)
         what = "vectors" if pixels is None else "pixels"
         about = f"of random {what}, since the run's data cannot be read ({reason})"
         invented = _invented(pixels, classifier.image_shape[-1], count)
         return Samples(invented, about, "random")
-    target = errors.printable(config.data.target)
-    return Samples(stored, f"of the run's target ({target})", "target")
+    name = errors.printable(config.data.target)
+    return Samples(stored, f"of the run's target ({name})", "target")
 
 
-def _own(config: ml_collections.ConfigDict) -> Images:
-    """The target's images as its reader returns them; files are not opened."""
-    config.data.scale = "raw"  # the exported model scales vectors itself
-    return reading.domains(config, unchecked=True)[1].image
-
-
-def _others(images: str, pixels: Pixels | None) -> Images:
-    if pixels is None:
-        if pathlib.PurePath(images).suffix.lower() != ".npz":
-            raise errors.InputError(
-                f"--images={errors.printable(images)}: this run is on vectors: give an "
-                ".npz file with features."
-            )
-        vectors = embeddings.read(images).features
-        return np.asarray(embeddings.stored(vectors, images, "raw"))
-    form: dict[str, Any] = {"size": pixels.side, "channels": pixels.channels}
-    found = sources.load(images, on_error="unchecked", **form).image
-    if embeddings.are_vectors(found):
-        raise errors.InputError(
-            f"--images={errors.printable(images)} holds vectors, and this run is on "
-            "images: give a folder of images."
-        )
-    return found
-
-
-def _spread(
-    images: Images, pixels: Pixels | None, count: int, width: int
-) -> np.ndarray:
+def _spread(images: Images, pixels: Pixels | None, count: int) -> np.ndarray:
     """At most `count` rows in the form of `Samples.stored`.
 
     Raises:
@@ -88,12 +61,7 @@ def _spread(
     """
     rows = np.unique(np.linspace(0, len(images) - 1, count).astype(np.int64))
     if pixels is None:
-        vectors = np.asarray(images[rows]).reshape(len(rows), -1)
-        if vectors.shape[1] != width:
-            raise errors.InputError(
-                f"the vectors have {vectors.shape[1]} numbers, not {width}."
-            )
-        return vectors
+        return np.asarray(images[rows]).reshape(len(rows), -1)
     if not isinstance(images, ImageFiles):
         form = pixels.side, pixels.channels
         return np.asarray(inputs.as_images(np.asarray(images[rows]), *form)[:])

@@ -95,9 +95,13 @@ def test_mistakes_about_the_run_and_the_images(finished, capsys):
     assert "not the folder of a run" in refused(capsys, "--workdir=.", "--output=x")
     given = f"--workdir={finished}", "--output=x"
     assert "on vectors" in refused(capsys, *given, "--input_type=uint8")
-    assert "give an .npz" in refused(capsys, *given, "--images=photos")
+    assert "'photos'" in refused(capsys, *given, "--images=photos")
     np.savez("x.npz", features=np.ones((4, 5), np.float32))
-    assert "5 numbers, not 6" in refused(capsys, *given, "--images=x.npz")
+    assert "vectors of 5 numbers" in refused(capsys, *given, "--images=x.npz")
+    np.savez("y.npz", features=np.eye(6, dtype=np.float32))
+    command(*given, "--images=y.npz")
+    assert "on 6 images of y.npz" in capsys.readouterr().out
+    shutil.rmtree("x")
     assert not pathlib.Path("x").exists()
 
 
