@@ -10,6 +10,8 @@ from dact_jax.rounds import answers
 from dact_jax.run_types import Run
 from dact_jax.types import Row
 
+_COUNTS = 8  # numbers of labels that are listed
+
 
 def sentence(record: Record, run: Run, agreement: Agreement) -> str:
     """One sentence."""
@@ -70,7 +72,7 @@ def notes(
         )
     if beside := _beside(record, others):
         found.insert(0, beside)
-    return found
+    return [_course(record), *found]
 
 
 def missing(record: Record) -> int:
@@ -105,6 +107,29 @@ def tiles(record: Record, run: Run, neighbors: Neighbors) -> list[tuple[str, str
         ("rounds", f"{len(record.rounds)} of {run.policy.num_rounds}"),
     ]
     return found
+
+
+def _course(record: Record) -> str:
+    """How the labels came about: by round, and chosen by what."""
+    counts = [row["labels_target"] for row in record.rounds]
+    shown = (
+        [*counts[:_COUNTS], "...", counts[-1]] if len(counts) > _COUNTS + 1 else counts
+    )
+    by = dict.fromkeys(
+        pick.acquisition
+        for pick in record.picks
+        if pick.side == "target" and pick.acquisition != "initial"
+    )
+    text = f"Target labels that it was trained on, round by round: {_listed(shown)}."
+    if by:
+        first = any(pick.acquisition == "initial" for pick in record.picks)
+        text += f" The images to label were chosen by {' and '.join(by)}"
+        text += ", except for the first." if first else "."
+    return text
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _beside(record: Record, others: Neighbors) -> str:

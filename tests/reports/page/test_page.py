@@ -66,6 +66,7 @@ def test_the_first_sentence_says_what_was_achieved_for_how_many_labels(images):
         "sketch is right on 75.0 % of 24 test images of sketch, up from 50.0 % with "
         "the first 3 labels." in said
     )
+    assert "round by round: 3, 6. The images to label were chosen by k_center." in said
     assert "alone, it lies between 55.1 and 88.0 % (95 % interval" in said
 
 
