@@ -37,6 +37,7 @@ class Details(NamedTuple):
     mistakes: Sequence[Judged]  # of them, the most confident first
     num_mistakes: int
     asked: int  # unlabeled images of the pool that were looked at
+    unlabeled: int  # all of them
     unsure: Sequence[Judged]  # of them, the smallest margin first
     frequencies: Sequence[Frequencies]
     distances: Sequence[Distance]
@@ -55,7 +56,7 @@ def gather(record: Record, run: Run, experiment: Experiment, swept: Sweeps) -> D
     tested = swept.test()
     mistakes, num_mistakes = _mistakes(run, swept, test_images)
     has_pool = bool(len(target.train.label))
-    part = swept.part(TARGET) if has_pool else None
+    part = swept.counted() if has_pool else None
     unsure: Sequence[Judged] = ()
     asked = np.zeros(0, np.int64)
     if part is not None:
@@ -68,6 +69,7 @@ def gather(record: Record, run: Run, experiment: Experiment, swept: Sweeps) -> D
         mistakes=mistakes,
         num_mistakes=num_mistakes,
         asked=len(asked),
+        unlabeled=int((experiment.label == UNLABELED).sum()),
         unsure=unsure,
         frequencies=frequencies,
         distances=_distances(frequencies),

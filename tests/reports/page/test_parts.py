@@ -5,9 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from dact_jax.reports.page import charts, frequencies, neighbors, shift
+from dact_jax.reports import record
+from dact_jax.reports.page import charts, details, frequencies, neighbors, shift
 from dact_jax.reports.page.charts import Line
 from dact_jax.reports.page.shift import Frequencies
+from dact_jax.reports.pictures import projections
+from dact_jax.types import TARGET
 from tests.reports.page import made
 
 
@@ -110,3 +113,28 @@ def test_the_random_twin_and_the_source_alone_are_found_beside_a_run(tmp_path):
         "On the same test images, the source alone reaches 40.0 % and as many labels "
         "bought at random reach 60.0 % (+15.0 points for this run)." in text
     )
+
+
+def test_picks_that_a_sample_holds_more_often_count_as_often_as_in_the_pool(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(projections, "t_sne", projections.pca)
+    task = made.task(tmp_path, images="vectors", count=1000)
+    picked = np.arange(100)
+    state = made.experiment(task, picked)
+    rows = np.concatenate([picked, np.arange(100, 150)])
+    weights = details._weights(state, rows)
+    assert weights[:100].sum() == pytest.approx(15)
+    assert weights[100:].sum() == pytest.approx(135)
+    swept = made.swept(task)
+    few = swept.part(TARGET)
+    few = type(few)(*(values[rows] for values in few))
+    made.fill(tmp_path / "run", task)
+    gathered = record.gather(tmp_path / "run", "x")
+    found = details.gather(
+        gathered, made.run(task), state, swept._replace(counted=lambda: few)
+    )
+    assert (found.asked, found.unlabeled) == (50, 900)
+    by_name = {one.name: one.counts.sum() for one in found.frequencies}
+    assert by_name["target (predicted)"] == pytest.approx(150)
+    assert by_name["picks"] == 100
