@@ -66,9 +66,9 @@ def notes(
     if last["test_accuracy"] is not None and (count := last.get("test_images")):
         low, high = intervals.wilson(last["test_accuracy"], count)
         found.append(
-            f"By the number of test images alone, it lies between {100 * low:.1f} "
-            f"and {100 * high:.1f} % (95 % interval, Wilson's); runs with other seeds "
-            "differ besides."
+            f"By the number of test images alone, the accuracy lies between "
+            f"{100 * low:.1f} and {100 * high:.1f} % (95 % interval, Wilson's); runs "
+            "with other seeds differ besides."
         )
     if beside := _beside(record, others):
         found.insert(0, beside)

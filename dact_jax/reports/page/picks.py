@@ -14,7 +14,6 @@ from dact_jax.rounds.workdir import Pick
 from dact_jax.run_types import Run
 
 _SHOWN = 240  # picks of all rounds together
-_FEWEST = 6  # of a round
 _MOST_BYTES = 1_300_000  # of their thumbnails
 
 
@@ -58,7 +57,7 @@ def by_round(record: Record, run: Run, *, with_pictures: bool) -> list[OfRound]:
     if not groups:
         return []
     describe = _describer(record, run)
-    most = max(_FEWEST, _SHOWN // len(groups))
+    most = max(1, _SHOWN // len(groups))
     first = [group[:most] for _, group in groups]
     images = iter(_pictures(run, first) if with_pictures else [])
     rounds = []

@@ -67,7 +67,7 @@ def test_the_first_sentence_says_what_was_achieved_for_how_many_labels(images):
         "the first 3 labels." in said
     )
     assert "round by round: 3, 6. The images to label were chosen by k_center." in said
-    assert "alone, it lies between 55.1 and 88.0 % (95 % interval" in said
+    assert "alone, the accuracy lies between 55.1 and 88.0 % (95 % interval" in said
 
 
 def test_nothing_comes_from_elsewhere_and_only_its_own_script_may_run(images):
