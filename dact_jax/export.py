@@ -24,6 +24,7 @@ from dact_jax import (
 from dact_jax.configuration import build_inference
 from dact_jax.exporting import samples, writing
 from dact_jax.exporting.writing import Exported
+from dact_jax.prediction import summary
 from dact_jax.reports import waiting
 from dact_jax.rounds.trained import networks
 
@@ -68,8 +69,7 @@ def run(
             "out."
         )
     writing.module(form).check(loaded)
-    print(f"Exporting {loaded.origin}, {loaded!r}.", flush=True)
-    for line in _notes(loaded):
+    for line in _about(loaded):
         print(line, flush=True)
     loaded = _center(loaded)
     with waiting.during("writing the model and comparing it"):
@@ -82,19 +82,20 @@ def run(
     return done
 
 
-def _notes(loaded: classifiers.Classifier) -> list[str]:
-    """What the model does otherwise than the run's evaluations."""
-    config, found = loaded.config, []
-    if config.model.num_norms > 1:
-        found.append(
-            f"Its batch norm is that of the {config.eval.branch} domain (eval.branch)."
-        )
+def _about(loaded: classifiers.Classifier) -> list[str]:
+    """Which network it is, and what it does otherwise than the run's evaluations."""
+    config, count = loaded.config, len(loaded.class_names)
+    parts = config.model.encoder
+    if loaded.backbone is not None:
+        parts = f"{loaded.backbone.name} and {parts}"
+    lines = [f"Exporting {loaded.origin}: {parts}, {count} classes."]
+    lines.append(summary.norm(loaded))
     if config.eval.crops > 1:
-        found.append(
+        lines.append(
             "The model sees the center of an image; the run's accuracies average "
             f"{config.eval.crops} crops (eval.crops)."
         )
-    return found
+    return lines
 
 
 def _center(loaded: classifiers.Classifier) -> classifiers.Classifier:
@@ -116,9 +117,8 @@ def _define_flags() -> flags.FlagValues:
     text("workdir", "", "Folder of a run.")
     choice("format", "torch", list(writing.FORMATS), "Form of the model.")
     text("output", "", "Folder to write; it must be new.")
-    choice(
-        "network", "", ["", *networks.NETWORKS], "Which network; '': as eval.keep says."
-    )
+    which = "Which network; by default the one that the run goes on with (eval.keep)."
+    choice("network", None, [*networks.NETWORKS], which)
     text("backbone", "", "File of the backbone's weights, if it has moved.")
     text("images", "", "Images or vectors to compare on; '': the run's target.")
     flags.DEFINE_integer(
@@ -144,13 +144,18 @@ def main(argv: Sequence[str]) -> None:
                 "give --workdir= and --output=, such as --workdir=runs/mine "
                 "--format=onnx --output=model"
             )
-        stopped = "stopped; no model is written."
-        with signals.handled(lambda: stopped), compilation_cache.kept():
+        output = pathlib.Path(_path(values.output, "output"))
+
+        def last_words() -> str:
+            writing.clear(output)
+            return "stopped; no model is written."
+
+        with signals.handled(last_words), compilation_cache.kept():
             run(
                 pathlib.Path(_path(values.workdir, "workdir")),
                 values.format,
-                pathlib.Path(_path(values.output, "output")),
-                network=values.network,
+                output,
+                network=values.network or "",
                 backbone=_path(values.backbone, "backbone"),
                 images=_path(values.images, "images"),
                 checked=values.checked,

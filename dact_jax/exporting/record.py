@@ -8,6 +8,7 @@ from typing import Any
 
 from dact_jax.classifier import Classifier
 from dact_jax.exporting import description
+from dact_jax.models import encoders
 from dact_jax.rounds import claim, workdir
 
 FILE = "model.json"
@@ -32,31 +33,40 @@ def of(classifier: Classifier, folder: pathlib.Path, form: str) -> dict[str, Any
       form: the format.
     """
     config = classifier.config
+    is_resnet = config.model.encoder in encoders.RESNETS
     return {
         "format": form,
         "version": VERSION,
         "classes": list(classifier.class_names),
-        "input": _input(classifier),
+        "input": _input(classifier, inside=form != "npz"),
         "output": "logits, one column a class; softmax gives probabilities",
         "network": {
             "encoder": config.model.encoder,
-            "variant": config.model.variant,
+            "variant": config.model.variant if is_resnet else None,
             "backbone": classifier.backbone.name if classifier.backbone else None,
             "method": config.method,
+            "method_options": config.methods[config.method].to_dict(),
             "norm_row": config.eval.branch if config.model.num_norms > 1 else "shared",
         },
         "provenance": _provenance(classifier, folder),
     }
 
 
-def _input(classifier: Classifier) -> dict[str, Any]:
-    """What a model takes, and how an image becomes it."""
-    pixels, scale = description.pixels(classifier), classifier.config.data.scale
-    vectors = {"unit": "each vector is divided by its root mean square", "raw": ""}
-    inside = vectors[scale] if classifier.network.on_vectors else ""
+def _input(classifier: Classifier, *, inside: bool) -> dict[str, Any]:
+    """What a model takes, and how an image becomes it.
+
+    Args:
+      inside: whether the model itself crops, normalizes and scales.
+    """
+    pixels, steps = description.pixels(classifier), []
+    if pixels is not None:
+        steps += ["center crop", "(pixel - mean) / std"]
+    if classifier.network.on_vectors and classifier.config.data.scale == "unit":
+        steps.append("each vector is divided by its root mean square")
+    done = {"done_inside" if inside else "left_to_you": steps}
     if pixels is None:
         shape = ["batch", classifier.image_shape[-1]]
-        return {"kind": "vectors", "shape": shape, "done_inside": inside}
+        return {"kind": "vectors", "shape": shape, **done}
     order = "red, green, blue" if pixels.channels == 3 else "gray"
     shape = ["batch", pixels.channels, pixels.side, pixels.side]
     return {
@@ -67,9 +77,7 @@ def _input(classifier: Classifier) -> dict[str, Any]:
         "keeps_aspect_ratio": False,
         "filter": pixels.filter,
         "antialias": True,
-        "done_inside": "; ".join(
-            filter(None, ["center crop, (pixel - mean) / std", inside])
-        ),
+        **done,
         "crop": pixels.crop,
         "mean": list(pixels.mean),
         "std": list(pixels.std),

@@ -20,6 +20,7 @@ from dact_jax.models.frozen import efficientnet, vit
 
 FILE = "model.stablehlo"
 _PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+_MOST = 2**31 - 2**24  # bytes
 _BATCH = 7  # images of a batch, besides one image alone
 
 
@@ -32,8 +33,14 @@ def require() -> None:
 
 
 def check(classifier: Classifier) -> None:
-    """Nothing is refused: every network is a program of JAX."""
-    del classifier
+    """Raises InputError if the network has more weights than a file can hold."""
+    trees = classifier.variables, classifier.backbone and classifier.backbone.variables
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(trees))
+    if size > _MOST:
+        raise errors.InputError(
+            f"the network has {size / 2**30:.1f} GiB of weights, and a file of "
+            "StableHLO holds 2 at most: give --format=torch or --format=npz."
+        )
 
 
 def write(

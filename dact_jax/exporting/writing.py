@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import os
 import pathlib
-import secrets
 import shutil
 from collections.abc import Iterator
 from types import ModuleType
@@ -114,9 +113,7 @@ def write(
 @contextlib.contextmanager
 def _draft(output: pathlib.Path) -> Iterator[pathlib.Path]:
     """A folder that takes the place of `output` when the block ends well."""
-    output = output.absolute()
-    name = f".{output.name}.{os.getpid()}-{secrets.token_hex(4)}"
-    draft, old = (output.with_name(f"{name}.{end}") for end in ("tmp", "old"))
+    draft, old = _beside(output)
     try:
         with storage.naming(output):
             draft.mkdir()
@@ -125,5 +122,23 @@ def _draft(output: pathlib.Path) -> Iterator[pathlib.Path]:
                 os.rename(output, old)
             os.rename(draft, output)
     finally:
-        for left in (draft, old):
-            shutil.rmtree(left, ignore_errors=True)
+        clear(output)
+
+
+def clear(output: pathlib.Path) -> None:
+    """Removes what this process has beside a folder that it replaces.
+
+    What was there before comes back if nothing has taken its place yet.
+    """
+    draft, old = _beside(output)
+    if old.exists() and not os.path.lexists(output):
+        os.rename(old, output)
+    for left in (draft, old):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _beside(output: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """Where a model is written, and where the one before it waits to be removed."""
+    output = output.absolute()
+    draft, old = (f".{output.name}.{os.getpid()}.{end}" for end in ("tmp", "old"))
+    return output.with_name(draft), output.with_name(old)

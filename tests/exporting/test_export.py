@@ -46,7 +46,8 @@ def test_the_folder_of_a_model(finished, capsys):
     command(f"--workdir={finished}", "--output=model")
     out = capsys.readouterr().out
     assert "round 1 (iteration 8)" in out
-    assert "that of the target domain" in out
+    assert ": mlp, 3 classes." in out
+    assert "batch norm of the target" in out
     assert "on 64 images of the run's target" in out
     names = sorted(path.name for path in pathlib.Path("model").iterdir())
     assert names == sorted(
@@ -56,7 +57,11 @@ def test_the_folder_of_a_model(finished, capsys):
     record = json.loads(pathlib.Path("model/model.json").read_text())
     assert record["classes"] == ["0", "1", "2"]
     assert record["input"]["shape"] == ["batch", 6]
+    assert record["input"]["done_inside"] == [
+        "each vector is divided by its root mean square"
+    ]
     assert record["network"]["norm_row"] == "target"
+    assert record["network"]["method_options"]["temperature"] == 0.05
     assert record["provenance"]["labels"] == 6
     rows = [
         json.loads(x) for x in (finished / "metrics.jsonl").read_text().splitlines()
@@ -130,6 +135,23 @@ def test_a_model_that_differs_is_not_written(monkeypatch, tmp_path):
         with pytest.raises(errors.InputError, match=r"more than 0\.001"):
             writing.write(classifier, tmp_path, "torch", tmp_path / "model", given)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_export_leaves_the_old_folder(finished, monkeypatch):
+    command(f"--workdir={finished}", "--output=model", "--checked=3")
+    old = pathlib.Path("model/model.json").read_text()
+    rename = writing.os.rename
+
+    def killed(source, target):
+        if str(source).endswith(".tmp"):
+            raise toy.Killed  # the old folder has made room, the new one has no name
+        rename(source, target)
+
+    monkeypatch.setattr(writing.os, "rename", killed)
+    with pytest.raises(toy.Killed):
+        command(f"--workdir={finished}", "--output=model", "--overwrite")
+    assert pathlib.Path("model/model.json").read_text() == old
+    assert list(pathlib.Path().iterdir()) == [pathlib.Path("model")]
 
 
 def test_differences():

@@ -69,10 +69,11 @@ def test_a_library_that_is_missing_is_one_sentence(monkeypatch):
         stablehlo_format.require()
 
 
-def test_more_weights_than_onnx_holds_are_refused(monkeypatch):
-    monkeypatch.setattr(onnx_format, "_MOST", 1000)
-    with pytest.raises(errors.InputError, match="--format=torch"):
-        onnx_format.check(made.computed("mlp")[0])
+def test_more_weights_than_a_file_holds_are_refused(monkeypatch):
+    for form in (onnx_format, stablehlo_format):
+        monkeypatch.setattr(form, "_MOST", 1000)
+        with pytest.raises(errors.InputError, match="--format=torch"):
+            form.check(made.computed("mlp")[0])
 
 
 @pytest.fixture
