@@ -18,6 +18,7 @@ from ml_collections import config_dict, config_flags
 from dact_jax import classifier, cli, dry_run, errors, runner, signals
 from dact_jax.configuration import defaults, files, listing
 from dact_jax.reports import asking, terminal
+from dact_jax.reports.page import page
 from dact_jax.result import Result
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -126,7 +127,11 @@ def _conclude(done: Result, folder: pathlib.Path) -> None:
         drawn = ", ".join(done.pictures)
         state = f"now has {drawn}" if drawn else "is unchanged"
         print(f"This run was finished before; {folder} {state}.")
-    print(terminal.summary(done.rows, done.report), flush=True)
+    print(terminal.summary(done.rows, done.report))
+    shown = done.report.with_name(page.FILE)
+    print(
+        f"Page: {shown}" if shown.exists() else "No page could be written.", flush=True
+    )
 
 
 def _help(argv: Sequence[str]) -> str:

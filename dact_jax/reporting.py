@@ -1,10 +1,13 @@
-"""What a run leaves to be read: report.md and pictures, in its folder."""
+"""What a run leaves to be read: report.md, report.html and pictures, in its folder."""
 
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 
 from dact_jax.configuration.defaults import Config
 from dact_jax.reports import gallery, record, report, sweeps
+from dact_jax.reports.page import details, page
+from dact_jax.reports.sweeps import Sweeps
 from dact_jax.run_types import Experiment, Run
 
 Reporter = Callable[..., None]  # what `make` returns
@@ -17,7 +20,10 @@ def make(
     command: str,
     label_lines: Sequence[str],
 ) -> Reporter:
-    """Writes the report from the rounds that are finished.
+    """Writes both reports from the rounds that are finished.
+
+    With the experiment and the sweeps of a finished run, the page shows what its final
+    network makes of single images.
 
     Args:
       config: of the run.
@@ -28,8 +34,11 @@ def make(
     for name, labels, percent in config.reference:
         published.setdefault(name, []).append((labels, percent / 100))
     source, target = run.task.source.name, run.task.target.name
+    with_pictures = bool(config.figures)
 
-    def write() -> None:
+    def write(
+        experiment: Experiment | None = None, swept: Sweeps | None = None
+    ) -> None:
         gathered = record.gather(
             folder,
             f"{config.name}: {source} to {target}, seed {config.seed}",
@@ -38,14 +47,24 @@ def make(
             keep=run.evaluation.keep,
             labels=label_lines,
         )
+        found = None
+        if experiment is not None and swept is not None:
+            found = details.gather(gathered, run, experiment, swept)
         report.put(gathered)
+        page.write(gathered, run, found, with_pictures=with_pictures)
 
     return write
 
 
 def exist(folder: pathlib.Path) -> bool:
-    """Whether the report was written."""
-    return (folder / report.FILE).exists()
+    """Whether both reports were written.
+
+    A page that an earlier version did not write is not missed where nothing may be
+    written.
+    """
+    if not (folder / report.FILE).exists():
+        return False
+    return (folder / page.FILE).exists() or not os.access(folder, os.W_OK)
 
 
 def draw(
@@ -56,7 +75,7 @@ def draw(
     *,
     redraw: bool,
 ) -> list[str]:
-    """The pictures of a finished run, and a report that shows them.
+    """The pictures of a finished run, and reports that show them.
 
     Args:
       redraw: if False, existing pictures are kept.
@@ -66,6 +85,7 @@ def draw(
     """
     swept = sweeps.lazily(run, experiment)
     drawn = gallery.write(run, experiment, folder, swept=swept, redraw=redraw)
-    if drawn or not report.shows_all(folder):
-        write_report()
+    complete = page.is_complete(folder) or not os.access(folder, os.W_OK)
+    if drawn or not (report.shows_all(folder) and complete):
+        write_report(experiment, swept)
     return drawn

@@ -9,6 +9,7 @@ from absl.testing import flagsaver
 import dact_jax
 from dact_jax import errors, main, runner
 from dact_jax.queries import query
+from dact_jax.reports.page import page
 from dact_jax.rounds import answers, workdir
 from tests.rounds.asking import campaigns
 
@@ -61,7 +62,10 @@ def test_one_oracle_goes_on_where_the_other_stopped(data, revealed, tmp_path):
     human = campaigns.config(folder, oracle="human")
     first = runner.run(human, tmp_path)
     campaigns.answer(tmp_path, first.query, truth)
+    assert not (tmp_path / page.FILE).exists()  # no round is finished
     assert runner.run(human, tmp_path).query.round == 1
+    said = (tmp_path / page.FILE).read_text()
+    assert "round 1 waits for the labels of 2 images" in said
     runner.run(campaigns.config(folder), tmp_path)
     assert campaigns.numbers(tmp_path) == campaigns.numbers(revealed)
 

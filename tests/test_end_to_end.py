@@ -113,7 +113,8 @@ def test_active_adaptation_beats_source_only_and_leaves_its_files(tmp_path):
     folder = tmp_path / "active"
     for name in ("config.yaml", "metrics.jsonl", "picks.csv", "report.md"):
         assert (folder / name).stat().st_size > 0
-    assert f"Report: {folder / 'report.md'}" in out
+    assert f"Report: {folder / 'report.md'}\nPage: {folder / 'report.html'}\n" in out
+    assert (folder / "report.html").exists()
     with Image.open(folder / "learning_curve.png") as curve:
         assert curve.format == "PNG"
     assert "\x1b" not in out  # quiet: no terminal, no control codes

@@ -9,10 +9,11 @@ import pytest
 from matplotlib import figure
 from PIL import Image
 
-from dact_jax import runner
+from dact_jax import reporting, runner
 from dact_jax.configuration import build, files
 from dact_jax.models import heads, lenet, mlp, model, resnet
 from dact_jax.reports import confusion, gallery, sweeps
+from dact_jax.reports.page import page
 from dact_jax.reports.pictures import (
     captions,
     confusion_matrix,
@@ -280,6 +281,7 @@ def test_a_run_draws_at_the_end_and_later_what_is_missing(tmp_path, monkeypatch)
     config = toy.vector_config(tmp_path, figures=True)
     folder = tmp_path / "run"
     assert runner.run(config, folder).pictures == PICTURES
+    assert page.is_complete(folder)
     existing = [name for name in captions.CAPTIONS if (folder / name).exists()]
     assert existing == PICTURES  # vectors have no feature maps
     text = (folder / "report.md").read_text()
@@ -292,10 +294,18 @@ def test_a_run_draws_at_the_end_and_later_what_is_missing(tmp_path, monkeypatch)
     config.figures = False
     assert runner.run(config, folder).pictures == []
     assert not (folder / PICTURES[0]).exists()
+    assert page.is_complete(folder)  # it is kept
 
     config.figures = True
     assert runner.run(config, folder).pictures == PICTURES[:1]
     assert (folder / PICTURES[0]).read_bytes() == before
+    (folder / page.FILE).unlink()  # as of a run of an earlier version
+    with monkeypatch.context() as patch:  # a folder that may only be read
+        patch.setattr(reporting.os, "access", lambda *_: False)
+        assert runner.run(config, folder).pictures == []
+        assert not (folder / page.FILE).exists()
+    assert runner.run(config, folder).pictures == []
+    assert page.is_complete(folder)
 
 
 ENCODERS = {  # and the channels of their maps
