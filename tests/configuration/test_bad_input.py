@@ -99,7 +99,7 @@ def test_missing_folder(photos):
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
-        ("x.npy", ("x.npy", "numpy.savez", "features")),
+        ("x.npy", ("x.npy is not a complete .npy file", "numpy.save")),
         ("x.jpg", ("x.jpg is a file", ".csv", "folder")),
         ("x", ("x is a file", "folder")),
     ],
