@@ -4,7 +4,7 @@ import collections
 import pathlib
 import shlex
 import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from dact_jax import errors
 from dact_jax.queries import query
@@ -16,7 +16,7 @@ from dact_jax.rounds.answers import Answer
 from dact_jax.rounds.workdir import Pick
 from dact_jax.types import Row
 
-_ORIGINS = {answers.PAGE: "the labelling page", answers.PYTHON: "a Python program"}
+_ORIGINS = {answers.PAGE: "the labeling page", answers.PYTHON: "a Python program"}
 _SHOWN = 3  # images that are named
 
 
@@ -76,9 +76,9 @@ def ledger(picks: Sequence[Pick], given: Sequence[Answer]) -> Section | None:
     latest = answers.latest(given)
     if not latest:
         return None
-    bought = dict.fromkeys(pick.id for pick in picks if pick.side == "target")
-    used = {id: latest[id] for id in bought if id in latest and not latest[id].skip}
-    counts = collections.Counter(_origin(answer) for answer in used.values())
+    bought = _bought(picks)
+    used = _used(bought, latest)
+    counts = ways(picks, given)
     from_data = len(bought.keys() - latest.keys())
     table = [*counts.items(), *([("the data", from_data)] if from_data else [])]
     skipped = sum(answer.skip for answer in latest.values())
@@ -98,6 +98,21 @@ def ledger(picks: Sequence[Pick], given: Sequence[Answer]) -> Section | None:
     )
 
 
+def ways(picks: Sequence[Pick], given: Sequence[Answer]) -> dict[str, int]:
+    """How many of the bought labels a person gave through what, such as "files"."""
+    used = _used(_bought(picks), answers.latest(given))
+    return collections.Counter(map(_origin, used.values()))
+
+
+def _bought(picks: Sequence[Pick]) -> dict[str, None]:
+    return dict.fromkeys(pick.id for pick in picks if pick.side == "target")
+
+
+def _used(bought: Collection[str], latest: Mapping[str, Answer]) -> dict[str, Answer]:
+    """The answers that are labels of bought images."""
+    return {id: latest[id] for id in bought if id in latest and not latest[id].skip}
+
+
 def _origin(answer: Answer) -> str:
     return _ORIGINS.get(answer.origin, "files")
 
@@ -114,7 +129,10 @@ def _suggestions(used: Collection[Answer]) -> str:
     made = [answer for answer in used if answer.suggested]
     accepted = sum(answer.label == answer.suggested for answer in made)
     share = f" ({100 * accepted / len(made):.0f} %)" if made else ""
-    return f"Suggestions accepted: {accepted} of {len(made)}{share}."
+    return (
+        f"Labels that a person gave: {len(used)}, {len(made)} of them for an image "
+        f"with a suggestion. Suggestions accepted: {accepted} of {len(made)}{share}."
+    )
 
 
 def _time(used: Collection[Answer]) -> str:

@@ -60,8 +60,9 @@ def test_the_ledger_counts_labels_by_where_they_came_from():
     section = asking.ledger([*picks, pick(6)._replace(side="source")], given)
     text = markdown.section(section)
     assert text.startswith("## Where the labels came from\n\n| from | target labels |")
-    assert "| the labelling page | 2 |\n| files | 1 |\n| a Python program | 1 |" in text
+    assert "| the labeling page | 2 |\n| files | 1 |\n| a Python program | 1 |" in text
     assert "| the data | 1 |" in text
+    assert "gave: 4, 3 of them for an image with a suggestion. Suggestions " in text
     assert "Suggestions accepted: 1 of 3 (33 %)." in text
     assert "Time of a label on the page: 6.5 s (median of 2)." in text
     assert (

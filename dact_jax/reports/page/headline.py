@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dact_jax.reports import intervals
+from dact_jax.reports import asking, intervals
 from dact_jax.reports.page.neighbors import Neighbors
 from dact_jax.reports.page.picks import Agreement
 from dact_jax.reports.record import Record
@@ -11,9 +11,14 @@ from dact_jax.run_types import Run
 from dact_jax.types import Row
 
 _COUNTS = 8  # numbers of labels that are listed
+_ADVICE = (
+    "To know the accuracy, draw some images of the target at random and give their "
+    "labels with the data, as a test set: data.test_fraction says how many of the "
+    "labeled images test (docs/configs.md, Where each label goes)."
+)
 
 
-def sentence(record: Record, run: Run, agreement: Agreement) -> str:
+def sentence(record: Record, run: Run) -> str:
     """One sentence."""
     last = record.rounds[-1]
     labels = _labels(record, run, last)
@@ -35,13 +40,7 @@ def sentence(record: Record, run: Run, agreement: Agreement) -> str:
         )
     adapted = f"With {labels}, a classifier trained on {source} was adapted to {target}"
     unknown = "no labeled test image says how accurate it is"
-    if not agreement.total:
-        return f"{adapted}; {unknown}."
-    return (
-        f"{adapted}; {unknown}, but the class that it suggested was right for "
-        f"{agreement.right} of {agreement.total} images that a person was asked about "
-        f"({100 * agreement.right / agreement.total:.0f} %)."
-    )
+    return f"{adapted}; {unknown}."
 
 
 def notes(
@@ -59,10 +58,9 @@ def notes(
         found.append(f"The run is not finished: {done} of {total} rounds are done.")
     last = record.rounds[-1]
     if last["test_accuracy"] is None and agreement.total:
-        found.append(
-            "The images that a run asks about are not typical ones: it asks where a "
-            "label should help most, so it is usually right more often on the others."
-        )
+        found.append(_suggestions(agreement))
+    if last["test_accuracy"] is None:
+        found.append(_ADVICE)
     if last["test_accuracy"] is not None and (count := last.get("test_images")):
         low, high = intervals.wilson(last["test_accuracy"], count)
         found.append(
@@ -73,6 +71,19 @@ def notes(
     if beside := _beside(record, others):
         found.insert(0, beside)
     return [_course(record), *found]
+
+
+def _suggestions(agreement: Agreement) -> str:
+    """How often suggestions were right, and why that is not how accurate the run is."""
+    share = agreement.right / agreement.total
+    low, high = intervals.wilson(share, agreement.total)
+    return (
+        f"A class was suggested for {agreement.total} of the images that a person "
+        f"labeled; {agreement.right} of these suggestions were right "
+        f"({100 * share:.0f} %; 95 % interval, Wilson's: {100 * low:.0f} to "
+        f"{100 * high:.0f} %). This is no accuracy: the images that were asked about "
+        "are not typical ones, and each was judged by the network of its round."
+    )
 
 
 def missing(record: Record) -> int:
@@ -164,12 +175,22 @@ def _labels(record: Record, run: Run, last: Row) -> str:
     if count == 1:
         text = "1 target label"
     if record.answers:
-        text += " that a person gave"
+        text += f" that a person gave{_ways(record, count)}"
     elif count and run.person is None:
         text += " bought"
     if last["labels_val"]:
         text += f" (and {last['labels_val']} more for validation)"
     return text
+
+
+def _ways(record: Record, labels: int) -> str:
+    """Through what; with how many each, if answers are all that was trained on."""
+    counts = asking.ways(record.picks, record.answers)
+    if not counts:
+        return ""
+    if len(counts) > 1 and sum(counts.values()) == labels:
+        return f" ({', '.join(f'{way}: {count}' for way, count in counts.items())})"
+    return f" ({', '.join(counts)})"
 
 
 def _before(record: Record) -> str:

@@ -75,7 +75,7 @@ def _shown(
     return {
         "title": record.title,
         "complete": "yes" if details else "no",
-        "headline": headline.sentence(record, run, agreement),
+        "headline": headline.sentence(record, run),
         "notes": headline.notes(record, run, agreement, others),
         "tiles": headline.tiles(record, run, others),
         "curve": curve,

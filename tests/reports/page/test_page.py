@@ -155,11 +155,17 @@ def test_a_campaign_that_waits_says_what_was_right_and_what_it_waits_for(tmp_pat
     run = made.run(task, rounds=3, person=True)
     said = Elements(made.text(folder, run, finished=False)).text()
     assert (
-        "With 6 target labels that a person gave, a classifier trained on photo was "
-        "adapted to sketch; no labeled test image says how accurate it is, but the "
-        "class that it suggested was right for 2 of 3 images that a person was asked "
-        "about (67 %)." in said
+        "With 6 target labels that a person gave (the labeling page), a classifier "
+        "trained on photo was adapted to sketch; no labeled test image says how "
+        "accurate it is." in said
     )
+    assert (
+        "A class was suggested for 3 of the images that a person labeled; 2 of these "
+        "suggestions were right (67 %; 95 % interval, Wilson's: 21 to 94 %). This is "
+        "no accuracy: the images that were asked about are not typical ones" in said
+    )
+    assert "data.test_fraction" in said
+    assert "more often on the others" not in said
     assert "round 2 waits for the labels of 2 images" in said
     assert "3 images by k_center; 2 of 3 suggestions right" in said
     assert "✗ suggested cat" in said
