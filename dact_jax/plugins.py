@@ -15,6 +15,7 @@ the config. It may also have, at module level:
   `NEEDS_IF = {(option, value): outputs}`. `ON_TARGET = {option: value}`: the values
   that it must have to rank the target, whose labels are unknown. `BLIND = True`: it
   reads no evidence. `MIN_CLASSES`: fewest classes that it can rank by; 1 if absent.
+  `SCORE`: what its scores are and which is first, where it picks in their order.
 * in policies, `check_pools(*, num_source, num_target, num_free, num_given, option,
   ...)`: raises InputError for pools that are too small. It is called before an image
   is read, where they are files. `BUYS = False`: it never ranks the target.
@@ -159,6 +160,11 @@ def on_target(acquisition: str) -> Mapping[str, Any]:
 def blind(acquisition: str) -> bool:
     """BLIND of an acquisition: whether it reads no evidence."""
     return getattr(module("acquisitions", acquisition), "BLIND", False)
+
+
+def score(acquisition: str) -> str:
+    """SCORE of an acquisition; "" where picks are not in the order of their scores."""
+    return getattr(module("acquisitions", acquisition), "SCORE", "")
 
 
 def check_classes(acquisition: str, num_classes: int) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
+SCORE = "the entropy of the prediction, in nats: the most uncertain image is first"
+
 
 def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
     """The rows of highest entropy; ties go to the lowest row.

@@ -15,6 +15,10 @@ from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 
 Features = Literal["embedding", "normalized", "head"]
 
+SCORE = (
+    "the distance to the nearest image that was labeled or picked before: the farthest "
+    "is first"
+)
 # Outputs that it reads besides the classifier's, by option and value.
 NEEDS_IF = {("features", "head"): ("classifier.features",)}
 

@@ -11,6 +11,10 @@ from dact_jax import errors
 from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
+SCORE = (
+    "by how much the likeliest class is more probable than the second: the smallest "
+    "is first"
+)
 MIN_CLASSES = 2  # a margin lies between two
 
 

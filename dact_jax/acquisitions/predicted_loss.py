@@ -16,6 +16,7 @@ from dact_jax import errors, kinds
 from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
+SCORE = "the loss that the images are ranked by: the lowest is first"
 NEEDS = ("predicted_loss",)  # outputs that it reads besides the classifier's
 # Options with which it reads no labels, so that it can rank the target.
 ON_TARGET = {"score": "pred", "classes": "any"}

@@ -86,7 +86,7 @@ def _shown(
         "origins": origins,
         "labels": report.labels(record),
         "picks": rounds,
-        "picks_note": _picks_note(run),
+        "picks_about": picks.about(record, run),
         "with_pictures": any(one.picture for each in rounds for one in each.shown),
         "details": details,
         "frequencies": details
@@ -177,19 +177,4 @@ def _curve_note(others: Neighbors) -> str:
     return (
         f"{_INTERVAL} The other lines are of runs in the same parent folder, on the "
         f"same data with the same seed: {', '.join(others.folders)}."
-    )
-
-
-def _picks_note(run: Run) -> str:
-    if run.person is None:
-        return (
-            "The images of the target whose labels were bought, in the order of "
-            "picking, with the label that the data set gave. A score is what the "
-            "acquisition ranked by."
-        )
-    return (
-        "The images of the target that a person was asked about, in the order of "
-        "picking, with the label that was given. Below it is what the network of that "
-        "time suggested, whether it was right, and how sure it was. A score is what "
-        "the acquisition ranked by."
     )

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from dact_jax import plugins
 from dact_jax.queries.query import Item, Query
 from dact_jax.reports.page import charts, pictures
 from dact_jax.reports.page.charts import Chart
@@ -15,6 +16,15 @@ from dact_jax.run_types import Run
 
 _SHOWN = 240  # picks of all rounds together
 _MOST_BYTES = 1_300_000  # of their thumbnails
+_BOUGHT = (
+    "The images of the target whose labels were bought, in the order of picking, with "
+    "the label that the data set gave."
+)
+_GIVEN = (
+    "The images of the target that a person was asked about, in the order of picking, "
+    "with the label that was given. Below it is what the network of that time "
+    "suggested, whether it was right, and how sure it was."
+)
 
 
 class Shown(NamedTuple):
@@ -81,6 +91,21 @@ def by_round(record: Record, run: Run, *, with_pictures: bool) -> list[OfRound]:
     return rounds
 
 
+def about(record: Record, run: Run) -> list[str]:
+    """What is shown, how each acquisition chooses, and what its scores are."""
+    found = [_BOUGHT if run.person is None else _GIVEN]
+    names = dict.fromkeys(p.acquisition for p in record.picks if p.side == "target")
+    known = plugins.names("acquisitions")
+    for name in [name for name in names if name in known]:
+        text = f"How {name} chooses: {plugins.about('acquisitions', name)}"
+        if score := plugins.score(name):
+            text += f" A score is {score}."
+        else:
+            text += " It does not pick in the order of a score, so none is shown."
+        found.append(text)
+    return found
+
+
 def agreement(rounds: Sequence[OfRound]) -> Agreement:
     """Over all rounds."""
     return Agreement(
@@ -107,6 +132,7 @@ def _describer(record: Record, run: Run) -> Callable[[Pick], Shown]:
     row = {name: number for number, name in enumerate(target.id.tolist())}
     given = answers.latest(record.answers)
     items = _items(record.queries)
+    ranked = {n for n in plugins.names("acquisitions") if plugins.score(n)}
 
     def label_of(id: str) -> str:
         if id in given:
@@ -121,7 +147,7 @@ def _describer(record: Record, run: Run) -> Callable[[Pick], Shown]:
         return Shown(
             id=pick.id,
             order=pick.order,
-            score=pick.score if pick.checkpoint else None,
+            score=pick.score if pick.acquisition in ranked else None,
             label=label,
             skipped=answer is not None and answer.skip,
             suggested=suggested,

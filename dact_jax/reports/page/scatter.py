@@ -31,13 +31,15 @@ class Dot(NamedTuple):
 
 
 class Scatter(NamedTuple):
-    """n dots, those of the source first."""
+    """n dots: those of the source first, those of picked images last."""
 
     data: dict[str, Any]  # what the script needs, as JSON
     dots: Sequence[Dot]
     sheet: Sheet | None  # their images; None where there are none
     shown: tuple[int, int]  # dots of source and target
     total: tuple[int, int]  # images in their pools
+    favors_picked: bool  # whether more of the picked images are shown than of others
+    has_unbought: bool  # whether classes are known that the run did not buy
 
 
 def gather(record: Record, run: Run, experiment: Experiment, swept: Sweeps) -> Scatter:
@@ -48,23 +50,49 @@ def gather(record: Record, run: Run, experiment: Experiment, swept: Sweeps) -> S
     planes = {"t-SNE": projections.t_sne(embedding), "PCA": projections.pca(embedding)}
     places = {name: _places(points) for name, points in planes.items()}
     rounds = {pick.id: pick.round for pick in record.picks if pick.side == "target"}
+    pools = experiment.pools
+    trained_on = {SOURCE: np.asarray(pools.source), TARGET: np.asarray(pools.target)}
     dots = [
         dot
         for domain in (SOURCE, TARGET)
-        for dot in _dots(run, parts[domain], picked[domain], domain, rounds)
+        for dot in _dots(
+            run,
+            parts[domain],
+            picked[domain],
+            trained_on[domain],
+            domain,
+            rounds,
+        )
     ]
-    domains = [SOURCE] * len(parts[SOURCE].rows) + [TARGET] * len(parts[TARGET].rows)
-    is_picked = [bool(picked[d][row]) for d in parts for row in parts[d].rows]
-    first = next(iter(places.values()))
+    sheet = _sheet(run, parts, dots)
+    # Later dots are drawn above earlier ones.
+    order = sorted(range(len(dots)), key=lambda i: dots[i]["s"])
+    dots = [dots[i] for i in order]
+    places = {name: [points[i] for i in order] for name, points in places.items()}
+    shown, total = (
+        (len(of[SOURCE]), len(of[TARGET]))
+        for of in ({d: parts[d].rows for d in parts}, picked)
+    )
     return Scatter(
-        data={"classes": run.task.class_names, "places": places, "dots": dots},
+        data={
+            "classes": run.task.class_names,
+            "places": places,
+            "dots": dots,
+            "left": sum(total) - sum(shown),
+        },
         dots=[
-            Dot(x, y, domain, is_one)
-            for (x, y), domain, is_one in zip(first, domains, is_picked, strict=True)
+            Dot(x, y, dot["d"], dot["s"])
+            for (x, y), dot in zip(next(iter(places.values())), dots, strict=True)
         ],
-        sheet=_sheet(run, parts, dots),
-        shown=(len(parts[SOURCE].rows), len(parts[TARGET].rows)),
-        total=(len(picked[SOURCE]), len(picked[TARGET])),
+        sheet=sheet,
+        shown=shown,
+        total=total,
+        favors_picked=any(
+            p.any() and len(parts[d].rows) < len(p) for d, p in picked.items()
+        ),
+        has_unbought=any(
+            dot["d"] == TARGET and dot["k"] >= 0 and not dot["u"] for dot in dots
+        ),
     )
 
 
@@ -93,6 +121,7 @@ def _dots(
     run: Run,
     part: Part,
     picked: np.ndarray,
+    trained_on: np.ndarray,
     domain: int,
     rounds: dict[str, int],
 ) -> list[dict[str, Any]]:
@@ -113,6 +142,7 @@ def _dots(
                 "c": confidence[i],
                 "r": rounds.get(name, -1) if domain == TARGET else -1,
                 "s": bool(picked[row]),
+                "u": bool(trained_on[row]),
             }
         )
     return found

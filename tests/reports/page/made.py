@@ -67,13 +67,11 @@ def fill(folder, made, *, rounds=2, per_round=3, accuracy=(0.5, 0.75), **config)
         "devices": ["cpu"],
     }
     (folder / workdir.CONFIG).write_text(yaml.safe_dump(content))
-    ids = made.target.id.tolist()
+    ids, by = made.target.id.tolist(), content["config"]["acquisition"]
     for number in range(rounds):
         first = number * per_round
         picks = [
-            workdir.Pick(
-                number, i, "target", id, 0.5 + i, "k_center", "0/9" * (number > 0)
-            )
+            workdir.Pick(number, i, "target", id, 0.5 + i, by, "0/9" * (number > 0))
             for i, id in enumerate(ids[first : first + per_round])
         ]
         workdir.append_picks(folder, picks)

@@ -43,7 +43,12 @@ def test_keys_and_pointers_show_images_and_colors_have_legends(tmp_path, monkeyp
         for way, words in {
             "class": ["cat (22)", "<i>dog</i> (22)"],
             "round": ["at the start (3)", "for round 1 (3)", "not picked (38)"],
-            "right": ["right (29)", "wrong (15)"],
+            "right": [
+                "right (12)",
+                "wrong (6)",
+                "right, trained on it (17)",
+                "wrong, trained on it (9)",
+            ],
             "domain": ["source (20)", "target (24)"],
         }.items():
             Select(driver.find_element(By.ID, "map-color")).select_by_value(way)

@@ -179,6 +179,35 @@ def test_an_image_that_is_gone_leaves_its_reason(images):
     assert "sketch_1.png" in said
 
 
+def test_scores_are_explained_and_shown_only_where_they_give_the_order(tmp_path):
+    task = made.task(tmp_path, images="vectors")
+    for name in ("k_center", "clue"):
+        made.fill(tmp_path / name, task, acquisition=name)
+    said = {
+        name: Elements(made.text(tmp_path / name, made.run(task))).text()
+        for name in ("k_center", "clue")
+    }
+    assert "How k_center chooses: Greedy k-center (" in said["k_center"]
+    assert "A score is the distance to the nearest image that" in said["k_center"]
+    assert "score 1.5" in said["k_center"]
+    assert "images nearest to uncertainty-weighted clusters. It does" in said["clue"]
+    assert "score 1.5" not in said["clue"]
+
+
+def test_the_map_speaks_of_classes_that_were_not_bought_only_if_it_has_any(tmp_path):
+    task = made.task(tmp_path, images="vectors")
+    made.fill(tmp_path / "run", task)
+    known = made.text(tmp_path / "run", made.run(task))
+    hidden = task.target.train._replace(label=np.full(24, -1, np.int32))
+    task = task._replace(target=task.target._replace(train=hidden))
+    unknown = made.text(tmp_path / "run", made.run(task))
+    assert "classes of images whose label was not bought" in known
+    assert "classes of images whose label was not bought" not in unknown
+    assert "kept more often" not in known
+    dots = [c for c in Elements(known).all("circle") if "dot" in c.get("class", "")]
+    assert [c["class"] for c in dots] == ["dot"] * 38 + ["dot picked"] * 6
+
+
 def test_many_classes_have_an_image_in_place_of_cells(tmp_path):
     classes = tuple(f"c{k}" for k in range(345))
     task = made.task(tmp_path, classes=classes, count=345, source=345, images="vectors")
@@ -222,3 +251,4 @@ def test_the_page_stays_below_five_megabytes_whatever_the_images_are(
     text = made.text(tmp_path / "run", made.run(task))
     assert 2_000_000 < len(text) < 5_000_000
     assert "A sample is shown: 500 of 1500 images of the source, 900 of 1500" in text
+    assert "of the target's pool; picked ones are kept more often." in text

@@ -22,8 +22,12 @@
     predicted: (dot) => [dot.p, name(dot.p), ofClass(dot.p)],
     round: (dot) => dot.r < 0 ? [1e9, "not picked", GRAY]
       : [dot.r, dot.r ? "for round " + dot.r : "at the start", dot.r < 8 ? fixed(dot.r) : hue(dot.r)],
-    right: (dot) => dot.k < 0 ? [2, "class unknown", GRAY]
-      : dot.p === dot.k ? [0, "right", fixed(0)] : [1, "wrong", fixed(1)],
+    right: (dot) => {
+      if (dot.k < 0) return [4, "not counted: class unknown", GRAY];
+      const wrong = Number(dot.p !== dot.k);
+      const words = (wrong ? "wrong" : "right") + (dot.u ? ", trained on it" : "");
+      return [wrong + 2 * dot.u, words, fixed(dot.u ? 6 - 3 * wrong : wrong)];
+    },
   };
 
   const paint = () => {
@@ -55,6 +59,11 @@
       const more = document.createElement("li");
       more.textContent = "and " + (entries.length - SHOWN) + " more";
       legend.append(more);
+    }
+    if (data.left) {
+      const left = document.createElement("li");
+      left.textContent = "not drawn: " + data.left + " images";
+      legend.append(left);
     }
   };
 
