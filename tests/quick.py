@@ -34,7 +34,7 @@ def generated():
     JAX has no setting for the options of all programs of a block, so what it asks the
     compiler for is changed on the way.
     """
-    overrides, options_of = _accepted(), compiler.get_compile_options
+    overrides, options_of = accepted(), compiler.get_compile_options
 
     def with_overrides(*args, env_options_overrides=None, **options):
         changed = {**overrides, **(env_options_overrides or {})}
@@ -45,8 +45,8 @@ def generated():
 
 
 @functools.cache
-def _accepted():
-    """The options, or none of them for an XLA that does not know them."""
+def accepted():
+    """The options of quick code, or none for an XLA that does not know them."""
     try:
         jax.jit(lambda x: x, compiler_options=_OPTIONS).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
