@@ -62,7 +62,10 @@ def read(path: str | pathlib.Path) -> Contents:
         size = os.fstat(file.fileno()).st_size
         with array_files.told(f"{path} is not a readable .parquet file"):
             opened = parquet.ParquetFile(
-                file, buffer_size=_BUFFER, page_checksum_verification=True
+                file,
+                buffer_size=_BUFFER,
+                pre_buffer=False,  # which would hold the whole file
+                page_checksum_verification=True,
             )
             names = opened.schema_arrow.names
             metadata = dict(opened.schema_arrow.metadata or {})

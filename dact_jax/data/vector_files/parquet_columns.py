@@ -13,7 +13,7 @@ from dact_jax.data.vector_files.contents import LABEL, PATH
 from dact_jax.types import UNLABELED
 
 EMBEDDING = "embedding"  # the column with the vectors
-_BLOCK = 2**24  # bytes of vectors read or written at once
+_BLOCK = 2**23  # bytes of vectors read or written at once
 _MOST_ROWS = 2**16  # of a block
 
 

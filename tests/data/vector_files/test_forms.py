@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -80,6 +81,23 @@ def test_many_rows_are_written_and_read_in_blocks(tmp_path, monkeypatch):
     np.testing.assert_array_equal(found.features, x)
     assert found.path.tolist() == ids.tolist()
     assert found.label.tolist() == label.tolist()
+
+
+def test_a_table_is_not_held_in_memory_beside_its_vectors(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_columns, "_BLOCK", 2**20)
+    x = np.random.default_rng(0).normal(size=(2**12, 2**10)).astype(np.float32)
+    ids = np.array([f"{row}.jpg" for row in range(len(x))])
+    path = tmp_path / "x.parquet"
+    writing.write(path, Vectors(x, ids, np.zeros(len(x), np.int32), CLASSES))
+    embeddings.read(path)  # imports are no part of it
+    tracemalloc.start()
+    allocated = pa.total_allocated_bytes()
+    found = embeddings.read(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.features.nbytes == 2**24
+    assert peak < 2**24 + 2**22
+    assert pa.total_allocated_bytes() - allocated < 2**22
 
 
 def _table(file, metadata=None, /, **columns):
