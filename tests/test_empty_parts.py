@@ -88,4 +88,4 @@ def test_no_accuracy_at_all(vectors, tmp_path):
     assert result.accuracies == [None]
     text = result.report.read_text()
     assert "test accuracy is unknown. Rounds finished: 1." in text
-    assert "accuracy is known nowhere" in text
+    assert "accuracy is not known" in text

@@ -53,7 +53,7 @@ def lines(task: Task, given: np.ndarray, *, num_hidden: int | None = None) -> li
     labelled = int(counts.pool.sum() + counts.val.sum() + counts.test.sum())
     text = [
         f"Source {_shown(task.source.name)}: {len(task.source.train.label)} images to "
-        f"train on, all labelled, of {len(names)} classes."
+        f"train on, all labeled, of {len(names)} classes."
     ]
     if num_hidden is not None:
         return text + _asked(task, counts, num_hidden)
@@ -90,19 +90,19 @@ def _asked(task: Task, counts: Counts, num_hidden: int) -> list[str]:
     target, names = task.target, [_shown(name) for name in task.class_names]
     pool = f"{len(target.train.label)} images in the training pool"
     if counts.given.any():
-        pool += f", of which {_part(counts.given, names)} are labelled from the start"
+        pool += f", of which {_part(counts.given, names)} are labeled from the start"
     text = [
-        f"Target {_shown(target.name)}: {pool}; {_part(counts.val, names)} labelled "
+        f"Target {_shown(target.name)}: {pool}; {_part(counts.val, names)} labeled "
         f"ones for validation, {_part(counts.test, names)} for test.",
-        "You are asked for the labels that are bought (oracle=human).",
+        "A person is asked for the labels that are bought (oracle=human).",
     ]
     if num_hidden:
         text.append(
             f"The {num_hidden} labels of the pool that the data hold are not read."
         )
     if not counts.test.any():
-        measured = "of validation images only" if counts.val.any() else "nowhere"
-        text.append(f"Without test images, accuracy is known {measured}.")
+        measured = _measured(counts)
+        text.append(f"Without test images, accuracy is {measured}.")
     return text
 
 
@@ -115,12 +115,16 @@ def _sentence(counts: Counts, names: Sequence[str], on_pool: bool) -> str:
         return f"They are: {parts}; those of the pool that are not bought test."
     sentence = f"They are: {parts}, {_part(counts.test, names)} for test."
     if not counts.test.any():
-        measured = "of validation images only" if counts.val.any() else "nowhere"
+        measured = _measured(counts)
         sentence += (
-            f" Without test images, accuracy is known {measured}; data.test_fraction, "
+            f" Without test images, accuracy is {measured}; data.test_fraction, "
             "data.val_per_class and the data's own splits decide how many images test."
         )
     return sentence
+
+
+def _measured(counts: Counts) -> str:
+    return "known of validation images only" if counts.val.any() else "not known"
 
 
 def _part(counts: np.ndarray, names: Sequence[str]) -> str:

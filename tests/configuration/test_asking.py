@@ -65,8 +65,8 @@ def test_labels_of_a_pool_that_is_labelled_in_part_are_given(label, given, hidde
     lines = " ".join(
         label_counts.lines(build_person.hide(whole, mask), mask, num_hidden=hidden)
     )
-    assert "You are asked for the labels that are bought (oracle=human)." in lines
-    assert ("labelled from the start" in lines) == bool(given)
+    assert "A person is asked for the labels that are bought (oracle=human)." in lines
+    assert ("labeled from the start" in lines) == bool(given)
     assert ("labels of the pool that the data hold are not read" in lines) == (
         bool(hidden)
     )

@@ -27,7 +27,7 @@ PARTLY = dataset("sketch", [0] * 10 + [1] * 20 + [2] * 20 + [UNLABELED] * 850, "
 
 def test_every_label_is_counted():
     assert text(PARTLY, val_per_class=0) == (
-        "Source photo: 3 images to train on, all labelled, of 3 classes. "
+        "Source photo: 3 images to train on, all labeled, of 3 classes. "
         "Target sketch: 50 of 900 images have a label. They are: "
         "34 (a 7, b 13, c 14) in the training pool, 0 for validation, "
         "16 (a 3, b 7, c 6) for test. "
@@ -53,7 +53,7 @@ def test_no_test_part_is_said():
     assert "data.val_per_class" in known
     nowhere = text(PARTLY, test_fraction=0, val_per_class=0)
     assert "50 (a 10, b 20, c 20) in the training pool" in nowhere
-    assert "accuracy is known nowhere; data.test_fraction, " in nowhere
+    assert "accuracy is not known; data.test_fraction, " in nowhere
 
 
 def test_what_a_random_third_took_is_said():

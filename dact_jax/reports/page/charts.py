@@ -25,6 +25,7 @@ class Line(NamedTuple):
     band: bool = False  # whether intervals are a band; else a bar at each point
     flat: bool = False  # the first y as a horizontal line
     dotted: bool = False
+    joined: bool = True  # whether a line goes through the points
 
 
 class Point(NamedTuple):
@@ -39,7 +40,7 @@ class Drawn(NamedTuple):
     """A line in the units of the drawing."""
 
     name: str
-    path: str  # of SVG
+    path: str  # of SVG; "" for points alone
     points: list[Point]
     band: str  # points of a polygon; "" for none
     dotted: bool
@@ -131,7 +132,7 @@ def _drawn(line: Line, across: _Scale, down: _Scale) -> Drawn:
                 point._replace(low=a, high=b)
                 for point, a, b in zip(points, low, high, strict=True)
             ]
-    path = "M" + "L".join(f"{a} {b}" for a, b in _pairs(x, y))
+    path = "M" + "L".join(f"{a} {b}" for a, b in _pairs(x, y)) if line.joined else ""
     return Drawn(line.name, path, points, band, line.dotted, False)
 
 

@@ -10,16 +10,20 @@ from dact_jax.reports.sections.content import Table
 _ABOUT = (
     "The distance of two frequencies is half the sum of the differences of all "
     "classes (total variation): 0 if they are equal, 1 if no class is in both. Beside "
-    "it is what chance alone would give for so few images. A distance is called large "
-    f"if it exceeds that by more than {shift.LARGE:g}. The classes of the target are "
-    "predictions of the final network, which may be wrong, unless they are said to be "
-    "of test images. Picks need not be in proportion: asking more often for rare or "
-    "difficult classes is what some acquisitions are for."
+    "it is what chance alone would give: few images differ even where their classes "
+    "are equally frequent. A distance is called large if it exceeds that by more than "
+    f"{shift.LARGE:g}, that is, if {100 * shift.LARGE:g} % more of the images than by "
+    "chance would have to be of another class to make them equal. The classes of the "
+    "target are predictions of the final network, which may be wrong, unless they are "
+    "said to be of test images. Picks need not be in proportion: asking more often for "
+    "rare or difficult classes is what some acquisitions are for."
 )
 _HARM = (
     "Adaptation assumes that classes are about equally frequent in both domains; where "
     "they are not, aligning the domains can move images to wrong classes, so check the "
-    "rare ones."
+    "rare ones. What to do: compare with a run that does not adapt "
+    "(--config.method=source_only) and keep the better one, or train on source images "
+    "whose classes are about as frequent as those of the target."
 )
 
 

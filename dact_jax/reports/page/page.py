@@ -21,7 +21,7 @@ from dact_jax.reports.page.details import Details
 from dact_jax.reports.page.neighbors import Neighbors
 from dact_jax.reports.page.templates import render
 from dact_jax.reports.record import Record
-from dact_jax.reports.sections import ledger
+from dact_jax.reports.sections import content, ledger
 from dact_jax.reports.sections.content import Section
 from dact_jax.run_types import Run
 
@@ -84,7 +84,7 @@ def _shown(
         "agreement": picks.agreement_chart(rounds),
         "costs": costs,
         "origins": origins,
-        "labels": report.labels(record),
+        "labels": _labels(record),
         "picks": rounds,
         "picks_about": picks.about(record, run),
         "with_pictures": any(one.picture for each in rounds for one in each.shown),
@@ -162,6 +162,13 @@ def _accuracies(rows: Sequence[Any], x: str) -> list[Line]:
             place = [row[x] for row in known]
             lines.append(charts.with_intervals(name, place, shares, counts))
     return lines
+
+
+def _labels(record: Record) -> Section | None:
+    """Where the labels are, in sentences."""
+    if not record.labels:
+        return None
+    return content.section("Where the labels are", " ".join(record.labels))
 
 
 def _repeat(record: Record) -> Section | None:

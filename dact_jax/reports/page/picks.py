@@ -124,7 +124,11 @@ def agreement_chart(rounds: Sequence[OfRound]) -> Chart | None:
         [one.right / one.suggested for one in known],
         [one.suggested for one in known],
     )
-    return charts.draw([line], x_label="labels of round", y_label="right (%)")
+    return charts.draw(
+        [line._replace(joined=False)],
+        x_label="suggestions for round",
+        y_label="right (%)",
+    )
 
 
 def _describer(record: Record, run: Run) -> Callable[[Pick], Shown]:

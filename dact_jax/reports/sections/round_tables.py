@@ -10,6 +10,12 @@ from dact_jax.rounds import workdir
 from dact_jax.types import Row
 
 _NOT_LOSSES = ("event", "round", "step", "seconds")
+_LOSSES = (
+    " Losses are the last ones logged in each round: loss is what was minimized in "
+    "total, the others are terms of the method before their weights and signs. A term "
+    "may be subtracted, such as the entropy that the classifier of MME maximizes, so "
+    "the total may be negative."
+)
 
 
 def networks(rows: Sequence[Row], rounds: Sequence[Row]) -> Section | None:
@@ -84,12 +90,13 @@ def rounds(finished: Sequence[Row], train: Sequence[Row]) -> Section:
         for row in finished
     ]
     total = sum(row["seconds"] for row in finished)
-    note = " Losses are the last ones logged in each round." if losses else ""
     return content.section(
         "Rounds",
-        Table((*head, *losses, "seconds"), body),
+        _filled((*head, *losses, "seconds"), body),
+        _course(finished),
         f"Time of the rounds, including evaluations: {total:.1f} s in total, "
-        f"{total / len(finished):.1f} s per round on average.{note}",
+        f"{total / len(finished):.1f} s per round on average (each rounded by itself)."
+        f"{_LOSSES if losses else ''}",
     )
 
 
@@ -129,6 +136,27 @@ def classes(rounds: Sequence[Row]) -> Section | None:
         for name in counted[-1]["labels_per_class"]
     ]
     return content.section("Target labels per class", Table(head, body))
+
+
+def _course(finished: Sequence[Row]) -> str:
+    """What the number of a round means; "" where there is one round."""
+    if len(finished) < 2:
+        return ""
+    first = finished[0]["labels_target"]
+    trained = (
+        f"on the first {first} target labels" if first else "without target labels"
+    )
+    return (
+        f"Round 0 trains {trained}; its network then chooses the images whose labels "
+        "round 1 adds (and suggests classes for them, where a person is asked), and so "
+        "on."
+    )
+
+
+def _filled(head: Sequence[str], body: Sequence[Sequence[object]]) -> Table:
+    """The table without the columns in which no row has a value."""
+    kept = [k for k in range(len(head)) if any(row[k] != "-" for row in body)]
+    return Table([head[k] for k in kept], [[row[k] for k in kept] for row in body])
 
 
 def _short(value: float | None) -> str:

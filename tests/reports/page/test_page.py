@@ -170,6 +170,26 @@ def test_a_campaign_that_waits_says_what_was_right_and_what_it_waits_for(tmp_pat
     assert "3 images by k_center; 2 of 3 suggestions right" in said
     assert "✗ suggested cat" in said
     assert "Suggestions accepted: 2 of 3 (67 %)." in said
+    assert "test %" not in said  # a column without any value
+    assert "Round 0 trains on the first 3 target labels" in said
+
+
+def test_suggestions_of_two_rounds_are_points_with_named_bars_and_no_line(tmp_path):
+    task = made.task(tmp_path)
+    folder, ids = tmp_path / "run", task.target.id.tolist()
+    made.fill(folder, task, rounds=3, accuracy=None)
+    for number in (1, 2):
+        few = ids[3 * number : 3 * number + 3]
+        made.ask(folder, task, number, few, given=few, wrong=few[:1])
+    lines = ("Source photo: 20 images.", "Target <sketch>: 24 images.")
+    run = made.run(task, rounds=3, person=True)
+    page_ = Elements(made.text(folder, run, finished=False, labels=lines))
+    assert len([c for c in page_.all("path") if c.get("class") == "bar"]) == 2
+    assert not [c for c in page_.all("path") if c.get("class") == "line"]
+    said = page_.text()
+    assert "suggestions for round" in said
+    assert "the 95 % interval (Wilson's) that so few images leave" in said
+    assert "Source photo: 20 images. Target <sketch>: 24 images." in said
 
 
 def test_an_image_that_is_gone_leaves_its_reason(images):

@@ -87,7 +87,8 @@ def test_a_large_shift_is_said_with_its_threshold():
     part = frequencies.part([one, other], [shift.distance(one, other)], ("a", "b"))
     (warning,) = part.warnings
     assert "differ much (distance 0.80" in warning
-    assert f"more than {shift.LARGE:g}" in part.about
+    assert "--config.method=source_only" in warning
+    assert f"more than {shift.LARGE:g}, that is, if 20 % more of the" in part.about
     assert part.shares.rows == [("a", "90.0", "10.0"), ("b", "10.0", "90.0")]
     assert math.isclose(shift.shares(one).sum(), 1)
 
