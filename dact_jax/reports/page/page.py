@@ -1,5 +1,6 @@
 """report.html of a run: gathered from its record, its data and its final network."""
 
+import functools
 import pathlib
 import shlex
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from dact_jax.reports import asking, report
 from dact_jax.reports.page import (
     charts,
     frequencies,
+    glossary,
     headline,
     matrix,
     neighbors,
@@ -48,7 +50,10 @@ def write(
     path = record.folder / FILE
     contents = list(_contents(shown))
     script = "map.js" if details and details.scatter else ""
-    text = render("report.html", script=script, contents=contents, **shown)
+    draw = functools.partial(
+        render, "report.html", script=script, contents=contents, **shown
+    )
+    text = draw(words=glossary.of(draw(words=()), record.folder))
     storage.write_atomic(path, text)
     return path
 
@@ -104,15 +109,16 @@ def _contents(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(anchor, heading) of the parts of a page."""
     if shown["curve"] or shown["agreement"]:
         yield "curve", shown["curve_heading"]
-    yield "ledger", shown["costs"].heading
     if shown["picks"]:
         yield "picks", "What was picked"
     yield from _of_details(shown)
+    yield "ledger", shown["costs"].heading
     for section in shown["sections"]:
         yield section.heading.lower().replace(" ", "_"), section.heading
     yield "settings", "Settings"
     if shown["repeat"]:
         yield "repeat", shown["repeat"].heading
+    yield "words", "Words"
 
 
 def _of_details(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dact_jax.reports import confusion
-from dact_jax.reports.page import page, picks, pictures
+from dact_jax.reports.page import glossary, page, picks, pictures
 from dact_jax.reports.pictures import projections
 from tests.reports.page import made
 
@@ -172,6 +172,20 @@ def test_a_campaign_that_waits_says_what_was_right_and_what_it_waits_for(tmp_pat
     assert "Suggestions accepted: 2 of 3 (67 %)." in said
     assert "test %" not in said  # a column without any value
     assert "Round 0 trains on the first 3 target labels" in said
+
+
+def test_the_words_at_the_end_are_those_that_the_page_uses(images):
+    folder, run = images
+    finished = dict(glossary.of(made.text(folder, run), folder))
+    assert finished["mme"].startswith("a method. Minimax entropy (")
+    assert finished["k_center"].startswith("an acquisition. Greedy k-center (")
+    assert {"pool", "acquisition", "t-SNE"} <= finished.keys()
+    assert not {"oracle", "sweep"} & finished.keys()
+    early = made.text(folder, run, finished=False, with_pictures=False)
+    assert "t-SNE" not in early
+    said = Elements(early).text()
+    assert "of an image: chosen to be labeled" in said
+    assert said.index("What was picked") < said.index("training time (s)")
 
 
 def test_suggestions_of_two_rounds_are_points_with_named_bars_and_no_line(tmp_path):
