@@ -40,7 +40,7 @@ def run(
     storage.write_atomic(output, text)
     print(tables.as_markdown(compared.methods, compared.budget))
     print(f"\n{comparison.sentence(compared)}")
-    for note in compared.budget.notes:
+    for note in (*comparison.baselines(compared), *compared.budget.notes):
         print(note)
     print(f"Written: {output}", flush=True)
     return compared

@@ -9,7 +9,7 @@ import yaml
 from scipy import stats
 
 from dact_jax import compare, errors
-from dact_jax.reports.comparison import comparison, statistics, tables
+from dact_jax.reports.comparison import comparison, pairs, statistics, tables
 from tests.reports.page import made
 from tests.reports.page.test_page import Elements
 
@@ -58,16 +58,68 @@ def test_three_methods_by_three_seeds(folder, capsys):
     text = page.text()
     assert (
         "With 6 target labels, over 3 seeds, clue has the best test accuracy, 72.0 ± "
-        "2.0 %, before k<center>_& with 68.3 ± 5.9 %; it is better on 2 of 3 seeds, by "
-        "3.7 points on average, which may be chance (t test: p = 0.29)." in text
+        "2.0 %, before k<center>_& with 68.3 ± 5.9 %: 3.7 points better on average, on "
+        "2 of 3 seeds, which may be chance (t test, Holm: p = 0.29)." in text
     )
+    assert (
+        "From source to target, 2 classes; accuracy is measured on 24 test images of "
+        "target. ± is the standard deviation over seeds." in text
+    )
+    assert "clue mme a0 - 0, 1, 2" in text
+    assert "mme method Minimax entropy (" in text
+    assert "mkdir -p again/0_0 && cp 0_0/config.yaml again/0_0 && python -m" in text
     assert "clue minus random 10.0 ± 1.0 +10.0, +9.0, +11.0 3 of 3" in text
     assert len(page.all("polygon")) == 3
     assert not page.all("script")
     assert "acquisition a0 a2 a1" in text
     assert r"k\textless{}center\textgreater{}\_\& & $46.3 \pm 2.5$" in text
-    assert r"clue & $\mathbf{50.0 \pm 2.0}$ & $\mathbf{72.0 \pm 2.0}$ \\" in text
+    assert r"clue & $50.0 \pm 2.0$ & $72.0 \pm 2.0$ \\" in text
     assert "| k&lt;center&gt;\\_&amp; | 3 |" in text
+
+
+def test_a_best_that_may_be_chance_or_is_tied_is_not_bold(folder):
+    done = comparison.compare([f for f in folders() if str(f)[0] in "01"], "test")
+    text = Elements(comparison.text(done, pathlib.Path("c.html"))).text()
+    assert r"clue & $50.0 \pm 2.0$ & $\mathbf{72.0 \pm 2.0}$ \\" in text
+    tied = done.methods[1]._replace(name="tied", runs=done.methods[0].runs)
+    assert pairs.winner([done.methods[0], tied], 6) == ""
+    assert pairs.winner(done.methods, 6) == "clue"
+
+
+def test_the_best_is_set_beside_random_selection_and_the_source_alone(folder):
+    task = made.task(folder, images="vectors")
+    for seed in (0, 1):
+        change(folder / f"1_{seed}", acquisition="random")
+    change(folder / "1_2", acquisition="random")
+    made.fill(
+        folder / "alone",
+        task,
+        rounds=1,
+        per_round=0,
+        accuracy=(0.3,),
+        name="alone",
+        method="source_only",
+        seed=1,
+    )
+    done = comparison.compare(
+        folders("0_0", "0_1", "1_0", "1_1", "1_2", "alone"), "test"
+    )
+    assert comparison.baselines(done) == [
+        "Against random selection (random), clue is 9.5 points better on average, on 2 "
+        "of 2 seeds, which is hardly chance (t test, Holm: p = 0.033).",
+        "Against the source alone (alone), clue is 44.0 points better on the one seed "
+        "that both have: too few to rule out chance.",
+    ]
+    text = comparison.text(done, pathlib.Path("c.html"))
+    assert "clue has no run with the seed 2." in text
+    assert "alone has no run with the seeds 0, 2." in text
+    assert "random has no run" not in text
+    (row,) = re.findall(r"clue minus alone.*?</tr>", text, re.DOTALL)
+    assert row.count("<bdi>-</bdi>") == 3
+    best = comparison.compare(folders("1_0", "alone"), "test")
+    assert comparison.baselines(best)[0] == (
+        "The best method is random selection itself (random): no other beats it."
+    )
 
 
 def test_the_tests_are_those_of_scipy_on_differences_by_seed(folder):
@@ -153,7 +205,7 @@ def test_a_method_without_target_labels_is_a_level(folder):
     )
     done = comparison.compare(folders("0_0", "alone"), "test")
     assert done.budget.labels == [3, 6]
-    assert "| alone | 1 | 30.0 | 30.0 |" in tables.as_markdown(
+    assert "| alone | 1 | 30.0 | - | - |" in tables.as_markdown(
         done.methods, done.budget
     )
     text = comparison.text(done, pathlib.Path("c.html"))

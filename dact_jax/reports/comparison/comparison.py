@@ -1,29 +1,20 @@
 """compare.html: what several methods come to over several seeds."""
 
-import itertools
 import pathlib
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from dact_jax.reports.comparison import comparable, runs, statistics, tables
+from dact_jax.reports.comparison import comparable, described, pairs, runs, tables
 from dact_jax.reports.comparison.comparable import Budget
+from dact_jax.reports.comparison.pairs import Pair
 from dact_jax.reports.comparison.runs import Method
-from dact_jax.reports.comparison.statistics import Paired
 from dact_jax.reports.page import charts
 from dact_jax.reports.page.charts import Chart, Line
 from dact_jax.reports.page.templates import render
 from dact_jax.reports.sections.content import Table
 
-_USUAL = 0.05  # p below which a difference is usually called significant
 _MOST_FIELDS = 60  # settings that differ between methods, as far as they are shown
-
-
-class Pair(NamedTuple):
-    one: str
-    other: str
-    paired: Paired
-    corrected: float | None  # p of the t test, for the number of pairs (Holm)
 
 
 class Compared(NamedTuple):
@@ -43,23 +34,8 @@ def compare(folders: Sequence[pathlib.Path], metric: str) -> Compared:
     """
     methods = runs.methods(runs.read(folders, metric))
     budget = comparable.check(methods)
-    last = {
-        method.name: {run.seed: comparable.at(run, budget.last) for run in method.runs}
-        for method in methods
-    }
-    means = {
-        name: statistics.summary([*values.values()]).mean
-        for name, values in last.items()
-    }
-    ranked = sorted(methods, key=lambda method: -means[method.name])
-    tested = [
-        (one.name, other.name, paired)
-        for one, other in itertools.combinations(ranked, 2)
-        if (paired := statistics.paired(last[one.name], last[other.name])) is not None
-    ]
-    corrected = statistics.adjusted([paired.t for *_, paired in tested])
-    pairs = [Pair(*pair, p) for pair, p in zip(tested, corrected, strict=True)]
-    return Compared(ranked, budget, metric, pairs)
+    ranked = pairs.ranked(methods, budget.last)
+    return Compared(ranked, budget, metric, pairs.of(methods, budget.last))
 
 
 def sentence(compared: Compared) -> str:
@@ -85,26 +61,26 @@ def sentence(compared: Compared) -> str:
         f"With {labels}, {over}, {best.name} has the best {about}, "
         f"{means[best.name]} %, before {second.name} with {means[second.name]} %"
     )
-    pairs = {(pair.one, pair.other): pair for pair in compared.pairs}
-    pair = pairs.get((best.name, second.name))
+    pair = pairs.find(compared.pairs, best.name, second.name)
     if pair is None:
         return f"{said}; they have no seed in common, so chance was not measured."
-    won = f"{pair.paired.above} of {len(pair.paired.differences)} seeds"
-    return f"{said}; it is better on {won}, {_chance(pair)}."
+    return f"{said}: {pairs.verdict(pair)}."
+
+
+def baselines(compared: Compared) -> list[str]:
+    """Whether the best method beats random selection and the source alone."""
+    return [*described.baselines(compared.methods, compared.pairs)]
 
 
 def text(compared: Compared, output: pathlib.Path) -> str:
     """The page."""
     methods, budget = compared.methods, compared.budget
     _, about = runs.METRICS[compared.metric]
-    record = methods[0].runs[0].record
-    data = record.config.get("data", {})
-    source, target = (
-        pathlib.Path(str(data.get(side, side))).stem for side in ("source", "target")
-    )
+    source, target = described.domains(methods)
     caption = (
         f"{about} (%) from {source} to {target}, by number of target labels: mean and "
-        "standard deviation over seeds"
+        "standard deviation over seeds; bold: better than the second method, hardly by "
+        "chance (paired t test, Holm)"
     )
     folders = [run.folder for method in methods for run in method.runs]
     command = ["python -m dact_jax.compare", *(shlex.quote(str(f)) for f in folders)]
@@ -114,17 +90,30 @@ def text(compared: Compared, output: pathlib.Path) -> str:
         title=f"{len(methods)} methods from {source} to {target}",
         complete="yes",
         headline=sentence(compared),
-        notes=[*_notes(compared), *budget.notes],
+        notes=[
+            described.data(methods, compared.metric),
+            *baselines(compared),
+            *_notes(compared),
+            *budget.notes,
+        ],
+        methods=described.table(methods),
+        plug_ins=described.plug_ins(methods),
         curve=_chart(compared),
         curve_note=_CURVE,
         table=tables.table(methods, budget),
-        pairs=_pairs(compared.pairs),
-        pairs_note=_pairs_note(compared),
+        pairs=pairs.table(compared.pairs),
+        pairs_note=pairs.note(compared.pairs, budget.last),
         markdown=tables.as_markdown(methods, budget),
-        latex=tables.as_latex(methods, budget, caption),
+        latex=tables.as_latex(
+            methods,
+            budget,
+            caption,
+            bold=[pairs.winner(methods, labels) for labels in budget.labels],
+        ),
         runs=_runs(compared),
         settings=_settings(methods),
         command=" ".join(command),
+        again=described.again(methods),
     )
 
 
@@ -134,22 +123,8 @@ _CURVE = (
 )
 
 
-def _chance(pair: Pair) -> str:
-    """Whether the difference may be chance."""
-    points = f"by {pair.paired.mean:.1f} points on average"
-    if pair.corrected is None:
-        return f"{points}, too few to tell it from chance"
-    verdict = "may be" if pair.corrected >= _USUAL else "is hardly"
-    return f"{points}, which {verdict} chance (t test: p = {pair.corrected:.2g})"
-
-
 def _notes(compared: Compared) -> Iterator[str]:
-    seeds = [tuple(run.seed for run in method.runs) for method in compared.methods]
-    if len(set(seeds)) > 1:
-        yield (
-            "The methods do not have the same seeds; differences are of the seeds that "
-            "both of a pair have."
-        )
+    yield from described.seeds(compared.methods)
     tested = {
         run.rounds[-1].get("test_images") for m in compared.methods for run in m.runs
     }
@@ -168,7 +143,7 @@ def _chart(compared: Compared) -> Chart | None:
         strict=True,
     ):
         means = [one.mean for one in of_method]
-        if all(map(comparable.is_level, method.runs)) and compared.budget.last:
+        if tables.is_level(method, compared.budget):
             lines.append(Line(method.name, [], means[-1:], flat=True, dotted=True))
             continue
         spread = [one.std or 0.0 for one in of_method]
@@ -177,43 +152,6 @@ def _chart(compared: Compared) -> Chart | None:
         x = compared.budget.labels
         lines.append(Line(method.name, x, means, low, high, band=True))
     return charts.draw(lines, x_label="target labels")
-
-
-def _pairs(pairs: Sequence[Pair]) -> Table | None:
-    if not pairs:
-        return None
-    body = [
-        (
-            f"{pair.one} minus {pair.other}",
-            tables.shown(statistics.summary([*pair.paired.differences.values()])),
-            ", ".join(f"{d:+.1f}" for d in pair.paired.differences.values()),
-            f"{pair.paired.above} of {len(pair.paired.differences)}",
-            _p(pair.paired.sign),
-            _p(pair.paired.t),
-            _p(pair.corrected),
-        )
-        for pair in pairs
-    ]
-    head = ("difference", "points", "by seed", "better on")
-    return Table((*head, "p, sign test", "p, t test", "p, t test, Holm"), body)
-
-
-def _pairs_note(compared: Compared) -> str:
-    most = max((len(pair.paired.differences) for pair in compared.pairs), default=0)
-    return (
-        f"At {compared.budget.last} target labels, in points of %, seed by seed: runs "
-        "with the same seed have the same test images and the same first labels. p is "
-        "two-sided: how likely so large a difference is if the methods are equally "
-        "good. The sign test counts seeds and assumes nothing else; with "
-        f"{most} seed{'s' * (most != 1)} its p cannot be below "
-        f"{statistics.least_sign(most):.2g}. The t test assumes normal differences, "
-        "which so few seeds cannot show. Holm's correction allows for the number of "
-        "pairs."
-    )
-
-
-def _p(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2g}"
 
 
 def _runs(compared: Compared) -> Table:

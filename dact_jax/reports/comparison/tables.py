@@ -33,10 +33,14 @@ def summaries(methods: Sequence[Method], budget: Budget) -> list[list[Summary]]:
 def table(methods: Sequence[Method], budget: Budget) -> Table:
     """Accuracies in %, by method and number of target labels."""
     body = [
-        (method.name, len(method.runs), *map(shown, of_method))
-        for method, of_method in zip(methods, summaries(methods, budget), strict=True)
+        (
+            method.name,
+            len(method.runs),
+            *("-" if one is None else shown(one) for one in row),
+        )
+        for method, row in zip(methods, _rows(methods, budget), strict=True)
     ]
-    return Table(("method", "seeds", *_heads(budget)), body)
+    return Table(("method", "seeds", *_heads(methods, budget)), body)
 
 
 def as_markdown(methods: Sequence[Method], budget: Budget) -> str:
@@ -45,34 +49,35 @@ def as_markdown(methods: Sequence[Method], budget: Budget) -> str:
     return markdown.table(found.head, found.rows)
 
 
-def as_latex(methods: Sequence[Method], budget: Budget, about: str) -> str:
-    """The table as LaTeX (booktabs); the best mean of each column is bold.
+def as_latex(
+    methods: Sequence[Method], budget: Budget, about: str, *, bold: Sequence[str] = ()
+) -> str:
+    """The table as LaTeX (booktabs).
 
     Args:
       about: what the numbers are, for the caption.
+      bold: the method that is bold at each number of labels; "" for none.
     """
-    found = summaries(methods, budget)
-    best = [
-        max(shown_mean(of_method[place]) for of_method in found)
-        for place in range(len(budget.labels))
-    ]
     lines = []
-    for method, of_method in zip(methods, found, strict=True):
+    bold = [""] * (len(_heads(methods, budget)) - len(bold)) + [*bold]
+    for method, row in zip(methods, _rows(methods, budget), strict=True):
         cells = [
-            rf"$\mathbf{{{_number(one)}}}$"
-            if shown_mean(one) == top
+            "--"
+            if one is None
+            else rf"$\mathbf{{{_number(one)}}}$"
+            if name == method.name
             else f"${_number(one)}$"
-            for one, top in zip(of_method, best, strict=True)
+            for one, name in zip(row, bold, strict=True)
         ]
         lines.append(" & ".join([latex(method.name), *cells]) + r" \\")
-    heads = " & ".join(str(labels) for labels in budget.labels)
+    heads = " & ".join(head.removesuffix(" labels") for head in _heads(methods, budget))
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{latex(about)}}}",
-            rf"\begin{{tabular}}{{l{'r' * len(budget.labels)}}}",
+            rf"\begin{{tabular}}{{l{'r' * len(_heads(methods, budget))}}}",
             r"\toprule",
             rf"method & {heads} \\",
             r"\midrule",
@@ -104,5 +109,30 @@ def _number(one: Summary) -> str:
     return f"{one.mean:.1f}" + ("" if one.std is None else rf" \pm {one.std:.1f}")
 
 
-def _heads(budget: Budget) -> list[str]:
-    return [f"{labels} labels" for labels in budget.labels]
+def is_level(method: Method, budget: Budget) -> bool:
+    """Whether a method uses no target label, where others do."""
+    return bool(budget.last) and all(map(comparable.is_level, method.runs))
+
+
+def _rows(methods: Sequence[Method], budget: Budget) -> list[list[Summary | None]]:
+    """Each method's cells: a level has one number, in the column of 0 labels."""
+    own = _has_levels(methods, budget) and 0 not in budget.labels
+    rows: list[list[Summary | None]] = []
+    for method, found in zip(methods, summaries(methods, budget), strict=True):
+        if is_level(method, budget):
+            rows.append([found[0], *[None] * (len(found) - 1 + own)])
+        else:
+            rows.append([*[None] * own, *found])
+    return rows
+
+
+def _has_levels(methods: Sequence[Method], budget: Budget) -> bool:
+    return any(is_level(method, budget) for method in methods)
+
+
+def _heads(methods: Sequence[Method], budget: Budget) -> list[str]:
+    own = _has_levels(methods, budget) and 0 not in budget.labels
+    return [
+        *["0 labels"] * own,
+        *(f"{labels} labels" for labels in budget.labels),
+    ]
