@@ -1,7 +1,11 @@
 """`python -m dact_jax.compare RUN RUN ... --output=x.html`: methods over seeds."""
 
-import functools
 import os
+
+# XLA's own log, such as its alarm about slow compilation, is not for users.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before jax is imported
+
+import functools
 import pathlib
 import sys
 from collections.abc import Sequence
