@@ -1,4 +1,4 @@
-"""No selection: the labelled target set is given (3-shot MME, UDA without labels)."""
+"""No selection: the labeled target set is given (3-shot MME, UDA without labels)."""
 
 import numpy as np
 

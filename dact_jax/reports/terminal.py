@@ -245,7 +245,7 @@ def _labels(row: Row) -> str:
 
 def _tested(row: Row) -> str:
     count = row.get("test_images")
-    return "" if count is None else f"; {count} labelled images test"
+    return "" if count is None else f"; {count} labeled images test"
 
 
 def _percent(accuracy: float | None) -> str:

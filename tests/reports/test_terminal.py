@@ -236,7 +236,7 @@ def test_summary_counts_test_images():
     (first, *_) = terminal.summary(
         [ROW | {"test_images": 16}], pathlib.Path("r.md")
     ).splitlines()
-    assert first.endswith("1000 source samples; 16 labelled images test.")
+    assert first.endswith("1000 source samples; 16 labeled images test.")
 
 
 def test_lines_are_shown_as_they_are():

@@ -15,6 +15,7 @@ from dact_jax.reports.sections.content import Table
 
 if TYPE_CHECKING:
     import jinja2
+    import markupsafe
 
 _NUMBER = re.compile(
     r"[-+]?\d[\d.]*(e[-+]?\d+)?( %)?( ± [\d.]+)?|-"
@@ -75,6 +76,8 @@ def _environment() -> "jinja2.Environment":
         lstrip_blocks=True,
     )
     made.globals["numeric_columns"] = numeric_columns
+    made.filters["units"] = _units
+    made.filters["breakable"] = _breakable
     return made
 
 
@@ -83,6 +86,22 @@ def _printable(value: Any) -> Any:
     if isinstance(value, str) and not hasattr(value, "__html__"):  # no markup
         return "\n".join(map(errors.printable, value.split("\n")))
     return value
+
+
+def _units(text: str) -> "markupsafe.Markup":
+    """A sentence in which a number is never apart from its %."""
+    import markupsafe
+
+    escaped = str(markupsafe.escape(_printable(text)))
+    return markupsafe.Markup(re.sub(r"(?<=\d) %", "&nbsp;%", escaped))
+
+
+def _breakable(name: str) -> "markupsafe.Markup":
+    """A name of a file that may be broken after / and _, where it has no blank."""
+    import markupsafe
+
+    escaped = str(markupsafe.escape(_printable(name)))
+    return markupsafe.Markup(re.sub(r"([/_])(?=\w)", r"\1<wbr>", escaped))
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dact_jax.reports import confusion
-from dact_jax.reports.page import glossary, page, picks, pictures
+from dact_jax.reports.page import glossary, page, picks, pictures, templates
 from dact_jax.reports.pictures import projections
 from tests.reports.page import made
 
@@ -32,6 +32,9 @@ class Elements(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.found.append((tag, dict(attributes)))
+        if tag == "wbr":  # a place where a word may be broken
+            self.words.append("\0")
+            return
         self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -46,7 +49,7 @@ class Elements(html.parser.HTMLParser):
             self.words.append(data)
 
     def text(self):
-        return re.sub(r"\s+", " ", " ".join(self.words))
+        return re.sub(r"\s+", " ", " ".join(self.words).replace(" \0 ", ""))
 
     def all(self, tag):
         return [attributes for name, attributes in self.found if name == tag]
@@ -172,6 +175,16 @@ def test_a_campaign_that_waits_says_what_was_right_and_what_it_waits_for(tmp_pat
     assert "Suggestions accepted: 2 of 3 (67 %)." in said
     assert "test %" not in said  # a column without any value
     assert "Round 0 trains on the first 3 target labels" in said
+
+
+def test_numbers_keep_their_unit_and_names_break_between_words_only(images):
+    folder, run = images
+    text = made.text(folder, run)
+    seen = glossary._visible(re.sub(r"<title>.*?</title>", "", text))
+    assert re.findall(r"\d %.*", seen) == []
+    assert "75.0&nbsp;% of 24 test images" in text
+    assert "labelled" not in Elements(text).text()
+    assert str(templates._breakable("a/b_c <d> e")) == ("a/<wbr>b_<wbr>c &lt;d&gt; e")
 
 
 def test_the_words_at_the_end_are_those_that_the_page_uses(images):

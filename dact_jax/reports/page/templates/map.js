@@ -83,7 +83,7 @@
     ring.setAttribute("cx", places[i][0]);
     ring.setAttribute("cy", places[i][1]);
     const words = [dot.n, dot.d ? "target" : "source", name(dot.k),
-      "predicted " + name(dot.p) + ", " + Math.round(100 * dot.c) + " %"];
+      "predicted " + name(dot.p) + ", " + Math.round(100 * dot.c) + "\u00a0%"];
     if (dot.r >= 0) words.push(dot.r ? "picked for round " + dot.r : "picked at the start");
     text.textContent = words.join(" · ");
     canvas.hidden = !sheet || dot.t < 0;
