@@ -58,7 +58,7 @@ def notes(
         found.append(f"The run is not finished: {done} of {total} rounds are done.")
     last = record.rounds[-1]
     if last["test_accuracy"] is None and agreement.total:
-        found.append(_suggestions(agreement))
+        found.append(_suggestions(record, agreement))
     if last["test_accuracy"] is None:
         found.append(_ADVICE)
     if last["test_accuracy"] is not None and (count := last.get("test_images")):
@@ -73,13 +73,14 @@ def notes(
     return [_course(record), *found]
 
 
-def _suggestions(agreement: Agreement) -> str:
+def _suggestions(record: Record, agreement: Agreement) -> str:
     """How often suggestions were right, and why that is not how accurate the run is."""
     share = agreement.right / agreement.total
     low, high = intervals.wilson(share, agreement.total)
+    labeled = sum(asking.ways(record.picks, record.answers).values())
     return (
-        f"A class was suggested for {agreement.total} of the images that a person "
-        f"labeled; {agreement.right} of these suggestions were right "
+        f"A class was suggested for {agreement.total} of the {labeled} images that a "
+        f"person labeled; {agreement.right} of these suggestions were right "
         f"({100 * share:.0f} %; 95 % interval, Wilson's: {100 * low:.0f} to "
         f"{100 * high:.0f} %). This is no accuracy: the images that were asked about "
         "are not typical ones, and each was judged by the network of its round."

@@ -163,7 +163,7 @@ def test_a_campaign_that_waits_says_what_was_right_and_what_it_waits_for(tmp_pat
         "accurate it is." in said
     )
     assert (
-        "A class was suggested for 3 of the images that a person labeled; 2 of these "
+        "A class was suggested for 3 of the 3 images that a person labeled; 2 of these "
         "suggestions were right (67 %; 95 % interval, Wilson's: 21 to 94 %). This is "
         "no accuracy: the images that were asked about are not typical ones" in said
     )
