@@ -94,9 +94,7 @@ def by_round(record: Record, run: Run, *, with_pictures: bool) -> list[OfRound]:
 def about(record: Record, run: Run) -> list[str]:
     """What is shown, how each acquisition chooses, and what its scores are."""
     found = [_BOUGHT if run.person is None else _GIVEN]
-    names = dict.fromkeys(p.acquisition for p in record.picks if p.side == "target")
-    known = plugins.names("acquisitions")
-    for name in [name for name in names if name in known]:
+    for name in _acquisitions(record):
         text = f"How {name} chooses: {plugins.about('acquisitions', name)}"
         if score := plugins.score(name):
             text += f" A score is {score}."
@@ -104,6 +102,13 @@ def about(record: Record, run: Run) -> list[str]:
             text += " It does not pick in the order of a score, so none is shown."
         found.append(text)
     return found
+
+
+def _acquisitions(record: Record) -> list[str]:
+    """Those that picked images of the target, as far as they are there now."""
+    names = dict.fromkeys(p.acquisition for p in record.picks if p.side == "target")
+    known = plugins.names("acquisitions")
+    return [name for name in names if name in known]
 
 
 def agreement(rounds: Sequence[OfRound]) -> Agreement:
@@ -136,7 +141,7 @@ def _describer(record: Record, run: Run) -> Callable[[Pick], Shown]:
     row = {name: number for number, name in enumerate(target.id.tolist())}
     given = answers.latest(record.answers)
     items = _items(record.queries)
-    ranked = {n for n in plugins.names("acquisitions") if plugins.score(n)}
+    ranked = {name for name in _acquisitions(record) if plugins.score(name)}
 
     def label_of(id: str) -> str:
         if id in given:
