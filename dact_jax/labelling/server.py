@@ -12,7 +12,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from dact_jax import errors
@@ -21,6 +21,12 @@ from dact_jax.labelling.session import RefusedError, Session
 from dact_jax.labelling.training import Trainer
 
 _PAGE = "page.html"
+_REPORTS = "report.html", "report.md"  # the first that is there is shown
+# Its own policy allows its script alone; here it cannot ask this server either.
+_REPORT_MAY = (
+    "sandbox allow-scripts; default-src 'none'; img-src data:; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
 
@@ -35,13 +41,14 @@ def make_app(
 
     def state() -> dict[str, Any]:
         shown = session.state()
-        report = session.folder / "report.md"
+        written = (session.folder / name for name in _REPORTS)
+        report = next((path for path in written if path.is_file()), None)
         return {
             **shown,
             "training": trainer.snapshot(),
             "command": command,
             "labels": str(session.folder / "labels.csv"),
-            "report": str(report) if report.is_file() else "",
+            "report": str(report or ""),
         }
 
     async def get_state(request: Request) -> Response:
@@ -85,11 +92,14 @@ def make_app(
         return Response(shown.content, media_type=shown.media_type)
 
     def report(request: Request) -> Response:
-        del request
-        path = session.folder / "report.md"
+        path = session.folder / request.url.path.removeprefix("/")
         if not path.is_file():
             return PlainTextResponse("There is no report yet.\n", 404)
-        return PlainTextResponse(path.read_text("utf-8", "replace"))
+        text = path.read_text("utf-8", "replace")
+        if path.suffix == ".html":
+            headers = {"Content-Security-Policy": _REPORT_MAY}
+            return HTMLResponse(text, headers=headers)
+        return PlainTextResponse(text)
 
     return guard.guarded(
         Starlette(
@@ -100,7 +110,7 @@ def make_app(
                 Route("/api/answer", answer, methods=["POST"]),
                 Route("/api/train", train, methods=["POST"]),
                 Route("/image/{id}", image),
-                Route("/report.md", report),
+                *(Route(f"/{name}", report) for name in _REPORTS),
             ]
         ),
         rules,

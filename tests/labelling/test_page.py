@@ -32,7 +32,7 @@ while not (folder / f"go_{count}").exists():
 if count == 1:
     shutil.move(folder / "later", folder / "queries" / "round_04")
 else:
-    (folder / "report.md").write_text("# The end")
+    (folder / "report.html").write_text("<h1>The end</h1>")
 """
 
 
@@ -137,13 +137,13 @@ def test_a_whole_campaign(driver, size, tmp_path):
         page.until_text("done-title", "The next round is running")
         (tmp_path / "go_2").touch()
         page.until_text("done-title", "The campaign is finished")
-        assert page.text("where").endswith("report.md")
+        assert page.text("where").endswith("report.html")
         assert [answer.id for answer in answers.read(tmp_path)][7:] == [
             item.id for item in later.items
         ]
         assert page.complaints() == []
-        page.driver.find_element(By.LINK_TEXT, str(tmp_path / "report.md")).click()
-        assert "# The end" in page.driver.page_source
+        page.driver.find_element(By.LINK_TEXT, str(tmp_path / "report.html")).click()
+        assert "<h1>The end</h1>" in page.driver.page_source
 
 
 def test_back_and_choose_again(opened, tmp_path):

@@ -52,7 +52,7 @@ def test_the_page_runs_its_own_script_and_style_only(asked):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api/state", "/image/none", "/report.md", "/nothing"]
+    "path", ["/", "/api/state", "/image/none", "/report.md", "/report.html", "/nothing"]
 )
 def test_every_response_has_the_headers_that_protect_it(asked, path):
     headers = asked[2].get(path)[1]
@@ -325,6 +325,19 @@ def test_the_report_is_plain_text(fresh):
     assert client.state()["report"] == str(folder / "report.md")
 
 
+def test_the_page_of_the_run_is_shown_and_can_ask_this_server_nothing(fresh):
+    folder, _, client = fresh
+    assert client.get("/report.html")[0] == 404
+    (folder / "report.md").write_text("the same")
+    (folder / "report.html").write_text("<p>ü")
+    status, headers, body = client.get("/report.html")
+    assert (status, body.decode()) == (200, "<p>ü")
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = headers["Content-Security-Policy"].split("; ")
+    assert {"sandbox allow-scripts", "default-src 'none'"} <= set(policy)
+    assert client.state()["report"] == str(folder / "report.html")
+
+
 # ---- Whom it refuses -------------------------------------------------------------
 
 
@@ -399,7 +412,9 @@ def open_to_others(tmp_path_factory):
         yield query, client
 
 
-@pytest.mark.parametrize("path", ["/", "/api/state", "/report.md", "/favicon.ico"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api/state", "/report.md", "/report.html", "/favicon.ico"]
+)
 @pytest.mark.parametrize(
     "known", ["", "?token=", "?token=T-0_", "?token=T-0_xx", "?token=%ff", "?token=ü"]
 )
