@@ -37,7 +37,7 @@ def run(
     Raises:
       InputError: a folder or the output is wrong, or two runs cannot be compared.
     """
-    check_output(output, overwrite=overwrite)
+    paths.check_output(output, "--output", _ENDINGS, overwrite=overwrite)
     with waiting.during("reading the runs"):
         compared = comparison.compare(folders, metric)
         text = comparison.text(compared, output)
@@ -48,26 +48,6 @@ def run(
         print(note)
     print(f"Written: {output}", flush=True)
     return compared
-
-
-def check_output(output: pathlib.Path, *, overwrite: bool) -> None:
-    """Raises an InputError if the page cannot be written, or must not be replaced."""
-    if output.suffix.lower() not in _ENDINGS:
-        raise errors.InputError(f"--output={output} must end in .html.")
-    if not output.parent.is_dir():
-        raise errors.InputError(
-            f"--output={output}: there is no folder {output.parent}; create it first."
-        )
-    if not os.access(output.parent, os.W_OK):
-        raise errors.InputError(
-            f"--output={output}: the folder {output.parent} is not writable."
-        )
-    if output.is_dir():
-        raise errors.InputError(f"--output={output} is a folder: name a file.")
-    if output.exists() and not overwrite:
-        raise errors.InputError(
-            f"--output={output} exists: name another file, or add --overwrite."
-        )
 
 
 def _define_flags() -> flags.FlagValues:

@@ -24,6 +24,8 @@ import jax
 import jaxlib
 from jax.experimental.compilation_cache import compilation_cache
 
+from dact_jax import storage
+
 LIMIT = 256 * 2**20  # bytes of all kept programs of a user; the oldest go first
 _FORGOTTEN = 30 * 24 * 3600.0  # seconds after which no process uses its folder any more
 _OWN = "process-"
@@ -45,7 +47,7 @@ def kept(root: pathlib.Path | None = None) -> Iterator[None]:
     be written, or belongs to somebody else: a kept program is code that will run.
 
     Args:
-      root: folder of all kept programs; by default `default_root()`.
+      root: folder of all kept programs; by default in the user's caches.
     """
     if _setting("jax_compilation_cache_dir") or not _setting(
         "jax_enable_compilation_cache"
@@ -54,18 +56,12 @@ def kept(root: pathlib.Path | None = None) -> Iterator[None]:
         return
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            shared = _open(root or default_root())
+            shared = _open(root or storage.user_cache() / "compiled")
             own = pathlib.Path(tempfile.mkdtemp(prefix=_OWN, dir=shared))
             stack.callback(_close, own, shared)
             _check_out(shared, own)
             stack.enter_context(_used_by_jax(own))
         yield
-
-
-def default_root() -> pathlib.Path:
-    """The user's folder for caches: $XDG_CACHE_HOME, or ~/.cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return pathlib.Path(home, "dact_jax", "compiled")
 
 
 def _open(root: pathlib.Path) -> pathlib.Path:

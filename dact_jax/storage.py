@@ -22,9 +22,17 @@ _OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
 
 
 def user_cache() -> pathlib.Path:
-    """The package's folder in the user's caches: $XDG_CACHE_HOME, or ~/.cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return pathlib.Path(home, "dact_jax")
+    """The package's folder in the user's caches: $XDG_CACHE_HOME, or ~/.cache.
+
+    Raises:
+      OSError: the user has no home folder, as in some containers.
+    """
+    # The standard for XDG_CACHE_HOME has a relative path ignored.
+    for home in (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):
+        if os.path.isabs(home):
+            return pathlib.Path(home, "dact_jax")
+    reason = "there is no home folder; set XDG_CACHE_HOME to a folder for caches"
+    raise FileNotFoundError(errno.ENOENT, reason, "~/.cache")
 
 
 def read_text(path: pathlib.Path) -> str:

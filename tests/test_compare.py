@@ -219,7 +219,7 @@ def test_a_method_without_target_labels_is_a_level(folder):
         (["0_0"], "give the folders of runs and --output="),
         (["0_0", "--output=c.csv"], "--output=c.csv must end in .html"),
         (["0_0", "--output=no/c.html"], "there is no folder no; create it first"),
-        (["0_0", "--output=there.html"], "exists: name another file, or add --over"),
+        (["0_0", "--output=there.html"], "exists: name another, or add --over"),
         (["0_0", "0_0/", "--output=c.html"], "0_0 is given twice"),
         (["0_0", "copy", "--output=c.html"], "0_0 and copy are the same method with"),
         (["nowhere", "--output=c.html"], "nowhere is not the folder of a run"),

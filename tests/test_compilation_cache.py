@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax._src import monitoring
 
-from dact_jax import compilation_cache
+from dact_jax import compilation_cache, storage
 from dact_jax.rounds import workdir
 
 
@@ -127,6 +127,14 @@ def test_programs_that_others_may_write_are_not_run(tmp_path, counted):
 def test_a_folder_that_cannot_be_made_hinders_nothing(tmp_path, counted):
     (tmp_path / "file").write_text("")
     assert compute(tmp_path / "file" / "inside") == compute(tmp_path / "good")
+
+
+def test_without_a_home_folder_nothing_is_kept(tmp_path, counted, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(storage.os.path, "expanduser", lambda path: path)
+    monkeypatch.chdir(tmp_path)
+    compute(None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_oldest_entries_go_first(tmp_path, counted, monkeypatch):

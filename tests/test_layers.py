@@ -18,12 +18,12 @@ GROUND = (
 ROOMS = "geometry models data embedding training methods acquisitions policies"
 LAYERS = {
     "types errors storage cells": "",
-    "compilation_cache run_types keys devices ops": "types errors",
+    "compilation_cache run_types keys devices ops": "types errors storage",
     "kinds paths array_files vectors labelled_rows": "types errors vectors",
     "plugins": "errors kinds",
     "geometry": "types errors keys devices vectors labelled_rows",
     "models": "types errors keys ops array_files",
-    "data": "types errors storage cells keys array_files vectors labelled_rows",
+    "data": "types errors storage cells keys paths array_files vectors labelled_rows",
     "embedding": "types errors storage devices array_files data models",
     "training": "types errors run_types keys devices vectors data",
     "methods": "types errors kinds keys ops models",

@@ -5,6 +5,7 @@ import gc
 import io
 import logging
 import os
+import pathlib
 import warnings
 
 import pytest
@@ -187,3 +188,16 @@ def test_a_write_that_a_failed_save_gave_up_says_nothing():
             abandon(then=gc.collect)
     finally:
         logging.getLogger("asyncio").removeFilter(trees._is_news)
+
+
+def test_caches_never_lie_in_the_folder_that_a_command_starts_in(monkeypatch):
+    home = {"XDG_CACHE_HOME": "/caches", "HOME": "/home/a"}
+    for name, value in home.items():
+        monkeypatch.setenv(name, value)
+    assert storage.user_cache() == pathlib.Path("/caches/dact_jax")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert storage.user_cache() == pathlib.Path("/home/a/.cache/dact_jax")
+    # As for a user whom the system does not know, who has no HOME either.
+    monkeypatch.setattr(storage.os.path, "expanduser", lambda path: path)
+    with pytest.raises(FileNotFoundError, match="set XDG_CACHE_HOME"):
+        storage.user_cache()

@@ -3,13 +3,12 @@
 import csv
 import hashlib
 import io
-import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from dact_jax import cells, errors, storage
+from dact_jax import cells, errors, paths, storage
 from dact_jax.types import Picked
 
 _SUFFIXES = (".csv", ".npy")  # of the file of picks
@@ -35,28 +34,11 @@ def check_output(
       inputs: files that are read, which must not be replaced.
       overwrite: whether `output` may exist.
     """
-    if output.suffix.lower() not in _SUFFIXES:
-        raise errors.InputError(
-            f"--output={output} must end in {' or '.join(_SUFFIXES)}."
-        )
-    if not output.parent.is_dir():
-        raise errors.InputError(
-            f"--output={output}: there is no folder {output.parent}; create it first."
-        )
-    if not os.access(output.parent, os.W_OK):
-        raise errors.InputError(
-            f"--output={output}: the folder {output.parent} is not writable."
-        )
-    if output.is_dir():
-        raise errors.InputError(f"--output={output} is a folder: name a file.")
     if output.resolve() in [path.resolve() for path in inputs]:
         raise errors.InputError(
             f"--output={output} is also an input: name another file."
         )
-    if output.exists() and not overwrite:
-        raise errors.InputError(
-            f"--output={output} exists: name another file, or add --overwrite."
-        )
+    paths.check_output(output, "--output", _SUFFIXES, overwrite=overwrite)
 
 
 def write(path: pathlib.Path, picked: Picked, names: np.ndarray | None) -> None:
