@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from dact_jax import errors, paths
+from dact_jax import errors, paths, storage
 from dact_jax.types import UNLABELED
 
 UNSURE = "_unsure"  # the folder of images without a label
@@ -127,10 +127,23 @@ def _put(
             return True
         except FileExistsError:  # another program made it just now
             continue
-        except (OSError, NotImplementedError):
-            with path.open("rb") as source, target.open("xb") as copy:
-                shutil.copyfileobj(source, copy)
+        except (OSError, NotImplementedError):  # no links here; the caller counts
+            _copy(path, target)
             return False
+
+
+def _copy(path: pathlib.Path, target: pathlib.Path) -> None:
+    """Copies a file to a name that is free; a copy that fails leaves nothing.
+
+    Raises:
+      OSError: it cannot be read or written; with the path of the copy.
+    """
+    with storage.naming(target), path.open("rb") as source, target.open("xb") as copy:
+        try:
+            shutil.copyfileobj(source, copy)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
 
 
 def _numbered(path: pathlib.Path, number: int) -> str:

@@ -1,5 +1,6 @@
 """Folders of links by class: names that every system takes, and no file replaced."""
 
+import errno
 import os
 import pathlib
 
@@ -122,3 +123,15 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "x").write_text("")
     with pytest.raises(errors.InputError, match="is not a folder"):
         sorting.check(tmp_path / "x")
+
+
+def test_a_copy_that_fails_leaves_nothing(images, tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pathlib.Path, "symlink_to", refuse)
+    monkeypatch.setattr(sorting.shutil, "copyfileobj", refuse)
+    with pytest.raises(OSError, match="No space left") as caught:
+        sorting.sort(tmp_path / "out", ["cat"], [(images[0], 0)])
+    assert caught.value.filename.endswith("1.png")
+    assert not list((tmp_path / "out").glob("*/*"))
