@@ -10,8 +10,8 @@ from PIL import Image
 from dact_jax import errors
 from dact_jax.configuration import build, defaults, files
 from dact_jax.data import left_out
-from dact_jax.reports import report
 from dact_jax.rounds import claim, workdir
+from tests.reports import reporting
 
 ODD = os.fsdecode(b"caf\xe9")  # no UTF-8
 CLASSES = ("cat", "dog", ODD)
@@ -116,5 +116,5 @@ def test_odd_names_are_carried_through_the_files_of_a_run(config, photos):
     workdir.append(photos, [row])
     assert workdir.read(photos) == [row]
     left_out.write(photos, {"target": made.task.target.left_out})
-    text = report.write(photos, "x").markdown.read_bytes()
+    text = reporting.write(photos, "x").markdown.read_bytes()
     assert b"phone/dog/x.heic" in text

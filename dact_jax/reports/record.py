@@ -47,6 +47,12 @@ def gather(
 ) -> Record:
     """Reads the files of a run.
 
+    Rows with event "round" must have round, labels_target, labels_val, source_samples,
+    seconds, test_accuracy and val_accuracy (in [0, 1]; None if no image has a label).
+    They may have test_images, source_pool, labels_per_class (class -> target labels
+    bought so far) and the other columns of `rounds.evaluation`. Rows "pretrain" and
+    "select" are optional.
+
     Args:
       title: one line.
       reference: published accuracies, shown beside those of the run.

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dact_jax import storage
-from dact_jax.reports import asking, confusion, curves, markdown, record as records
+from dact_jax.reports import asking, confusion, curves, markdown
 from dact_jax.reports.curves import Reference
 from dact_jax.reports.pictures import captions, png
 from dact_jax.reports.record import Record
@@ -21,41 +21,11 @@ class Files(NamedTuple):
     curve: pathlib.Path
 
 
-def write(
-    folder: pathlib.Path,
-    title: str,
-    *,
-    reference: Reference | None = None,
-    command: str | None = None,
-    keep: str = "last",
-    labels: Sequence[str] = (),
-) -> Files:
-    """Writes report.md and its curves from metrics.jsonl and picks.csv.
-
-    Rows with event "round" must have round, labels_target, labels_val, source_samples,
-    seconds, test_accuracy and val_accuracy (in [0, 1]; None if no image has a label).
-    They may have test_images, source_pool, labels_per_class (class -> target labels
-    bought so far) and the other columns of `rounds.evaluation`. Rows "pretrain" and
-    "select" are optional. The report shows the pictures of `captions` that exist in
-    the folder. The arguments are those of `record.gather`.
-
-    Raises:
-      InputError: as `record.gather`.
-    """
-    return put(
-        records.gather(
-            folder,
-            title,
-            reference=reference,
-            command=command,
-            keep=keep,
-            labels=labels,
-        )
-    )
-
-
 def put(record: Record) -> Files:
-    """Writes report.md and its curves into the folder of the record."""
+    """Writes report.md and its curves into the folder of the record.
+
+    It shows the pictures of `captions` that exist in the folder.
+    """
     files = Files(record.folder / FILE, record.folder / "learning_curve.png")
     rows, rounds = record.rows, record.rounds
     parts = [

@@ -12,11 +12,11 @@ from dact_jax.data.readers import lists, sources
 from dact_jax.data.selection import labelled, pools
 from dact_jax.models import pretrained
 from dact_jax.queries import importing, query as queries
-from dact_jax.reports import report
 from dact_jax.reports.pictures import png
 from dact_jax.rounds import claim, workdir
 from dact_jax.types import Variables
 from tests.fuzz import answer_seeds, seeds
+from tests.reports import reporting
 
 _SIZE, _CHANNELS = 8, 3
 
@@ -56,7 +56,7 @@ def _weights(path):
 def _report(path):
     """The pictures are drawn, but not turned into pixels, which takes longest."""
     with mock.patch.object(png, "save"):
-        report.write(path.parent, "title")
+        reporting.write(path.parent, "title")
 
 
 def _rows(path):

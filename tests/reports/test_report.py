@@ -7,10 +7,11 @@ from matplotlib import figure, image
 
 from dact_jax import errors
 from dact_jax.data import left_out
-from dact_jax.reports import curves, report
+from dact_jax.reports import curves
 from dact_jax.reports.pictures import captions
 from dact_jax.rounds import workdir
 from dact_jax.types import LeftOut
+from tests.reports import reporting
 
 COSTS = "Labels and computing time"
 BOUGHT = "target labels for training, bought or given"
@@ -64,7 +65,7 @@ def summary(markdown):
 
 def test_five_rounds(tmp_path):
     fill(tmp_path, 5)
-    files = report.write(tmp_path, "Printed to handwritten", command="run --seed=1")
+    files = reporting.write(tmp_path, "Printed to handwritten", command="run --seed=1")
     text = files.markdown.read_text()
     assert text.startswith("# Printed to handwritten\n\n")
     assert summary(text) == ["50", "82.00", "10", "50.00", "5"]
@@ -97,7 +98,7 @@ def test_five_rounds(tmp_path):
 def test_one_round_without_command_picks_or_validation(tmp_path):
     fill(tmp_path, 1, val_accuracy=None, labels_val=0)
     (tmp_path / workdir.PICKS).unlink()
-    text = report.write(tmp_path, "UDA").markdown.read_text()
+    text = reporting.write(tmp_path, "UDA").markdown.read_text()
     rounds_table = table(text, "Rounds")
     assert "validation %" not in rounds_table[0]  # no round has one
     assert rounds_table[1][3] == "50.00"
@@ -109,7 +110,7 @@ def test_one_round_without_command_picks_or_validation(tmp_path):
 
 def test_without_test_labels_only_the_number_of_rounds_is_known(tmp_path):
     fill(tmp_path, 2, val_accuracy=None, test_accuracy=None)
-    text = report.write(tmp_path, "Own images").markdown.read_text()
+    text = reporting.write(tmp_path, "Own images").markdown.read_text()
     assert summary(text) == ["2"]
     assert not {"test %", "validation %"} & {*table(text, "Rounds")[0]}
 
@@ -118,7 +119,7 @@ def test_picks_by_the_loss_predictor_name_its_iteration(tmp_path):
     fill(tmp_path, 1)
     pick = workdir.Pick(0, 0, "source", "a", 0.5, "predicted_loss", "predictor/2")
     workdir.append_picks(tmp_path, [pick])
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert table(text, "Picks")[2] == [
         *("0", "source", "predicted_loss", "predictor/2", "1")
     ]
@@ -128,7 +129,7 @@ def test_picks_by_the_loss_predictor_name_its_iteration(tmp_path):
 def test_classes_and_published_numbers(tmp_path):
     fill(tmp_path, 2, labels_per_class={"dog|cat": 12, "house": 0})
     published = {"CLUE": [(10, 0.61), (25, 0.7)]}
-    text = report.write(tmp_path, "x", reference=published).markdown.read_text()
+    text = reporting.write(tmp_path, "x", reference=published).markdown.read_text()
     head, *body = table(text.replace("&#124;", "/"), "Target labels per class")
     assert head == ["class", "round 0", "round 1"]
     assert body == [["dog/cat", "12", "12"], ["house", "0", "0"]]
@@ -178,17 +179,17 @@ def test_the_baseline_is_the_source_alone_where_it_was_measured(tmp_path, monkey
         curves, "by_labels", lambda *args: drawn.append(args[2]) or original(*args)
     )
     fill(tmp_path, 2, labels_per_class={"a": 1, "b": 0})
-    report.write(tmp_path, "x")
+    reporting.write(tmp_path, "x")
     row = {"event": "pretrain", "round": -1, "step": 500, "test_accuracy": 0.4}
     workdir.append(tmp_path, [row])
-    report.write(tmp_path, "x")
+    reporting.write(tmp_path, "x")
     assert [line.accuracy for line in drawn] == [0.5, 0.4]
 
 
 def test_without_any_accuracy_no_axes_are_drawn(tmp_path):
     unknown = {"test_accuracy": None, "val_accuracy": None, "labels_val": 0}
     fill(tmp_path, 2, **unknown)
-    files = report.write(tmp_path, "x")
+    files = reporting.write(tmp_path, "x")
     assert not files.curve.exists()
     assert "learning_curve" not in files.markdown.read_text()
     rows = [row for row in workdir.read(tmp_path) if row["event"] == "round"]
@@ -200,7 +201,9 @@ def test_names_from_outside_are_no_markdown(tmp_path):
     fill(tmp_path, 1, labels_per_class={"<img src=x onerror=f()>": 1, "a\n## b": 0})
     hostile = "x\n# y [z](javascript:f()) <script>"
     published = {"[a](b) | <i>\n_": [(10, 0.5)]}
-    files = report.write(tmp_path, hostile, reference=published, command="run '```\n'")
+    files = reporting.write(
+        tmp_path, hostile, reference=published, command="run '```\n'"
+    )
     text = files.markdown.read_text()
     assert re.findall("^# .*", text, re.MULTILINE) == [
         r"# x \# y \[z\](javascript:f()) &lt;script&gt;"
@@ -212,13 +215,13 @@ def test_names_from_outside_are_no_markdown(tmp_path):
 
 def test_a_report_needs_a_finished_round(tmp_path):
     with pytest.raises(errors.InputError, match=workdir.METRICS):
-        report.write(tmp_path, "x")
+        reporting.write(tmp_path, "x")
 
 
 def test_published_accuracy_in_percent_is_rejected(tmp_path):
     fill(tmp_path, 1)
     with pytest.raises(errors.InputError, match=r"'CLUE'.* 93\.3,.* 0\.933"):
-        report.write(tmp_path, "x", reference={"CLUE": [(50, 93.3)]})
+        reporting.write(tmp_path, "x", reference={"CLUE": [(50, 93.3)]})
 
 
 EVALUATED = {
@@ -239,14 +242,14 @@ SCORED = {
 
 def test_three_networks_of_a_round_are_named_columns(tmp_path):
     fill(tmp_path, 1, **SCORED)
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     # Without an evaluation within the round the three are one network.
     assert NETWORKS not in text
     head, body = table(text, "Rounds")
     assert head[4] == "test %, mean over classes"
     assert body[3:6] == ["50.00", "45.00", "40.00"]
     workdir.append(tmp_path, [EVALUATED])
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     head, body = table(text, NETWORKS)
     assert head[1:] == [
         "last: test %",
@@ -262,7 +265,7 @@ def test_without_validation_there_is_no_best_by_validation(tmp_path):
     unknown = {"best_val": None, "best_val_step": None, "test_at_best_val": None}
     fill(tmp_path, 1, **SCORED | unknown)
     workdir.append(tmp_path, [EVALUATED | {"val_accuracy": None}])
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert table(text, NETWORKS)[1][2:4] == ["-", "-"]
 
 
@@ -270,7 +273,7 @@ def test_pretraining_has_its_iterations_and_accuracy(tmp_path):
     row = {"event": "pretrain", "round": -1, "step": 500, "test_accuracy": 0.4}
     workdir.append(tmp_path, [row])
     fill(tmp_path, 1)
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert re.search(r"\b500 iterations\b.* 40\.00 %", text)
 
 
@@ -281,7 +284,7 @@ def test_one_round_is_drawn_by_iteration(tmp_path):
     ]
     workdir.append(tmp_path, evaluations)
     fill(tmp_path, 1)
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert "iterations](learning_curve.png)" in text
     (axes,) = curves.by_iteration(evaluations).axes
     test, validation = axes.lines
@@ -294,7 +297,7 @@ def test_one_round_is_drawn_by_iteration(tmp_path):
 @pytest.mark.parametrize("counts", [{"dog": 0, "cat": 0}, {}, None])
 def test_no_table_of_classes_without_labels(tmp_path, counts):
     fill(tmp_path, 1, labels_per_class=counts)
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert "## Target labels per class" not in text
 
 
@@ -324,9 +327,9 @@ def choice(iteration, source, target, branch, **counts):
 def test_where_labels_are_is_quoted_as_it_is(tmp_path):
     fill(tmp_path, 1)
     lines = ["Source a: 3 of <img>.", "Target b*: `2` |"]
-    text = report.write(tmp_path, "x", labels=lines).markdown.read_text()
+    text = reporting.write(tmp_path, "x", labels=lines).markdown.read_text()
     assert "## Where the labels are\n\n```text\n" + "\n".join(lines) + "\n```\n" in text
-    assert "## Where" not in report.write(tmp_path, "x").markdown.read_text()
+    assert "## Where" not in reporting.write(tmp_path, "x").markdown.read_text()
 
 
 def fill_d_act(folder, *, read):
@@ -359,7 +362,7 @@ def costs(text):
 
 def test_costs_and_decisions_of_d_act(tmp_path):
     fill_d_act(tmp_path, read=2000)
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert costs(text) == {
         BOUGHT: "20",
         "target labels for validation": "30",
@@ -384,7 +387,7 @@ def test_costs_and_decisions_of_d_act(tmp_path):
 
 def test_a_score_that_reads_no_label_saves_labels(tmp_path):
     fill_d_act(tmp_path, read=1000)
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert costs(text)[LABELS_READ] == "1000"
     assert UNSAVED not in text
 
@@ -401,7 +404,7 @@ def test_pretraining_reads_all_of_the_source(tmp_path):
     }
     workdir.append(tmp_path, [row])
     fill_d_act(tmp_path, read=1000)
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert costs(text)[LABELS_READ] == "2000"
     assert costs(text)["training time (s)"] == "39.0"
     assert "\n\nPre-training read the label" in text
@@ -411,17 +414,17 @@ def test_pretraining_reads_all_of_the_source(tmp_path):
 
 def test_what_the_validation_labels_decide(tmp_path):
     fill(tmp_path, 2)
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert DECIDE_NOTHING in text
     assert "scoring time (s)" not in costs(text)  # older runs have no source_pool
-    text = report.write(tmp_path, "x", keep="best_val").markdown.read_text()
+    text = reporting.write(tmp_path, "x", keep="best_val").markdown.read_text()
     assert DECIDE_NOTHING not in text
     assert "choose the network that each round keeps: they are part of the" in text
 
 
 def test_without_validation_labels_there_is_nothing_on_their_use(tmp_path):
     fill(tmp_path, 1, labels_val=0, val_accuracy=None)
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert "validation labels" not in text
 
 
@@ -429,13 +432,13 @@ def test_labels_bought_after_the_last_training_count_too(tmp_path):
     fill(tmp_path, 2)
     row = {"event": "select", "round": 2, "step": 0, "labels_target": 30}
     workdir.append(tmp_path, [row])
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert costs(text)[BOUGHT] == "30"
 
 
 def test_accuracy_is_drawn_against_the_source_where_it_changed(tmp_path):
     fill_d_act(tmp_path, read=2000)
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert "](source_curve.png)" in text
     assert MIXED in text
     assert image.imread(tmp_path / "source_curve.png").std() > 0.01
@@ -461,7 +464,7 @@ def test_trials_of_algorithm_2_are_drawn_where_every_round_had_all_of_n(tmp_path
             "labels_target": 10,
         }
         workdir.append(tmp_path, [row])
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert "](source_curve.png)" in text
     assert TRIALS in text
     assert MIXED not in text  # the number of target labels did not change
@@ -486,7 +489,7 @@ def test_trials_of_algorithm_2_are_drawn_where_every_round_had_all_of_n(tmp_path
 )
 def test_a_constant_source_has_a_sentence_instead_of_a_curve(tmp_path, pool, words):
     fill(tmp_path, 2, **pool)
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     assert words in text
     assert TRIALS not in text
     assert not (tmp_path / "source_curve.png").exists()
@@ -495,7 +498,7 @@ def test_a_constant_source_has_a_sentence_instead_of_a_curve(tmp_path, pool, wor
 def test_existing_pictures_are_shown_with_their_captions(tmp_path):
     fill(tmp_path, 1)
     (tmp_path / captions.FEATURE_MAPS).write_bytes(b"")
-    text = report.write(tmp_path, "x", command="run").markdown.read_text()
+    text = reporting.write(tmp_path, "x", command="run").markdown.read_text()
     shown = [name for name in captions.CAPTIONS if f"({name})" in text]
     assert shown == [captions.FEATURE_MAPS]
     heading, caption = captions.CAPTIONS[captions.FEATURE_MAPS]
@@ -505,7 +508,7 @@ def test_existing_pictures_are_shown_with_their_captions(tmp_path):
 
 def test_a_failure_while_drawing_keeps_the_old_curve(tmp_path, monkeypatch):
     fill(tmp_path, 2)
-    curve = report.write(tmp_path, "x").curve
+    curve = reporting.write(tmp_path, "x").curve
     before = curve.read_bytes()
 
     def fail(self, path, **options):
@@ -514,17 +517,17 @@ def test_a_failure_while_drawing_keeps_the_old_curve(tmp_path, monkeypatch):
 
     monkeypatch.setattr(figure.Figure, "savefig", fail)
     with pytest.raises(OSError, match="disk full"):
-        report.write(tmp_path, "x")
+        reporting.write(tmp_path, "x")
     assert curve.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 4  # no draft is left
 
 
 def test_files_left_out_are_named(tmp_path):
     fill(tmp_path, 1)
-    assert "left out" not in report.write(tmp_path, "x").markdown.read_text()
+    assert "left out" not in reporting.write(tmp_path, "x").markdown.read_text()
     files = [LeftOut(f"b/{i:02}|\n.heic", "no image") for i in range(23)]
     left_out.write(tmp_path, {"target": files})
-    text = report.write(tmp_path, "x").markdown.read_text()
+    text = reporting.write(tmp_path, "x").markdown.read_text()
     section = text.split("## Files left out\n\n")[1]
     assert "23 files" in section.splitlines()[0]
     assert left_out.FILE in section
