@@ -63,11 +63,6 @@ def load(backbone: str, *, side: int = 0, normalize: str = "") -> Backbone:
     return make(**families.recognize(weights, options)._asdict())
 
 
-def is_installed() -> bool:
-    """Whether the weights of efficientnet_lite0 are there."""
-    return importlib.util.find_spec(_PACKAGE) is not None
-
-
 def make(
     name: str,
     network: Callable[[PyTree, jax.Array], jax.Array],
