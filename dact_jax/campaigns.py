@@ -7,7 +7,14 @@ from typing import NamedTuple
 
 import ml_collections
 
-from dact_jax import classifier, errors, paths, result, runner
+from dact_jax import (
+    classifier,
+    compilation_cache as programs,
+    errors,
+    paths,
+    result,
+    runner,
+)
 from dact_jax.queries import query
 from dact_jax.queries.query import Item, Query
 from dact_jax.rounds import answers
@@ -31,6 +38,7 @@ class Campaign(NamedTuple):
 
     config: ml_collections.ConfigDict
     workdir: pathlib.Path
+    compilation_cache: str = ""  # as in `dact_jax.run`
 
     def __repr__(self) -> str:
         return f"Campaign({self.config.name!r}, workdir={str(self.workdir)!r})"
@@ -56,6 +64,7 @@ class Campaign(NamedTuple):
             self.workdir,
             accept_partial=accept_partial,
             progress=progress,
+            compilation_cache=self.compilation_cache,
         )
         return None if done.query is None else _question(done.query, done.missing)
 
@@ -102,7 +111,10 @@ class Campaign(NamedTuple):
 
 
 def campaign(
-    config: ml_collections.ConfigDict, workdir: str | os.PathLike[str]
+    config: ml_collections.ConfigDict,
+    workdir: str | os.PathLike[str],
+    *,
+    compilation_cache: str | os.PathLike[str] = "",
 ) -> Campaign:
     """A run whose questions a program answers; its folder is that of any run.
 
@@ -113,12 +125,15 @@ def campaign(
     Args:
       config: such as `dact_jax.config("folder")`, with source and target.
       workdir: the folder of the run; a new or empty one, or that of this very run.
+      compilation_cache: as in `dact_jax.run`.
 
     Raises:
-      InputError: config is no config.
+      InputError: config is no config, or programs cannot be kept in the folder.
     """
     runner.check_config(config)
-    return Campaign(config, pathlib.Path(paths.expanded(workdir, "workdir")))
+    programs.check(compilation_cache)
+    folder = pathlib.Path(paths.expanded(workdir, "workdir"))
+    return Campaign(config, folder, os.fspath(compilation_cache))
 
 
 def _question(asked: Query, missing: tuple[str, ...]) -> Question:

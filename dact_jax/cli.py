@@ -22,6 +22,10 @@ COMMANDS = {
     "predict": "label images by a run's network: --workdir=DIR --images=photos ...",
     "select": "pick the rows of an array to label next: --features=x.npy --budget=100",
 }
+_COMPILATION_CACHE = (
+    "Folder of compiled programs, for later starts; by default one in your caches; "
+    "'none': keep none."
+)
 _HELP = ("-h", "--help", "-help", "help")
 
 
@@ -127,6 +131,11 @@ def _illegal_value(error: flags.IllegalFlagValueError, values: flags.FlagValues)
     name = assignment.removeprefix("--").partition("=")[0]
     valid = values[name].parser.syntactic_help
     return f"{assignment} must be {valid}." if valid else f"{error}."
+
+
+def define_compilation_cache(values: flags.FlagValues = flags.FLAGS) -> None:
+    """The flag of every command that compiles."""
+    flags.DEFINE_string("compilation_cache", "", _COMPILATION_CACHE, flag_values=values)
 
 
 def listing() -> str:

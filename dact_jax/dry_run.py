@@ -1,11 +1,18 @@
 """`--dry_run`: everything is read and tried, and a person is told what would happen."""
 
+import os
 import pathlib
 import time
 
 import ml_collections
 
-from dact_jax import compilation_cache, devices, dry_run_plan, paths, runner
+from dact_jax import (
+    compilation_cache as programs,
+    devices,
+    dry_run_plan,
+    paths,
+    runner,
+)
 from dact_jax.configuration import build, defaults
 from dact_jax.configuration.domains import sampling
 from dact_jax.configuration.domains.sampling import Sample
@@ -16,10 +23,19 @@ from dact_jax.rounds.trial import measuring
 from dact_jax.run_types import Run
 
 
-def run(config: ml_collections.ConfigDict, where: str | pathlib.Path) -> list[str]:
+def run(
+    config: ml_collections.ConfigDict,
+    where: str | os.PathLike[str],
+    *,
+    compilation_cache: str | os.PathLike[str] = "",
+) -> list[str]:
     """Tries a run, and leaves none behind.
 
     Unreadable images are told, also where the run would refuse to start with them.
+
+    Args:
+      where: the folder of the run.
+      compilation_cache: as in `dact_jax.run`.
 
     Returns:
       Lines for a person.
@@ -34,7 +50,7 @@ def run(config: ml_collections.ConfigDict, where: str | pathlib.Path) -> list[st
     devices.check()
     runner.check_folders(config, folder)
     claim.check(folder, defaults.identity(config), defaults=defaults.initial())
-    with lock.hold(folder), compilation_cache.kept():
+    with programs.kept(compilation_cache), lock.hold(folder):
         return _tried(config, folder)
 
 

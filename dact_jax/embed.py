@@ -203,6 +203,7 @@ def _define_flags() -> flags.FlagValues:
     integer("max_pixels", most, "Largest width times height.", lower_bound=1)
     text("cache", "", "Folder of kept vectors; by default beside the output.")
     switch("overwrite", False, "Replace the output if it exists.")
+    cli.define_compilation_cache(values)
     switch("help", False, "Show this.")
     return values
 
@@ -220,7 +221,10 @@ def main(argv: Sequence[str]) -> None:
                 "give --images= and --output=, such as --images=photos --output=x.npz"
             )
         goes_on = "stopped; the same command goes on from what was embedded."
-        with signals.handled(lambda: goes_on) as stop, compilation_cache.kept():
+        with (
+            signals.handled(lambda: goes_on) as stop,
+            compilation_cache.kept(values.compilation_cache),
+        ):
             run(
                 _path(values.images, "images"),
                 pathlib.Path(_path(values.output, "output")),

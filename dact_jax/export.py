@@ -127,6 +127,7 @@ def _define_flags() -> flags.FlagValues:
     types = ["float32", "uint8"]
     choice("input_type", "float32", types, "What an ONNX or StableHLO model takes.")
     switch("overwrite", False, "Replace the exported model in --output.")
+    cli.define_compilation_cache(values)
     switch("help", False, "Show this.")
     return values
 
@@ -150,7 +151,10 @@ def main(argv: Sequence[str]) -> None:
             writing.clear(output)
             return "stopped; no model is written."
 
-        with signals.handled(last_words), compilation_cache.kept():
+        with (
+            signals.handled(last_words),
+            compilation_cache.kept(values.compilation_cache),
+        ):
             run(
                 pathlib.Path(_path(values.workdir, "workdir")),
                 values.format,

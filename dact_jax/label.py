@@ -32,6 +32,7 @@ def run(
     port: int = _PORT,
     train: bool = False,
     open_browser: bool = False,
+    programs: str = "",
 ) -> None:
     """Shows the page until a signal ends the process.
 
@@ -42,6 +43,7 @@ def run(
       port: 0 for any free one.
       train: whether the page starts the next round once all is answered.
       open_browser: whether to open the page in this machine's browser.
+      programs: folder of compiled programs for `train`, as in `dact_jax.run`.
 
     Raises:
       InputError: the folder, the host or the port is wrong, or a package is missing.
@@ -54,7 +56,7 @@ def run(
     session.state()  # a damaged file is told here, not in the browser
     workdir = f"--workdir={folder}"
     trainer = training.Trainer(
-        [sys.executable, "-m", "dact_jax.warm_start", workdir] if train else [],
+        _command(workdir, programs) if train else [],
         session.is_answered,
         session.version,
         ahead=True,
@@ -81,6 +83,17 @@ def run(
             webbrowser.open(addresses[-1])
         while thread.is_alive():
             thread.join(1.0)
+
+
+def _command(workdir: str, programs: str) -> list[str]:
+    """What trains the next round, and begins when a line arrives."""
+    command = [sys.executable, "-m", "dact_jax.warm_start", workdir]
+    if programs:
+        from dact_jax import compilation_cache  # it imports jax, which is slow
+
+        compilation_cache.check(programs)
+        command.append(f"--{compilation_cache.FLAG}={programs}")
+    return command
 
 
 def require() -> None:
@@ -136,6 +149,7 @@ def _define_flags() -> flags.FlagValues:
     )
     switch("open", False, "Open the page in the browser.")
     switch("train", False, "Start the next round once all is answered.")
+    cli.define_compilation_cache(values)
     switch("help", False, "Show this.")
     return values
 
@@ -157,6 +171,7 @@ def main(argv: Sequence[str]) -> None:
             port=values.port,
             train=values.train,
             open_browser=values.open,
+            programs=values.compilation_cache,
         )
     except Exception as error:
         cli.exit_with(error)

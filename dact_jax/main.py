@@ -38,6 +38,7 @@ _ACCEPT_PARTIAL = flags.DEFINE_bool(
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Read everything, say what would be done and how long, and stop."
 )
+cli.define_compilation_cache()
 _WORKDIR_GIVEN = re.compile(r"--?workdir(=|$)")
 _OVERRIDE = re.compile(r"(?:no)?config\.(.+)")
 _LESS_MEMORY = (
@@ -72,6 +73,7 @@ def _execute(command: str) -> None:
         config = _recorded(given)
     name = f"{config.name}_seed{config.seed}"
     folder = pathlib.Path(given or pathlib.Path("runs", name))
+    programs = flags.FLAGS.compilation_cache
 
     def next_time() -> str:
         try:
@@ -85,7 +87,8 @@ def _execute(command: str) -> None:
     with signals.handled(lambda: f"stopped; {next_time()}.") as stop:
         try:
             if _DRY_RUN.value:
-                print("\n".join(dry_run.run(config, folder)), flush=True)
+                lines = dry_run.run(config, folder, compilation_cache=programs)
+                print("\n".join(lines), flush=True)
                 return
             done = runner.run(
                 config,
@@ -95,6 +98,7 @@ def _execute(command: str) -> None:
                 stop=stop,
                 accept_partial=_ACCEPT_PARTIAL.value,
                 answers=_ANSWERS.value,
+                compilation_cache=programs,
             )
             _conclude(done, folder)
         except OSError as error:
@@ -154,6 +158,9 @@ def _help(argv: Sequence[str]) -> str:
             "                                docs/labelling.md shows",
             "  --dry_run                     read everything, say what would be done",
             "                                and in what time, and stop",
+            "  --compilation_cache=DIR       folder of compiled programs, for later",
+            "                                starts; by default one in your caches;",
+            "                                'none': keep none",
             "  --accept_partial              go on though labels are missing that were",
             "                                asked for (docs/labelling.md)",
             "",

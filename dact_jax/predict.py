@@ -56,6 +56,7 @@ def _define_flags() -> flags.FlagValues:
     most = decoding.MAX_PIXELS
     integer("max_pixels", most, "Largest width times height.", lower_bound=1)
     switch("overwrite", False, "Replace outputs that exist.")
+    cli.define_compilation_cache(values)
     switch("help", False, "Show this.")
     return values
 
@@ -81,7 +82,10 @@ def main(argv: Sequence[str]) -> None:
             return pathlib.Path(path(flag)) if values[flag].value else None
 
         goes_on = "stopped; no file is half written."
-        with signals.handled(lambda: goes_on) as stop, compilation_cache.kept():
+        with (
+            signals.handled(lambda: goes_on) as stop,
+            compilation_cache.kept(values.compilation_cache),
+        ):
             job.run(
                 Job(
                     workdir=pathlib.Path(path("workdir")),

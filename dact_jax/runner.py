@@ -11,7 +11,7 @@ import jax
 import ml_collections
 
 from dact_jax import (
-    compilation_cache,
+    compilation_cache as programs,
     devices,
     errors,
     paths,
@@ -42,6 +42,7 @@ def run(
     stop: Stop = NEVER,
     accept_partial: bool = False,
     answers: Sequence[str | os.PathLike[str]] = (),
+    compilation_cache: str | os.PathLike[str] = "",
 ) -> Result:
     """Runs an experiment to its end, from its last checkpoint if it has one.
 
@@ -60,6 +61,8 @@ def run(
       accept_partial: whether to go on though labels of the open query are missing;
         those images go back to the pool.
       answers: files with answers, besides those in the folders of the queries.
+      compilation_cache: folder of compiled programs, for later runs; "": one in the
+        user's caches; "none": none are kept.
 
     Returns:
       What the folder records: rows, accuracies, picks and paths; and the query.
@@ -81,7 +84,7 @@ def run(
     check_folders(config, folder)
     # Reading the data can take long.
     claim.check(folder, identity, defaults=defaults.initial())
-    with lock.hold(folder), compilation_cache.kept():
+    with programs.kept(compilation_cache), lock.hold(folder):
         return _run(
             config,
             folder,

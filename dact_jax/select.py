@@ -180,6 +180,7 @@ def _define_flags() -> flags.FlagValues:
     integer("seed", 0, "Of methods that draw.", lower_bound=0, upper_bound=most)
     text("output", "picks.csv", "File to write, .csv or .npy.")
     switch("overwrite", False, "Replace the output if it exists.")
+    cli.define_compilation_cache(values)
     switch("help", False, "Show this.")
     return values
 
@@ -198,7 +199,7 @@ def main(argv: Sequence[str]) -> None:
         output = _path(values.output, "output")
         with (
             signals.handled(lambda: f"stopped; {output} is not written."),
-            compilation_cache.kept(),
+            compilation_cache.kept(values.compilation_cache),
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore", RuntimeWarning)  # what is wrong is refused

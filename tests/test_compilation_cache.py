@@ -1,7 +1,11 @@
 """What one process compiled serves the next, and nothing damaged is ever read."""
 
 import contextlib
+import errno
+import importlib
 import os
+import pathlib
+import shutil
 import subprocess
 import sys
 import warnings
@@ -11,10 +15,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 from jax._src import monitoring
 
-from dact_jax import compilation_cache, storage
+from dact_jax import (
+    campaigns,
+    compilation_cache,
+    errors,
+    label,
+    main,
+    paths,
+    runner,
+    storage,
+)
+from dact_jax.configuration import files
 from dact_jax.rounds import workdir
+from tests.labelling import asking
 
 
 @pytest.fixture
@@ -94,47 +110,191 @@ def test_settings_of_jax_are_as_before(tmp_path, counted):
     before = [getattr(jax.config, name) for name in names]
     with contextlib.suppress(KeyError), compilation_cache.kept(tmp_path):
         assert getattr(jax.config, names[0]) != before[0]
-        with compilation_cache.kept(tmp_path / "inner"):  # the outer one stays
-            pass
         raise KeyError
     assert [getattr(jax.config, name) for name in names] == before
-    assert not (tmp_path / "inner").exists()
 
 
-def test_a_cache_of_jax_s_own_is_left_alone(tmp_path):
-    assert jax.config.jax_compilation_cache_dir  # that of the tests
-    compute(tmp_path)
-    assert not list(tmp_path.iterdir())
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """The folder of kept programs where nobody names one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    return tmp_path / "caches" / "dact_jax" / "compiled"
 
 
-def test_no_cache_where_jax_is_told_so(tmp_path, counted):
+def test_by_default_programs_are_kept_in_the_user_s_caches(home, counted):
+    compute("")
+    assert entries(home)
+
+
+def test_within_a_block_another_one_changes_nothing(tmp_path, home, counted):
+    with compilation_cache.kept(tmp_path / "named"):
+        compute("")
+    assert entries(tmp_path / "named")
+    assert not home.exists()
+
+
+def test_a_cache_of_jax_s_own_is_left_alone_unless_a_folder_is_named(home, tmp_path):
+    own = jax.config.jax_compilation_cache_dir
+    assert own  # that of the tests
+    compute("")
+    assert not home.exists()
+    compute(tmp_path / "named", value=3.0)
+    assert entries(tmp_path / "named")
+    assert jax.config.jax_compilation_cache_dir == own
+
+
+def test_no_cache_where_jax_is_told_so_unless_a_folder_is_named(
+    home, tmp_path, counted
+):
     jax.config.update("jax_enable_compilation_cache", False)
     try:
-        compute(tmp_path)
+        compute("")
+        compute(tmp_path / "named")
     finally:
         jax.config.update("jax_enable_compilation_cache", True)
+    assert not home.exists()
+    assert entries(tmp_path / "named")
+
+
+def test_none_keeps_and_reads_nothing(home, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monitoring.register_event_listener(lambda name, **_: seen.append(name))
+    compute("none", value=4.0)  # though the tests have a cache of JAX's own
+    monitoring.clear_event_listeners()
+    assert not [name for name in seen if name.endswith(("cache_hits", "cache_misses"))]
     assert not list(tmp_path.iterdir())
 
 
-def test_programs_that_others_may_write_are_not_run(tmp_path, counted):
-    root = tmp_path / "shared"
-    root.mkdir()
-    root.chmod(0o777)
-    compute(root)
-    assert not list(root.iterdir())
+def test_programs_that_others_may_write_are_not_run(home, counted):
+    home.mkdir(parents=True)
+    home.chmod(0o777)
+    compute("")
+    assert not list(home.iterdir())
 
 
-def test_a_folder_that_cannot_be_made_hinders_nothing(tmp_path, counted):
-    (tmp_path / "file").write_text("")
-    assert compute(tmp_path / "file" / "inside") == compute(tmp_path / "good")
+def test_a_folder_that_cannot_be_made_hinders_nothing(home, counted):
+    home.parent.mkdir(parents=True)
+    home.write_text("")
+    assert compute("") == compute("none")
 
 
 def test_without_a_home_folder_nothing_is_kept(tmp_path, counted, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(storage.os.path, "expanduser", lambda path: path)
     monkeypatch.chdir(tmp_path)
-    compute(None)
+    compute("")
     assert not list(tmp_path.iterdir())
+
+
+def make_file(path):
+    path.write_text("")
+
+
+def make_open(path):
+    path.mkdir()
+    path.chmod(0o777)
+
+
+BAD = {
+    "bad": (make_file, "bad is not a folder"),
+    "bad/inside": (lambda path: make_file(path.parent), "bad is not a folder"),
+    "open": (make_open, "others may write to it"),
+    "~nobody-of-that-name": (lambda path: None, "there is no user"),
+}
+COMMANDS = {
+    "main": ["--config=configs/tiny.py", "--workdir=run"],
+    "dry": ["--config=configs/tiny.py", "--workdir=run", "--dry_run"],
+    "select": ["--features=none.npy", "--budget=3"],
+    "embed": ["--images=photos", "--output=vectors.npz"],
+    "predict": ["--workdir=run", "--images=photos", "--output=labels.csv"],
+    "export": ["--workdir=run", "--output=model"],
+    "label": ["--workdir=asked", "--train", "--port=0"],
+}
+
+
+@pytest.mark.filterwarnings("ignore:the load_module")  # of config_flags
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_folder_that_cannot_be_used_is_told_by_each_command(
+    command, bad, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    make, reason = BAD[bad]
+    make(pathlib.Path(bad))
+    asking.write(tmp_path / "asked")
+    before = sorted(tmp_path.rglob("*"))
+    module = importlib.import_module(f"dact_jax.{command.replace('dry', 'main')}")
+    # Without app.run, which would change the logging of this process.
+    monkeypatch.setattr(
+        main.app, "run", lambda execute, argv, flags_parser: execute(flags_parser(argv))
+    )
+    argv = [command, *COMMANDS[command], f"--compilation_cache={bad}"]
+    monkeypatch.setattr(sys, "argv", argv)  # config_flags reads it
+    with pytest.raises(SystemExit) as caught, flagsaver.flagsaver():
+        module.main(argv)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("dact_jax: --compilation_cache=")
+    assert reason in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_page_hands_the_folder_to_the_rounds_that_it_starts(tmp_path):
+    assert label._command("--workdir=a", "")[-1] == "--workdir=a"
+    command = label._command("--workdir=a", f"{tmp_path}")
+    assert command[-2:] == ["--workdir=a", f"--compilation_cache={tmp_path}"]
+
+
+def test_a_campaign_hands_the_folder_to_its_runs(tmp_path, monkeypatch):
+    seen = []
+
+    def run(*_, compilation_cache, **__):
+        seen.append(compilation_cache)
+        raise errors.StoppedError
+
+    monkeypatch.setattr(runner, "run", run)
+    config = files.load("tiny")
+    with pytest.raises(errors.InputError, match="no user"):
+        campaigns.campaign(config, tmp_path, compilation_cache="~nobody-of-that-name")
+    asks = campaigns.campaign(config, tmp_path, compilation_cache=tmp_path / "programs")
+    with pytest.raises(errors.StoppedError):
+        asks.ask()
+    assert seen == [str(tmp_path / "programs")]
+
+
+def test_a_folder_that_may_not_be_written_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths.os, "access", lambda *_: False)
+    with pytest.raises(errors.InputError, match=r"--compilation_cache=.*not writable"):
+        compilation_cache.check(tmp_path)
+
+
+def test_a_full_disk_is_told_where_the_folder_was_named(
+    tmp_path, home, counted, monkeypatch
+):
+    def refuse(**_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
+
+    monkeypatch.setattr(compilation_cache.tempfile, "mkdtemp", refuse)
+    compute("")
+    with pytest.raises(OSError, match="No space left"):
+        compute(tmp_path)
+
+
+def test_what_a_killed_process_compiled_is_kept(tmp_path, counted):
+    with compilation_cache.kept(tmp_path):
+        (own,) = tmp_path.glob("*/process-*")
+        (own / "jit_whole-1-cache").write_bytes(zlib.compress(b"program"))
+        (own / "jit_cut-1-cache").write_bytes(zlib.compress(os.urandom(1000))[:500])
+        # A process that is gone holds no lock.
+        killed = pathlib.Path(shutil.copytree(own, own.with_name("process-killed")))
+        (own / "jit_whole-1-cache").unlink()
+        with compilation_cache.kept(tmp_path):
+            (other,) = {*tmp_path.glob("*/process-*")} - {own}
+            assert (other / "jit_whole-1-cache").exists()
+        assert own.exists()
+        assert not killed.exists()
+        assert [path.name[:11] for path in entries(tmp_path)] == ["jit_whole-1"]
 
 
 def test_the_oldest_entries_go_first(tmp_path, counted, monkeypatch):

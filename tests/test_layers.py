@@ -12,15 +12,15 @@ PACKAGE = "dact_jax"
 # stands for all modules in it, which may import one another. `dact_jax/<folder>/
 # __init__.py` says what each takes and gives.
 GROUND = (
-    "types errors storage cells compilation_cache run_types keys devices ops kinds "
-    "paths plugins array_files vectors labelled_rows"
+    "types errors storage cells run_types keys devices ops kinds paths "
+    "compilation_cache plugins array_files vectors labelled_rows"
 )
 ROOMS = "geometry models data embedding training methods acquisitions policies"
 LAYERS = {
     "types errors storage cells": "",
-    "compilation_cache run_types keys devices ops": "types errors storage",
+    "run_types keys devices ops": "types errors storage",
     "kinds paths array_files vectors labelled_rows": "types errors vectors",
-    "plugins": "errors kinds",
+    "compilation_cache plugins": "errors storage paths kinds",
     "geometry": "types errors keys devices vectors labelled_rows",
     "models": "types errors keys ops array_files",
     "data": "types errors storage cells keys paths array_files vectors labelled_rows",
