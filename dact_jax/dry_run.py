@@ -98,4 +98,4 @@ def _left(folder: pathlib.Path, embedded: bool) -> str:
             f"No run was started; {folder / workdir.EMBEDDINGS} keeps the vectors of "
             "the images that were embedded."
         )
-    return "No run was started, and nothing was written."
+    return f"No run was started, and nothing was written into {folder}."

@@ -20,6 +20,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="dact_jax_compiled_")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# No test writes into the user's caches.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="dact_jax_caches_")
 
 import jax
 import pytest
@@ -27,9 +29,8 @@ import pytest
 from dact_jax.data.readers import printed
 from tests import quick
 
-atexit.register(
-    shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True
-)
+for _folder in ("JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"):
+    atexit.register(shutil.rmtree, os.environ[_folder], ignore_errors=True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

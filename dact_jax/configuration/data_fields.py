@@ -44,6 +44,12 @@ DATA = {
         kinds.whole(1, 178_956_970),
         "largest width times height of an image file",
     ),
+    "cache_dir": Field(
+        "",
+        kinds.path(),
+        "folder of decoded images, for later runs too; empty: in your caches, up to "
+        "32 GiB; none: they are decoded whenever they are used",
+    ),
     "device_bytes": Field(
         2**30, kinds.whole(0, 2**50), "pools up to this size are kept in device memory"
     ),

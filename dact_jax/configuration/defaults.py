@@ -26,6 +26,7 @@ _WITHOUT_INFLUENCE = (
     *("oracle", "queries.image_root"),  # who is asked: equal labels give equal numbers
     *("train.save_minutes", "pretrain.folder"),
     "data.max_pixels",  # the fingerprint tells what was read
+    "data.cache_dir",  # kept pixels are those of decoding
 )
 _ALIASES = ("source", "target")  # short names of data.source and data.target
 

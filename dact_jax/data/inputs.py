@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from dact_jax import errors
-from dact_jax.data.readers import decoding, embeddings, files, opening
+from dact_jax.data import threads
+from dact_jax.data.readers import decoding, embeddings, opening
 from dact_jax.types import Images
 
 Item: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
@@ -49,7 +50,7 @@ class MixedImages:
         # An opened PIL image is decoded when it is used, which is not thread-safe.
         if any(isinstance(self.items[row], Image.Image) for row in rows):
             return np.stack([convert(row) for row in rows])
-        return np.stack(files.map_in_threads(convert, rows))
+        return np.stack(threads.map_in_order(convert, rows))
 
 
 def as_images(

@@ -1,4 +1,4 @@
-"""Two pools concatenated: the rows of the first, then those of the second."""
+"""Pools by rows: those that an index means, and two pools concatenated."""
 
 from typing import Any
 
@@ -7,6 +7,32 @@ import jax.numpy as jnp
 import numpy as np
 
 from dact_jax.types import Images
+
+
+def rows_of(index: Any, count: int) -> np.ndarray:
+    """The rows of a pool of `count` that an index means: int64[n], or int64[] for one.
+
+    Args:
+      index: int, int[n] (negative ones count from the end), bool[count] or a slice.
+
+    Raises:
+      IndexError: a row is not in the pool.
+    """
+    if isinstance(index, slice):
+        return np.arange(*index.indices(count))
+    rows = np.asarray(index)
+    if rows.dtype == bool:
+        if rows.shape != (count,):
+            raise IndexError(f"a mask of {rows.shape} cannot choose from {count} rows")
+        return np.flatnonzero(rows)
+    if not rows.size:
+        return np.zeros(rows.shape, np.int64)
+    if not np.issubdtype(rows.dtype, np.integer):
+        raise IndexError(f"rows must be integers, not {rows.dtype}")
+    rows = rows.astype(np.int64)
+    if rows.min() < -count or rows.max() >= count:
+        raise IndexError(f"row {rows.max()} is not one of {count}")
+    return np.where(rows < 0, rows + count, rows)
 
 
 class Joined:
@@ -23,7 +49,7 @@ class Joined:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         """The images in the given rows, int[n], as an array [n, H, W, C]."""
-        rows = np.arange(len(self))[index]
+        rows = rows_of(index, len(self))
         in_first = rows < len(self._first)
         images = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
         images[in_first] = np.asarray(self._first[rows[in_first]])

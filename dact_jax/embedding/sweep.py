@@ -17,8 +17,9 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from dact_jax import devices, errors
+from dact_jax.data.cache.form import Form
 from dact_jax.data.readers import decoding, opening
-from dact_jax.data.readers.files import ImageFiles
+from dact_jax.data.readers.files import ImageFiles, reformed
 from dact_jax.data.readers.opening import Stamp
 from dact_jax.embedding import parts
 from dact_jax.embedding.parts import Kept, Known
@@ -85,9 +86,7 @@ def embed(
     folder = None if cache is None else cache / backbone.identity
     if known is None:
         known = known_vectors(backbone, *([] if cache is None else [cache]))
-    files = dataclasses.replace(
-        files, size=backbone.side, channels=3, filter=backbone.filter
-    )
+    files = reformed(files, Form(backbone.side, 3, backbone.filter, files.max_pixels))
     ahead = 2 * batch * jax.local_device_count()
     reads = _read_ahead(files, known, ahead=ahead, tolerant=faults is not None)
     with contextlib.closing(reads):

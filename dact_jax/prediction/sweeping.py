@@ -10,7 +10,7 @@ import numpy as np
 
 from dact_jax import errors
 from dact_jax.classifier import Classifier
-from dact_jax.data import inputs
+from dact_jax.data import inputs, threads
 from dact_jax.data.readers import decoding, embeddings, files
 from dact_jax.data.readers.files import ImageFiles
 from dact_jax.embedding import sweep as embedding
@@ -152,7 +152,7 @@ def _decode(images: ImageFiles, row: np.ndarray) -> _Stored:
             seen = decoding.inspect(some.paths[number], max_pixels=some.max_pixels)
             return seen.fault or some[number]  # it was being written
 
-    found = files.map_in_threads(decode, range(len(row)))
+    found = threads.map_in_order(decode, range(len(row)))
     good = np.array([not isinstance(what, str) for what in found], bool)
     faults = {
         int(k): what

@@ -8,6 +8,8 @@ from absl import logging
 from dact_jax import errors
 from dact_jax.configuration.defaults import Config
 from dact_jax.data import left_out, splits
+from dact_jax.data.cache import room
+from dact_jax.data.cache.room import Cache
 from dact_jax.data.classes import choice
 from dact_jax.data.readers import embeddings, files, lists, sources
 from dact_jax.models import backbones, encoders
@@ -170,6 +172,7 @@ def _read(
         tfds_dir=data.tfds_dir,
         on_error="unchecked" if unchecked else data.on_error,
         max_pixels=data.max_pixels,
+        cache=_cache(config),
         scale=data.scale,
         classes=classes,
         others=bool(chosen),
@@ -181,3 +184,8 @@ def _read(
         for line in [*domain.notes, *omissions]:
             logging.warning("%s", line)
     return domain
+
+
+def _cache(config: Config) -> Cache | None:
+    """Where decoded images are kept; a run on vectors of a backbone needs none."""
+    return None if config.model.backbone else room.cache_of(config.data.cache_dir)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dact_jax import errors
+from dact_jax.data import threads
 from dact_jax.data.readers import files, opening
 from dact_jax.data.readers.files import ImageFiles
 from dact_jax.embedding import parts, sweep
@@ -102,4 +103,4 @@ def _are_known(
         except errors.InputError:  # embedding it says so
             return False
 
-    return np.array(files.map_in_threads(is_known, range(len(images))), bool)
+    return np.array(threads.map_in_order(is_known, range(len(images))), bool)

@@ -10,6 +10,7 @@ from typing import Any
 from absl import logging
 
 from dact_jax import errors
+from dact_jax.data.cache.room import Cache
 from dact_jax.data.huggingface import columns, loading, spec as specs, unpacking
 from dact_jax.data.huggingface.spec import Spec
 from dact_jax.data.readers import decoding, files
@@ -31,6 +32,7 @@ def load(
     channels: int,
     on_error: files.OnError = "raise",
     max_pixels: int = decoding.MAX_PIXELS,
+    cache: Cache | None = None,
 ) -> Dataset:
     """Reads a data set that `datasets` has on this machine.
 
@@ -39,7 +41,7 @@ def load(
 
     Args:
       text: as `spec.parse` documents it.
-      size, channels, on_error, max_pixels: as in `readers.files.dataset`.
+      size, channels, on_error, max_pixels, cache: as in `readers.files.dataset`.
 
     Raises:
       InputError: `datasets` is missing or has no such data set, split or column, or an
@@ -73,6 +75,7 @@ def load(
         channels=channels,
         on_error=on_error,
         max_pixels=max_pixels,
+        cache=cache,
     )
     naming = f"make the column {found.label} of {spec.name} one of ClassLabel"
     return data._replace(

@@ -16,6 +16,8 @@ from dact_jax.data.readers import formats, opening
 
 MAX_PIXELS = 89_478_485  # default of data.max_pixels: 256 MiB as RGB, Pillow's warning
 Filter = Literal["bilinear", "bicubic"]  # Pillow's, both anti-aliased
+# Version of what `decode` does with a file: kept pixels of another one are not used.
+PREPARATION = 1
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -45,9 +47,9 @@ silence_pillow()
 
 
 class Inspection(NamedTuple):
-    """What is known of a file after it was decoded once."""
+    """What is known of a file after it was opened, or decoded once."""
 
-    fault: str  # why it cannot be decoded; "" if it can
+    fault: str  # why it cannot be used; "" if it can
     stamp: opening.Stamp
     place: tuple[int, int]  # device and inode: equal for two names of one file
 
@@ -82,16 +84,50 @@ def decode(
 
 def inspect(path: str, *, max_pixels: int = MAX_PIXELS) -> Inspection:
     """Decodes a file as `decode` does, to one pixel, and says what it found."""
+    # A JPEG of one pixel: reads all bytes, decodes 1/64.
+    return examine(path, 1, max_pixels=max_pixels)[0]
+
+
+def examine(
+    path: str,
+    size: int,
+    channels: int = 3,
+    *,
+    filter: Filter = "bilinear",
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[Inspection, np.ndarray | None]:
+    """Decodes a file as `decode` does, and says what it found.
+
+    Returns:
+      The inspection, and uint8[size, size, channels]; None if the file cannot be
+      decoded, or was written to meanwhile.
+    """
     stamp, place = opening.Stamp(0, 0, 0), (0, 0)
     try:
         with opening.opened(path) as file:
-            status = os.fstat(file.fileno())
-            stamp, place = opening.stamp_of(file), (status.st_dev, status.st_ino)
-            # A JPEG of one pixel: reads all bytes, decodes 1/64.
-            _pixels(file, 1, 3, "bilinear", max_pixels)
+            stamp, place = _recognize(file)
+            pixels = _pixels(file, size, channels, filter, max_pixels)
+            now = os.fstat(file.fileno())
+    except opening.UnreadableError as error:
+        return Inspection(str(error), stamp, place), None
+    is_same = (now.st_size, now.st_mtime_ns) == (stamp.size, stamp.modified)
+    return Inspection("", stamp, place), pixels if is_same else None
+
+
+def glance(path: str) -> Inspection:
+    """What is known of a file that is opened and not decoded."""
+    stamp, place = opening.Stamp(0, 0, 0), (0, 0)
+    try:
+        with opening.opened(path) as file:
+            stamp, place = _recognize(file)
     except opening.UnreadableError as error:
         return Inspection(str(error), stamp, place)
     return Inspection("", stamp, place)
+
+
+def _recognize(file: BinaryIO) -> tuple[opening.Stamp, tuple[int, int]]:
+    status = os.fstat(file.fileno())
+    return opening.stamp_of(file), (status.st_dev, status.st_ino)
 
 
 def fit(

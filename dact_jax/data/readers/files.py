@@ -1,28 +1,33 @@
-"""Image files as one array: decoded when indexed, checked when they are listed."""
+"""Image files as one array, checked when they are listed.
+
+Their pixels are kept where there is room for them, else decoded when indexed.
+"""
 
 import dataclasses
-import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
-from concurrent import futures
-from typing import Any, Literal, TypeVar, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from dact_jax import errors
-from dact_jax.data import left_out
+from dact_jax.data import joined, left_out, threads
+from dact_jax.data.cache import making
+from dact_jax.data.cache.form import Form
+from dact_jax.data.cache.kept import Kept
+from dact_jax.data.cache.room import Cache
 from dact_jax.data.readers import decoding, links, opening, pixels
 from dact_jax.data.readers.links import Found
 from dact_jax.types import Dataset, Images, LeftOut
 
 # "unchecked": no file is opened, so that the names and labels are known at once.
 OnError = Literal["raise", "skip", "unchecked"]
-T = TypeVar("T")
+_AT_ONCE = 64  # images that a thread reads
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageFiles:
-    """Files as uint8[N, size, size, channels], decoded when rows are indexed.
+    """Files as uint8[N, size, size, channels], read when rows are indexed.
 
     It is a `dact_jax.types.Images`. Gray, palette, transparent (composited over
     white), CMYK and 16-bit files become 8-bit RGB (or luma). Images are rotated by
@@ -38,6 +43,18 @@ class ImageFiles:
     filter: decoding.Filter = "bilinear"
     # int64[N, 3], a `opening.Stamp` in each row; None: files may change.
     stamps: np.ndarray | None = dataclasses.field(default=None, compare=False)
+    # Pixels of some or all of the files; it needs stamps. None: all are decoded.
+    kept: Kept | None = dataclasses.field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.kept is not None and (
+            self.kept.form != self.form or self.stamps is None
+        ):
+            raise ValueError("the kept images are of another form, or have no stamps")
+
+    @property
+    def form(self) -> Form:
+        return Form(self.size, self.channels, self.filter, self.max_pixels)
 
     @property
     def dtype(self) -> np.dtype:
@@ -51,15 +68,21 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, index: Any) -> Any:
-        rows = np.arange(len(self.paths))[index]
+        rows = joined.rows_of(index, len(self.paths))
         if rows.ndim == 0:
-            return self._decode(int(rows))
+            return self[rows[None]][0]
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        missing = np.arange(len(rows))
+        if self.kept is not None:
+            missing = self._read(self.kept, rows, images)
 
-        def fill(i: int) -> None:
-            images[i] = self._decode(rows[i])
+        def decode(i: int) -> None:
+            images[i] = self._decode(int(rows[i]))
 
-        map_in_threads(fill, range(len(rows)))
+        if len(missing) == 1:
+            decode(int(missing[0]))
+        elif len(missing):
+            threads.map_in_order(decode, missing)
         return images
 
     def stamp(self, row: int) -> opening.Stamp | None:
@@ -67,6 +90,24 @@ class ImageFiles:
         if self.stamps is None:
             return None
         return opening.Stamp(*self.stamps[row].tolist())
+
+    def _read(self, kept: Kept, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """Fills in kept images of rows; returns the places of the others, int[m]."""
+        done = np.zeros(len(rows), bool)
+
+        def read(begin: int) -> None:
+            some = slice(begin, begin + _AT_ONCE)
+            done[some] = kept.read(rows[some], images[some])
+            for row in rows[some][done[some]].tolist():
+                stamp = self.stamp(row)
+                assert stamp is not None
+                opening.check_unwritten(self.paths[row], stamp)
+
+        if len(rows) <= _AT_ONCE:
+            read(0)
+        else:
+            threads.map_in_order(read, range(0, len(rows), _AT_ONCE))
+        return np.flatnonzero(~done)
 
     def _decode(self, row: int) -> np.ndarray:
         return decoding.decode(
@@ -79,15 +120,21 @@ class ImageFiles:
         )
 
 
+def reformed(images: ImageFiles, form: Form) -> ImageFiles:
+    """The same files in another form; their pixels are not kept."""
+    return dataclasses.replace(images, **form._asdict(), kept=None)
+
+
 def take(images: Images, rows: np.ndarray) -> Images:
-    """The images in the given rows, int[n] or bool[N]; files stay undecoded."""
+    """The images in the given rows, int[n] or bool[N]; files stay unread."""
     if not isinstance(images, ImageFiles):
         return images[rows]
-    chosen = np.arange(len(images))[rows]
+    chosen = joined.rows_of(rows, len(images))
     return dataclasses.replace(
         images,
-        paths=tuple(images.paths[row] for row in chosen),
+        paths=tuple(images.paths[row] for row in chosen.tolist()),
         stamps=None if images.stamps is None else images.stamps[chosen],
+        kept=None if images.kept is None else images.kept.take(chosen),
     )
 
 
@@ -101,8 +148,9 @@ def dataset(
     channels: int,
     on_error: OnError,
     max_pixels: int = decoding.MAX_PIXELS,
+    cache: Cache | None = None,
 ) -> Dataset:
-    """Makes a domain of image files, after decoding every file once.
+    """Makes a domain of image files, after decoding every file that is not kept.
 
     A file that occurs under several names (links) is taken once. It cannot have two
     labels: that is an error, as an unreadable file is.
@@ -115,6 +163,7 @@ def dataset(
       on_error: what to do with an unreadable file: "raise" an error, or "skip": leave
         it out; "unchecked": open no file, and take all that are listed.
       max_pixels: largest width times height of a file.
+      cache: where pixels are kept; None: every use decodes.
 
     Raises:
       InputError: files are unreadable and on_error is "raise", with all their names
@@ -130,9 +179,8 @@ def dataset(
         images = ImageFiles(tuple(paths), size, channels, max_pixels)
         domain = _domain(name, found, class_names, images, np.arange(len(paths)))
         return domain._replace(left_out=tuple(found.left_out))
-    seen = map_in_threads(
-        lambda path: decoding.inspect(path, max_pixels=max_pixels), paths
-    )
+    form = Form(size, channels, max_pixels=max_pixels)
+    seen, kept = making.check(paths, form, cache, name)
     out = {
         row: LeftOut(found.id[row], inspection.fault, damaged=True)
         for row, inspection in enumerate(seen)
@@ -152,7 +200,9 @@ def dataset(
             f"{errors.printable(name)} has no readable image; the first is {reason}."
         )
     stamps = np.array([inspection.stamp for inspection in seen], np.int64)
-    images = ImageFiles(tuple(paths), size, channels, max_pixels, stamps=stamps)
+    images = ImageFiles(
+        tuple(paths), size, channels, max_pixels, stamps=stamps, kept=kept
+    )
     domain = _domain(name, found, class_names, images, keep)
     return domain._replace(left_out=tuple(everything))
 
@@ -175,9 +225,3 @@ def _domain(
         class_names=tuple(class_names),
         files=kept.paths,
     )
-
-
-def map_in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
-    """function of each item, in order; decoding releases the interpreter lock."""
-    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(function, items))

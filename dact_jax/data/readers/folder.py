@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from dact_jax import errors
 from dact_jax.data import left_out
+from dact_jax.data.cache.room import Cache
 from dact_jax.data.classes import folders
 from dact_jax.data.readers import decoding, files, links, listing
 from dact_jax.types import UNLABELED, Dataset, LeftOut
@@ -20,6 +21,7 @@ def load(
     classes: Sequence[str] | None = None,
     known: Sequence[str] | None = None,
     max_pixels: int = decoding.MAX_PIXELS,
+    cache: Cache | None = None,
 ) -> Dataset:
     """Reads the images of one domain, sorted by id.
 
@@ -42,6 +44,7 @@ def load(
       classes: class folders to read, in the order of their numbers; None: all, sorted.
       known: the source's classes, for a target: see `folders.sort`.
       max_pixels: largest width times height of a file.
+      cache: where decoded images are kept; None: nowhere.
 
     Returns:
       A dataset whose ids are paths relative to root, as "photo/dog/056_0001.jpg".
@@ -88,6 +91,7 @@ def load(
         channels=channels,
         on_error=on_error,
         max_pixels=max_pixels,
+        cache=cache,
     )
     return data._replace(notes=tuple(taken.notes))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dact_jax import errors
 from dact_jax.data import entries as listed, text_files
+from dact_jax.data.cache.room import Cache
 from dact_jax.data.entries import Entry
 from dact_jax.data.readers import decoding, files, links
 from dact_jax.types import UNLABELED, Dataset
@@ -19,6 +20,7 @@ def load(
     root: str | pathlib.Path | None = None,
     on_error: files.OnError = "raise",
     max_pixels: int = decoding.MAX_PIXELS,
+    cache: Cache | None = None,
     classes: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Dataset:
@@ -46,6 +48,7 @@ def load(
       on_error: what to do with an unreadable image: "raise" an error, or "skip": leave
         it out and name it.
       max_pixels: largest width times height of an image.
+      cache: where decoded images are kept; None: nowhere.
       classes: class names in the order of their numbers; None: the classes that occur,
         sorted by number or name.
       name: name of the domain; None: the first file's name without its suffix.
@@ -81,6 +84,7 @@ def load(
         channels=channels,
         on_error=on_error,
         max_pixels=max_pixels,
+        cache=cache,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dact_jax import errors
 from dact_jax.data import entries as listed, tables
+from dact_jax.data.cache.room import Cache
 from dact_jax.data.entries import Entry
 from dact_jax.data.readers import decoding, files, links
 from dact_jax.types import Dataset
@@ -33,6 +34,7 @@ def load_csv(
     root: str | pathlib.Path | None = None,
     on_error: files.OnError = "raise",
     max_pixels: int = decoding.MAX_PIXELS,
+    cache: Cache | None = None,
     classes: Sequence[str] | None = None,
     others: bool = False,
     name: str | None = None,
@@ -52,6 +54,7 @@ def load_csv(
       on_error: what to do with an unreadable image: "raise" an error, or "skip": leave
         it out and name it.
       max_pixels: largest width times height of an image.
+      cache: where decoded images are kept; None: nowhere.
       classes: the valid labels, in the order of their numbers; None: all labels in
         the file, sorted (as numbers if all are numbers).
       others: whether labels that are not in `classes` are further classes, not errors.
@@ -87,6 +90,7 @@ def load_csv(
         channels=channels,
         on_error=on_error,
         max_pixels=max_pixels,
+        cache=cache,
     )
 
 

@@ -149,3 +149,22 @@ def check(file: BinaryIO, path: str, stamp: Stamp | None) -> None:
             f"{errors.printable(path)} has changed since this run began to read its "
             "data: put the old file back and run the same command, or start a new run."
         )
+
+
+def check_unwritten(path: str, stamp: Stamp) -> None:
+    """Checks that size and time of a file are those of its stamp, without opening it.
+
+    Raises:
+      InputError: they are not, or the file cannot be read.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        status = None
+    if status and (status.st_size, status.st_mtime_ns) == stamp[:2]:
+        return
+    try:
+        with opened(path) as file:
+            check(file, path, stamp)
+    except UnreadableError as error:
+        raise errors.InputError(unreadable(path, str(error))) from None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dact_jax import array_files, errors
+from dact_jax.data.cache.room import Cache
 from dact_jax.data.huggingface import reading as hub, spec as hub_specs
 from dact_jax.data.readers import (
     decoding,
@@ -30,6 +31,7 @@ def load(
     tfds_dir: str = "",
     on_error: OnError = "raise",
     max_pixels: int = decoding.MAX_PIXELS,
+    cache: Cache | None = None,
     scale: Scale = "unit",
     classes: Sequence[str] | None = None,
     others: bool = False,
@@ -50,6 +52,7 @@ def load(
       on_error: what to do with an unreadable image: "raise" an error, or "skip": leave
         it out and name it.
       max_pixels: largest width times height of an image file.
+      cache: where decoded image files are kept; None: nowhere.
       scale: how embeddings are scaled, see `embeddings.load`.
       classes: the source's classes, for a target: the valid labels of a manifest, and
         what tells folders that are classes from others; None: any. List files ignore
@@ -69,7 +72,11 @@ def load(
 
         name = spec.removeprefix("tfds:")
         return tfds_sets.load(name, data_dir=tfds_dir or None, **form)
-    checks: dict[str, Any] = {"on_error": on_error, "max_pixels": max_pixels}
+    checks: dict[str, Any] = {
+        "on_error": on_error,
+        "max_pixels": max_pixels,
+        "cache": cache,
+    }
     if spec.startswith(hub_specs.PREFIX):
         return hub.load(spec, **form, **checks)
     if not spec or not path.exists():

@@ -5,7 +5,8 @@ import html
 import io
 
 from dact_jax import errors
-from dact_jax.data.readers import decoding, files
+from dact_jax.data import threads
+from dact_jax.data.readers import decoding
 from dact_jax.queries import names
 from dact_jax.queries.query import Item, Query
 
@@ -56,7 +57,7 @@ def text(query: Query, image_root: str) -> str:
     """The page; an image that cannot be read is a box with the reason."""
     del image_root
     side = _SMALL if len(query.items) > _MANY else _LARGE
-    pictures = files.map_in_threads(lambda item: _picture(item, side), query.items)
+    pictures = threads.map_in_order(lambda item: _picture(item, side), query.items)
     entries = [
         _entry(order, item, picture)
         for order, (item, picture) in enumerate(zip(query.items, pictures, strict=True))

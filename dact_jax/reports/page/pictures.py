@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from dact_jax import errors
+from dact_jax.data import threads
 from dact_jax.data.readers import decoding, embeddings, files
 from dact_jax.types import Images
 
@@ -64,7 +65,7 @@ def thumbnails(
     Args:
       most_bytes: of all addresses together.
     """
-    made = files.map_in_threads(lambda row: _thumbnail(pool, row), rows)
+    made = threads.map_in_order(lambda row: _thumbnail(pool, row), rows)
     shown: list[Picture | None] = []
     used = 0
     for picture in made:
@@ -84,7 +85,7 @@ def sheet(pools: Sequence[tuple[Source, Sequence[int]]], *, most_bytes: int) -> 
     tiles = [
         tile
         for pool, rows in pools
-        for tile in files.map_in_threads(_tile_of(pool), rows)
+        for tile in threads.map_in_order(_tile_of(pool), rows)
     ]
     largest = max((max(tile.size) for tile in tiles if tile), default=1)
     lossless, side = largest < TILE, min(largest, TILE)
