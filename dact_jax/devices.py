@@ -3,6 +3,7 @@
 Batches are split along this axis; network variables are replicated.
 """
 
+import functools
 import os
 from typing import Any
 
@@ -37,6 +38,17 @@ def make_mesh() -> Mesh:
     return Mesh(np.array(jax.devices()), ("data",))
 
 
+def mesh_of(tree: PyTree) -> Mesh:
+    """The mesh of the devices that arrays lie on, or of those of this process alone.
+
+    With one process it is that of all devices. With several, arrays that lie on the
+    devices of this process alone (`local_copy`) are computed on by it alone.
+    """
+    if any(map(_is_shared, jax.tree.leaves(tree))):
+        return make_mesh()
+    return Mesh(np.array(jax.local_devices()), ("data",))
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """Sharding of an array that every device of the mesh holds in full."""
     return NamedSharding(mesh, PartitionSpec())
@@ -62,6 +74,64 @@ def put(values: Array, mesh: Mesh, *, split: bool = True) -> jax.Array:
     )
 
 
+def local_rows(size: int, mesh: Mesh) -> np.ndarray:
+    """int64[n], the rows of a batch of `size` that the devices of this process get."""
+    if not mesh.is_multi_process:
+        return np.arange(size)
+    indices = batched(mesh).addressable_devices_indices_map((size,)).values()
+    rows = [np.arange(size)[index] for index in indices if index is not None]
+    return np.unique(np.concatenate(rows))
+
+
+def put_rows(values: Array, size: int, mesh: Mesh, *, axis: int = 0) -> jax.Array:
+    """An array that is split along an axis, of which each process has some rows.
+
+    Args:
+      values: along the axis, the `local_rows` of this process only.
+      size: of the axis of the whole array.
+    """
+    if not mesh.is_multi_process:
+        return jax.device_put(values, batched(mesh, axis))
+    shape = (*values.shape[:axis], size, *values.shape[axis + 1 :])
+    rows = local_rows(size, mesh)
+
+    def shard(index: Any) -> Array:
+        begin, end, _ = index[axis].indices(size)
+        first = int(np.searchsorted(rows, begin))
+        return np.take(values, range(first, first + end - begin), axis)
+
+    return jax.make_array_from_callback(shape, batched(mesh, axis), shard)
+
+
+def whole(array: jax.Array) -> np.ndarray:
+    """An array that is split over devices, in every process on the host."""
+    if _is_shared(array) and not array.is_fully_replicated:
+        array = _gather(array, replicated(make_mesh()))
+    return np.asarray(array)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _gather(array: jax.Array, sharding: NamedSharding) -> jax.Array:
+    return jax.lax.with_sharding_constraint(array, sharding)
+
+
+def local_copy(tree: PyTree) -> PyTree:
+    """The tree with replicated arrays on a device of this process alone, uncopied.
+
+    What one process does by itself, such as drawing, must not wait for the others.
+    """
+
+    def local(leaf: Any) -> Any:
+        return leaf.addressable_data(0) if _is_shared(leaf) else leaf
+
+    return jax.tree.map(local, tree)
+
+
+def _is_shared(leaf: Any) -> bool:
+    """Whether an array lies on the devices of several processes."""
+    return isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+
+
 def from_process_0(values: Any) -> Any:
     """The values of process 0, in every process.
 
@@ -81,5 +151,18 @@ def from_process_0(values: Any) -> Any:
 
 
 def replicate(state: PyTree) -> PyTree:
-    """Copies every array of `state` in full to each of all devices."""
-    return jax.device_put(state, replicated(make_mesh()))
+    """Copies every array of `state` in full to each of all devices.
+
+    Args:
+      state: with the same numbers in all processes.
+    """
+    mesh = make_mesh()
+    if jax.process_count() == 1:
+        return jax.device_put(state, replicated(mesh))
+
+    def copy(leaf: Any) -> jax.Array:
+        # Of arrays that are its own, jax would compare those of all processes.
+        is_local = not _is_shared(leaf)
+        return put(np.asarray(leaf), mesh, split=False) if is_local else leaf
+
+    return jax.tree.map(copy, state)

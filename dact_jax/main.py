@@ -17,9 +17,11 @@ from ml_collections import config_dict, config_flags
 
 from dact_jax import classifier, cli, dry_run, errors, runner, signals
 from dact_jax.configuration import defaults, files, listing
+from dact_jax.processes import flags as process_flags, group, joining
 from dact_jax.reports import asking, terminal
 from dact_jax.reports.page import page
 from dact_jax.result import Result
+from dact_jax.rounds import claim
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A config file or a packaged config, such as digits:preset=s_act."
@@ -76,6 +78,8 @@ def _execute(command: str) -> None:
     programs = flags.FLAGS.compilation_cache
 
     def next_time() -> str:
+        if not group.is_first():  # the folder need not be here
+            return "the same command in all processes goes on from the last checkpoint"
         try:
             goes_on = runner.has_checkpoint(config, folder)
         except OSError:
@@ -84,23 +88,32 @@ def _execute(command: str) -> None:
             return "the same command goes on from the last checkpoint"
         return "there is no checkpoint yet, so the same command starts anew"
 
-    with signals.handled(lambda: f"stopped; {next_time()}.") as stop:
+    def last_words() -> str:
+        words = f"stopped; {next_time()}."
+        group.fail(f"it was {words}", group.LOST)
+        return words
+
+    with signals.handled(last_words) as stop:
         try:
+            place = process_flags.place(dry_run=_DRY_RUN.value)
             if _DRY_RUN.value:
                 lines = dry_run.run(config, folder, compilation_cache=programs)
                 print("\n".join(lines), flush=True)
                 return
-            done = runner.run(
-                config,
-                folder,
-                progress=True,
-                command=command,
-                stop=stop,
-                accept_partial=_ACCEPT_PARTIAL.value,
-                answers=_ANSWERS.value,
-                compilation_cache=programs,
-            )
-            _conclude(done, folder)
+            wait = process_flags.join_seconds()
+            with joining.joined(place, _facts(config, folder), seconds=wait):
+                done = runner.run(
+                    config,
+                    folder,
+                    progress=True,
+                    command=command,
+                    stop=stop,
+                    accept_partial=_ACCEPT_PARTIAL.value,
+                    answers=_ANSWERS.value,
+                    compilation_cache=programs,
+                )
+                if group.is_first():
+                    _conclude(done, folder)
         except OSError as error:
             cli.exit_with(error, then=next_time())
         except errors.StoppedError:
@@ -108,6 +121,17 @@ def _execute(command: str) -> None:
         except Exception as error:
             memory = errors.is_out_of_memory(error)
             cli.exit_with(error, then=_LESS_MEMORY if memory else "")
+
+
+def _facts(config: config_dict.ConfigDict, folder: pathlib.Path) -> dict[str, str]:
+    """What must be equal in all processes of a run, by the name that a user knows."""
+    return {
+        **claim.versions(),
+        **{f"--config.{k}": repr(v) for k, v in defaults.leaves(config).items()},
+        "--workdir": str(folder),
+        "--answers": ",".join(_ANSWERS.value),
+        "--accept_partial": str(_ACCEPT_PARTIAL.value),
+    }
 
 
 def _recorded(folder: str) -> config_dict.ConfigDict:
@@ -163,6 +187,10 @@ def _help(argv: Sequence[str]) -> str:
             "                                'none': keep none",
             "  --accept_partial              go on though labels are missing that were",
             "                                asked for (docs/labelling.md)",
+            "  --distributed                 one of several processes, as SLURM, Cloud",
+            "                                TPU, Kubernetes or Open MPI says; or with",
+            "                                --coordinator=HOST:PORT --num_processes=N",
+            "                                --process_id=K (docs/scaling.md)",
             "",
             "The same command resumes a run that was stopped. More on fields and",
             "presets: docs/configs.md; what a run leaves: docs/run_folder.md.",

@@ -6,11 +6,15 @@ import pathlib
 from collections.abc import Iterator
 
 import ml_collections
+import numpy as np
 
 from dact_jax import errors
 from dact_jax.configuration import build
+from dact_jax.data.readers.files import ImageFiles
 from dact_jax.embedding import sweep
 from dact_jax.embedding.sweep import Progress
+from dact_jax.models.backbones import Backbone
+from dact_jax.processes import group
 from dact_jax.reports import counting, waiting
 from dact_jax.rounds import workdir
 from dact_jax.run_types import NEVER, Run, Stop
@@ -34,8 +38,18 @@ def make_run(
       StoppedError: `stop` asked for it.
     """
     with _report(stop, shows=progress) as report:
-        embed = functools.partial(sweep.embed, cache=folder / workdir.EMBEDDINGS)
+        embed = functools.partial(_embed, folder / workdir.EMBEDDINGS)
         return build.build(config, embed=embed, progress=report)
+
+
+def _embed(
+    cache: pathlib.Path, files: ImageFiles, backbone: Backbone, *, progress: Progress
+) -> np.ndarray:
+    """The vectors of images; process 0 alone computes and keeps those of a run."""
+    vectors = group.from_first(
+        lambda: sweep.embed(files, backbone, cache=cache, progress=progress)
+    )
+    return np.asarray(vectors)
 
 
 @contextlib.contextmanager

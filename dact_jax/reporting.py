@@ -1,11 +1,12 @@
 """What a run leaves to be read: report.md, report.html and pictures, in its folder."""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Callable, Sequence
 
 from dact_jax.configuration.defaults import Config
-from dact_jax.reports import gallery, record, report, sweeps
+from dact_jax.reports import gallery, record, report, sweeps, waiting
 from dact_jax.reports.page import details, page
 from dact_jax.reports.sweeps import Sweeps
 from dact_jax.run_types import Experiment, Run
@@ -65,6 +66,33 @@ def exist(folder: pathlib.Path) -> bool:
     if not (folder / report.FILE).exists():
         return False
     return (folder / page.FILE).exists() or not os.access(folder, os.W_OK)
+
+
+def conclude(
+    folder: pathlib.Path,
+    write_report: Reporter,
+    draw: Callable[[pathlib.Path, Reporter], list[str]] | None,
+    *,
+    finished_before: bool,
+    shows: bool,
+) -> list[str]:
+    """Writes what a finished run leaves to be read, as far as it is not there.
+
+    Args:
+      draw: `draw` for the run; None: it leaves no pictures.
+      shows: whether to show that pictures are drawn.
+
+    Returns:
+      Names of the pictures that were drawn.
+    """
+    if not (finished_before and exist(folder)):
+        write_report()
+    if draw is not None:  # everything else is saved by now
+        with waiting.during("drawing") if shows else contextlib.nullcontext():
+            return draw(folder, write_report)
+    if not report.shows_all(folder):
+        write_report()
+    return []
 
 
 def draw(

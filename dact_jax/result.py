@@ -1,9 +1,10 @@
 """What `dact_jax.run` returns: what a run's folder records."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from dact_jax.processes import group
 from dact_jax.queries.query import Query
 from dact_jax.rounds import workdir
 from dact_jax.rounds.workdir import Pick
@@ -31,6 +32,33 @@ class Result(NamedTuple):
             f"Result(accuracies=[{', '.join(test)}], {len(self.rows)} rows, "
             f"{len(self.picks)} picks{waits}, workdir={str(self.workdir)!r})"
         )
+
+
+def from_first(read: Callable[[], Result]) -> Result:
+    """What process 0 reads of its folder, which the others need not see, in all."""
+    found: list[Result] = []
+
+    def fields() -> dict[str, Any]:
+        found.append(read())
+        return {
+            **found[0]._asdict(),
+            "workdir": str(found[0].workdir),
+            "report": str(found[0].report),
+            "query": None,
+        }
+
+    sent = group.from_first(fields)
+    if found:
+        return found[0]
+    return Result(
+        **{
+            **sent,
+            "picks": [Pick(*pick) for pick in sent["picks"]],
+            "workdir": pathlib.Path(sent["workdir"]),
+            "report": pathlib.Path(sent["report"]),
+            "missing": tuple(sent["missing"]),
+        }
+    )
 
 
 def read(folder: pathlib.Path, pictures: Sequence[str] = ()) -> Result:

@@ -21,8 +21,9 @@ from dact_jax import (
 )
 from dact_jax.configuration import defaults
 from dact_jax.data import label_counts, left_out
+from dact_jax.processes import alike, group
 from dact_jax.reporting import Reporter
-from dact_jax.reports import report, tensorboard, terminal, waiting
+from dact_jax.reports import tensorboard, terminal
 from dact_jax.reports.pictures import picked_images
 from dact_jax.result import Result
 from dact_jax.rounds import checkpoint, claim, lock, session, workdir
@@ -80,16 +81,24 @@ def run(
     if config.tensorboard:
         tensorboard.require()
     devices.check()
+    if jax.process_count() > group.size():
+        raise errors.InputError(
+            f"this is one of {jax.process_count()} processes of jax.distributed, and "
+            "they have not met: start them by python -m dact_jax.main --distributed."
+        )
     identity = defaults.identity(config)
-    check_folders(config, folder)
-    # Reading the data can take long.
-    claim.check(folder, identity, defaults=defaults.initial())
-    with programs.kept(compilation_cache), lock.hold(folder):
+    held: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if group.is_first():  # it alone uses the folder
+        check_folders(config, folder)
+        # Reading the data can take long.
+        claim.check(folder, identity, defaults=defaults.initial())
+        held = lock.hold(folder)
+    with programs.kept(compilation_cache), held:
         return _run(
             config,
             folder,
             identity,
-            progress=progress,
+            progress=progress and group.is_first(),
             command=command,
             stop=stop,
             accept_partial=accept_partial,
@@ -140,46 +149,56 @@ def _run(
     answers: Sequence[pathlib.Path],
 ) -> Result:
     """A run in its folder, which this process holds."""
-    question.check_files(folder)  # before the data are compared as a whole
+    if group.is_first():
+        question.check_files(folder)  # before the data are compared as a whole
     built, data = preparation.make_run(config, folder, progress=progress, stop=stop)
+    alike.check(data)
+    local = devices.local_copy(built)  # for what process 0 does by itself
     hidden = None if built.person is None else built.person.num_hidden
     label_lines = label_counts.lines(built.task, built.given, num_hidden=hidden)
     if progress:
         terminal.show_lines(label_lines)
-    write_report = reporting.make(config, built, folder, command, label_lines)
+    write_report = reporting.make(config, local, folder, command, label_lines)
     claim_for_data = _make_claim(built, data)
-    claim_for_data(folder, identity)
-    claim.record_others(folder, defaults.without_influence(config))
-    new_lines = intake.take_in(built, folder, answers)
-    if progress:
-        terminal.show_lines(new_lines)
-    sides = {"source": built.task.source, "target": built.task.target}
-    left_out.write(folder, {side: domain.left_out for side, domain in sides.items()})
-    shows = _make_shows(config, built, folder, write_report, progress=progress)
-    ask = _make_oracle(built, folder, accept_partial=accept_partial)
+    if group.is_first():
+        claim_for_data(folder, identity)
+        claim.record_others(folder, defaults.without_influence(config))
+        new_lines = intake.take_in(local, folder, answers)
+        if progress:
+            terminal.show_lines(new_lines)
+        sides = {"source": built.task.source, "target": built.task.target}
+        left_out.write(folder, {side: data.left_out for side, data in sides.items()})
+    shows = _make_shows(config, local, folder, write_report, progress=progress)
+    ask = _make_oracle(local, folder, accept_partial=accept_partial)
+
+    def waiting_for_labels() -> Result:
+        if workdir.has_round(folder):
+            write_report()
+        return result.read(folder)
+
     try:
         done = session.run(
             built, folder, identity, claim_for_data, shows, stop=stop, ask=ask
         )
     except errors.AwaitingLabels as awaiting:
-        if workdir.has_round(folder):
-            write_report()
-        waits = result.read(folder)
-        return waits._replace(query=awaiting.query, missing=awaiting.missing)
-    if built.person is not None:
-        given.warn_of_late(built, done.experiment, folder)
-    if not (done.finished_before and reporting.exist(folder)):
-        write_report()
-    pictures: list[str] = []
-    if config.figures:  # everything else is saved by now
-        redraw = not done.finished_before
-        with waiting.during("drawing") if progress else contextlib.nullcontext():
-            pictures = reporting.draw(
-                built, done.experiment, folder, write_report, redraw=redraw
-            )
-    elif not report.shows_all(folder):
-        write_report()
-    found = result.read(folder, pictures)
+        found = result.from_first(waiting_for_labels)
+        return found._replace(query=awaiting.query, missing=awaiting.missing)
+
+    def finished() -> Result:
+        experiment, before = devices.local_copy(done.experiment), done.finished_before
+        if built.person is not None:
+            given.warn_of_late(local, experiment, folder)
+        draw = functools.partial(reporting.draw, local, experiment, redraw=not before)
+        pictures = reporting.conclude(
+            folder,
+            write_report,
+            draw if config.figures else None,
+            finished_before=before,
+            shows=progress,
+        )
+        return result.read(folder, pictures)
+
+    found = result.from_first(finished)
     return found._replace(finished_before=done.finished_before)
 
 
@@ -201,7 +220,8 @@ def _make_oracle(
     """Asks a person; None where the dataset gives the labels."""
     if built.person is None:
         return None
-    return person.from_person(built, folder, accept_partial=accept_partial)
+    ask = person.from_person(built, folder, accept_partial=accept_partial)
+    return person.in_all_processes(ask)
 
 
 def has_checkpoint(
@@ -238,7 +258,7 @@ def _make_shows(
             if progress:
                 bar = terminal.run_progress(lengths, start=start, label=stage)
                 active.append(stack.enter_context(bar))
-            if not stage:
+            if not stage and group.is_first():
                 # A report after each round: a run that is stopped has one too.
                 active.append(Show(round=report_round))
                 if config.tensorboard:  # it shows the curves that the report drew

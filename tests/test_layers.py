@@ -12,20 +12,21 @@ PACKAGE = "dact_jax"
 # stands for all modules in it, which may import one another. `dact_jax/<folder>/
 # __init__.py` says what each takes and gives.
 GROUND = (
-    "types errors storage cells run_types keys devices ops kinds paths "
+    "types errors storage cells run_types keys devices processes ops kinds paths "
     "compilation_cache plugins array_files vectors labelled_rows"
 )
 ROOMS = "geometry models data embedding training methods acquisitions policies"
 LAYERS = {
     "types errors storage cells": "",
     "run_types keys devices ops": "types errors storage",
+    "processes": "types errors devices",
     "kinds paths array_files vectors labelled_rows": "types errors vectors",
     "compilation_cache plugins": "errors storage paths kinds",
     "geometry": "types errors keys devices vectors labelled_rows",
     "models": "types errors keys ops array_files",
     "data": "types errors storage cells keys paths array_files vectors labelled_rows",
     "embedding": "types errors storage devices array_files data models",
-    "training": "types errors run_types keys devices vectors data",
+    "training": "types errors run_types keys devices processes vectors data",
     "methods": "types errors kinds keys ops models",
     "acquisitions": "types errors kinds keys ops vectors geometry",
     "policies": "types errors kinds keys",
@@ -33,15 +34,14 @@ LAYERS = {
     "rounds": f"{GROUND} data models training queries",
     "reports labelling": f"{GROUND} data training rounds queries",
     "configuration": f"{GROUND} {ROOMS} queries",
-    "result preparation reporting": f"{GROUND} embedding rounds queries reports "
-    "configuration",
+    "result preparation reporting": f"{GROUND} data models embedding rounds queries "
+    "reports configuration",
     "runner classifier": f"{GROUND} models data embedding training rounds queries "
     "reports configuration preparation result reporting",
     "campaigns dry_run_plan dry_run prediction exporting": f"{GROUND} data embedding "
     "models training queries rounds reports configuration result runner classifier "
     "dry_run_plan prediction",
-    "cli": "errors",
-    "signals": "errors run_types",
+    "cli signals": "errors run_types",
     "select_methods": f"{GROUND} {ROOMS} reports",
     "main select embed label predict export compare": f"{GROUND} {ROOMS} result runner "
     "classifier reports dry_run configuration cli signals select_methods queries "

@@ -58,7 +58,7 @@ def read(
     if embedding is not None:
         record["backbone"] = embedding.backbone.identity
         task = _split(config, *embedded.embed(embedding, source, target))
-    everywhere = devices.replicated(devices.make_mesh())
+    everywhere = devices.replicate
     return streams.place_task(task, config.data.device_bytes, everywhere), record
 
 

@@ -31,6 +31,8 @@ from dact_jax.types import (
 READ_AHEAD = 4  # batches that grain decodes ahead of their use
 MAX_STEPS = 2**31 - 1
 
+Local = Callable[[int], np.ndarray]
+
 
 class Resident(NamedTuple):
     """The pools that are on the device, as stored; None for the others."""
@@ -57,7 +59,9 @@ def place(examples: Examples, limit_bytes: int) -> Examples:
     return examples._replace(image=jnp.asarray(images[:]))
 
 
-def place_task(task: Task, limit_bytes: int, sharding: jax.sharding.Sharding) -> Task:
+def place_task(
+    task: Task, limit_bytes: int, lay_out: Callable[[jax.Array], jax.Array]
+) -> Task:
     """Moves every part of the task that fits to the devices.
 
     A part that occurs twice in the task, such as train and test of a transductive
@@ -65,7 +69,7 @@ def place_task(task: Task, limit_bytes: int, sharding: jax.sharding.Sharding) ->
 
     Args:
       limit_bytes: largest size of one part on the device.
-      sharding: how the parts are laid out over the devices.
+      lay_out: brings the images of a part to all devices.
     """
     placed: dict[int, Examples] = {}
 
@@ -73,8 +77,7 @@ def place_task(task: Task, limit_bytes: int, sharding: jax.sharding.Sharding) ->
         if id(part) not in placed:
             examples = place(part, limit_bytes)
             if isinstance(examples.image, jax.Array):
-                image = jax.device_put(examples.image, sharding)
-                examples = examples._replace(image=image)
+                examples = examples._replace(image=lay_out(examples.image))
             placed[id(part)] = examples
         return placed[id(part)]
 
@@ -108,6 +111,7 @@ def batches(
     sizes: BatchSizes,
     key: Key,
     start: int,
+    local: Local = np.arange,
 ) -> Iterator[Batch]:
     """Draws batches without end, from iteration `start` on.
 
@@ -125,15 +129,16 @@ def batches(
         off, unlabeled=0 the unlabelled ones.
       key: key of the round.
       start: number of iterations already done.
+      local: batch size -> the rows of a batch that this process reads.
 
     Yields:
-      Batches whose images are int32[B] rows of a pool on the device, or stored images
-      [B, H, W, C] of any other pool.
+      Batches of those rows, whose images are int32[B] rows of a pool on the device, or
+      stored images [B, H, W, C] of any other pool.
 
     Raises:
       InputError: no source image is in use, or no unlabelled target image is left.
     """
-    draw = _make_draw(task, pools, label, sizes, key)
+    draw = _make_draw(task, pools, label, sizes, key, local)
     on_device = all(isinstance(images, jax.Array) for images in _pools(task))
     return map(draw, itertools.count(start)) if on_device else _read_ahead(draw, start)
 
@@ -181,9 +186,14 @@ def chunk(drawn: Iterator[Batch], count: int, length: int) -> Batch:
 
 
 def _make_draw(
-    task: Task, pools: Pools, label: np.ndarray, sizes: BatchSizes, key: Key
+    task: Task,
+    pools: Pools,
+    label: np.ndarray,
+    sizes: BatchSizes,
+    key: Key,
+    local: Local,
 ) -> Callable[[int], Batch]:
-    """A function from the iteration to its drawn batch."""
+    """A function from the iteration to the drawn batch of this process."""
     source, target = task.source.train, task.target.train
     sources, targets = np.flatnonzero(pools.source), np.flatnonzero(pools.target)
     pool, left = target.image, ~pools.target & (np.asarray(label) != SKIPPED)
@@ -204,26 +214,36 @@ def _make_draw(
     if sizes.target and len(targets):
         target_rows = order(targets, sizes.target, _seed(key, "target"))
 
+    own_source, own_target, own_unlabeled = map(local, sizes)  # rows of their batches
+
     def draw(step: int) -> Batch:
-        labelled = None
+        labelled = at = None
         if target_rows is not None:
-            labelled = _examples(target.image, label, target_rows(step), len(targets))
+            labelled = _examples(target, label, target_rows(step), targets, own_target)
+        if unlabeled_rows is not None:
+            at = _image(pool, unlabeled_rows(step)[own_unlabeled])
+        drawn = source_rows(step)
         return Batch(
-            _examples(source.image, source.label, source_rows(step), len(sources)),
-            labelled,
-            None if unlabeled_rows is None else _image(pool, unlabeled_rows(step)),
+            _examples(source, source.label, drawn, sources, own_source), labelled, at
         )
 
     return draw
 
 
 def _examples(
-    images: Images, label: Array, rows: np.ndarray, pool_size: int
+    pool: Examples,
+    label: Array,
+    rows: np.ndarray,
+    in_use: np.ndarray,
+    own: np.ndarray,
 ) -> Examples:
-    """Drawn examples; rows beyond the first pool_size are unlabelled repeats."""
+    """This process's own of the drawn examples.
+
+    Those beyond as many as there are in use are repeats, which have no label.
+    """
     drawn = np.asarray(label)[rows].astype(np.int32)
-    drawn[pool_size:] = UNLABELED
-    return Examples(_image(images, rows), drawn)
+    drawn[len(in_use) :] = UNLABELED
+    return Examples(_image(pool.image, rows[own]), drawn[own])
 
 
 def _image(images: Images, rows: np.ndarray) -> np.ndarray:

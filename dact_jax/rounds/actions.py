@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from dact_jax import devices
+from dact_jax.processes import group
 from dact_jax.rounds import (
     adaptation,
     checkpoint,
@@ -45,32 +46,41 @@ def bind(
 ) -> loop.Actions:
     """The actions of a run's rounds: train on its data, write into its folder.
 
+    Of several processes the first alone writes.
+
     Args:
       ask: gives the labels that are bought; None: the dataset does.
     """
 
     def save(experiment: Experiment) -> None:
-        store.save(experiment._replace(written=workdir.extent(folder)))
+        if group.is_first():
+            written = workdir.extent(folder)
+            store.save(experiment._replace(written=written))
+
+    def record(row: Row) -> None:
+        if group.is_first():
+            workdir.append(folder, [row])
 
     def record_round(row: Row) -> None:
-        workdir.append(folder, [row])
+        record(row)
         show.round(row)
 
     def record_selection(row: Row) -> None:
-        workdir.append(folder, [row])
+        record(row)
         show.select(row)
 
     def record_picks(
         number: int, picked: Mapping[str, Picked], label: np.ndarray
     ) -> None:
-        workdir.append_picks(folder, _picks(run, number, picked))
+        if group.is_first():
+            workdir.append_picks(folder, _picks(run, number, picked))
         show.picks(number, picked, label)
 
     def record_corrections(number: int, row: np.ndarray, label: np.ndarray) -> None:
         record_selection(corrections(run, number, row, label))
 
     def record_row(row: Row) -> None:
-        workdir.append(folder, [row])
+        record(row)
         if row["event"] == "eval":
             show.evaluation(row)
 

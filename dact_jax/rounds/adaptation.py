@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dact_jax import devices, errors, keys
+from dact_jax import errors, keys
+from dact_jax.processes import group
 from dact_jax.rounds import evaluation
 from dact_jax.run_types import NEVER, Experiment, Run, Stop, lengths
 from dact_jax.training import inference, loop as training
@@ -64,7 +65,7 @@ def adapt(
                 _record(record, experiment, training.means(losses), complete=complete)
                 if complete:
                     experiment = _observe(run, record, experiment, num_steps)
-                asked = bool(devices.from_process_0(np.bool_(stop.asked())))
+                asked = any(group.everyone(stop.asked()))
                 due = _due(run, experiment, num_steps, now - saved, complete=complete)
                 if due or asked:
                     _check_sound(run, experiment.train.variables)
@@ -131,7 +132,7 @@ def _due(
     """
     at, limit = int(experiment.train.step), 60 * run.schedule.save_minutes
     by_number = complete and (at % run.schedule.save_every == 0 or at == num_steps)
-    by_time = bool(devices.from_process_0(np.bool_(0 < limit <= seconds)))
+    by_time = bool(group.from_first(lambda: 0 < limit <= seconds))
     return by_number or by_time
 
 

@@ -25,6 +25,13 @@ class Store(NamedTuple):
     restore: Callable[[PyTree], PyTree | None]
 
 
+def _not_here(tree: PyTree) -> PyTree:
+    raise RuntimeError("process 0 alone has the checkpoints")
+
+
+ELSEWHERE = Store(_not_here, _not_here)  # of the other processes of a run
+
+
 class _Unusable(NamedTuple):
     """A checkpoint that cannot be used, and a clause that says why."""
 

@@ -112,16 +112,21 @@ def claim(
         _compare_data(folder, _load(path, flag)["data"], _plain(data), flag)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     record = {
         "config": _plain(config),
         "data": _plain(data),
         "classes": list(map(str, classes)),
         "image_shape": list(map(int, image_shape)),
-        "versions": versions | {"python": platform.python_version()},
+        "versions": versions(),
         "devices": list(devices),
     }
     _write(path, record)
+
+
+def versions() -> dict[str, str]:
+    """The versions of the libraries that a run depends on, and of Python."""
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {**found, "python": platform.python_version()}
 
 
 def record_others(folder: pathlib.Path, others: Mapping[str, Any]) -> None:
@@ -268,9 +273,8 @@ def _load(path: pathlib.Path, flag: str) -> dict[str, Any]:
 
 
 def _has_other_files(folder: pathlib.Path) -> bool:
-    # A process killed while it claims the folder leaves its lock and the draft. The
-    # labels of another run may have been copied there, to be bought again. Images may
-    # have been embedded before, by a dry run or one that was killed.
+    # A killed process leaves its lock and the draft. The labels of another run may have
+    # been copied there, to be bought again. Images may have been embedded before.
     draft = storage.temporary(folder / workdir.CONFIG)
     allowed = (lock.FILE, draft.name, answers.FILE, workdir.EMBEDDINGS)
     return any(path.name not in allowed for path in folder.iterdir())

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from dact_jax import keys
+from dact_jax.processes import group
 from dact_jax.rounds import oracle, timing
 from dact_jax.run_types import Experiment, Track
 from dact_jax.types import (
@@ -137,6 +138,7 @@ def _select(
         experiment.memory,
         select_key,
     )
+    selection = group.tree_from_first(selection)  # others may round differently
     seconds = {f"seconds_{name}": spent for name, spent in watch.stop().items()}
     row = {"event": "select", "round": experiment.round, "step": 0}
     experiment = _apply(actions, experiment, selection, seen.get(TARGET))

@@ -4,7 +4,6 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 
-import jax
 import numpy as np
 
 from dact_jax import devices, errors, keys
@@ -70,7 +69,7 @@ def bind(
         chunks = loop.draw_chunks(labelled_run, union, label, key, 0, num_steps)
         optimizer = predictor_run.optimizer(num_steps)
         state = step.init_state(evaluation.copy(variables), optimizer)
-        state = jax.device_put(state, devices.replicated(devices.make_mesh()))
+        state = devices.replicate(state)
         losses: loop.Losses = {}
         round_key = keys.key(key, "round")
         with _named_errors():

@@ -5,7 +5,11 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from dact_jax import errors, storage
+import jax
+import numpy as np
+
+from dact_jax import devices, errors, storage
+from dact_jax.processes import group
 from dact_jax.rounds import (
     actions,
     checkpoint,
@@ -18,6 +22,7 @@ from dact_jax.rounds import (
 from dact_jax.run_types import NEVER, Experiment, Run, Show, Stop, lengths
 
 PRETRAINING = "pre-training"
+_NOTHING = contextlib.nullcontext()
 
 # (stage, iterations of each round, (round, iterations done)) -> what shows progress.
 # The stage is "" for the run itself, or PRETRAINING.
@@ -72,21 +77,12 @@ def run(
         record has lost rows.
       DivergedError: a loss became NaN; the last checkpoint stays.
     """
-    claim(folder, identity, flag=flag)
-    storage.remove_drafts(folder)
-    store = checkpoint.open_store(
-        folder / workdir.CHECKPOINTS,
-        record=[folder / workdir.METRICS, folder / workdir.PICKS],
-    )
-    experiment = store.restore(actions.template(run))
-    written = None if experiment is None else experiment.written
+    store, experiment = _resume(run, folder, identity, claim, flag)
     if experiment is not None and loop.finished(experiment, run.policy):
-        workdir.require(folder, written, flag=flag)
         return Done(experiment, finished_before=True)
-    workdir.rewind(folder, written, flag=flag)
     if run.pretraining is not None:
         run, row = pretrain(run, folder, claim, shows, stop)
-        if experiment is None:
+        if experiment is None and group.is_first():
             workdir.append(folder, [row])
     with shows(stage, lengths(run), _position(experiment)) as show:
         verbs = actions.bind(run, store, folder, show, stop=stop, ask=ask)
@@ -94,6 +90,62 @@ def run(
             experiment = actions.begin(run, verbs)
         experiment = loop.run(experiment, verbs, run.policy, run.key)
     return Done(experiment, finished_before=False)
+
+
+def _resume(
+    run: Run, folder: pathlib.Path, identity: Mapping[str, Any], claim: Claim, flag: str
+) -> tuple[checkpoint.Store, Experiment | None]:
+    """Where checkpoints are saved, and the last one, with the folder as it was then.
+
+    Of several processes the first alone is in the folder, which the others need not
+    see. It saves and restores the state, since every process holds all of it, and
+    sends them what it has restored.
+    """
+    template, experiment = actions.template(run), None
+    store = checkpoint.ELSEWHERE
+    if group.is_first():
+        claim(folder, identity, flag=flag)
+        storage.remove_drafts(folder)
+        store = checkpoint.open_store(
+            folder / workdir.CHECKPOINTS,
+            record=[folder / workdir.METRICS, folder / workdir.PICKS],
+        )
+        experiment = store.restore(template)
+        written = None if experiment is None else experiment.written
+        if experiment is not None and loop.finished(experiment, run.policy):
+            workdir.require(folder, written, flag=flag)
+        else:
+            workdir.rewind(folder, written, flag=flag)
+    return store, _in_all_processes(experiment, template)
+
+
+def _in_all_processes(
+    experiment: Experiment | None, template: Experiment
+) -> Experiment | None:
+    """The experiment that process 0 has restored, in every process."""
+    if group.size() == 1:
+        return experiment
+
+    def leaves() -> list[Any] | None:
+        if experiment is None:
+            return None
+        return list(map(_sent, jax.tree.leaves(experiment)))
+
+    found = group.from_first(leaves)
+    if found is None:
+        return None
+    like, structure = jax.tree.flatten(template)
+    return jax.tree.unflatten(structure, map(_placed, like, found))
+
+
+def _sent(leaf: Any) -> Any:
+    return np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf
+
+
+def _placed(like: Any, leaf: Any) -> Any:
+    if isinstance(like, jax.Array):
+        return devices.replicate(np.asarray(leaf))
+    return leaf if isinstance(like, np.ndarray) else type(like)(leaf)
 
 
 def _position(experiment: Experiment | None) -> tuple[int, int]:
@@ -128,10 +180,12 @@ def pretrain(
     assert stage is not None
     place = pathlib.Path(stage.folder) if stage.folder else folder / "pretrained"
     flag = "--config.pretrain.folder" if stage.folder else "--workdir"
-    if (place / workdir.CONFIG).exists():  # refused, if need be, without waiting
+    writes = group.is_first()
+    if writes and (place / workdir.CONFIG).exists():  # refused without waiting
         claim(place, stage.identity, flag=flag)
+    held = lock.hold(place, flag=flag, wait=True) if writes else _NOTHING
     try:
-        with lock.hold(place, flag=flag, wait=True):
+        with held:
             done = run(
                 stage.run,
                 place,
@@ -142,7 +196,7 @@ def pretrain(
                 stage=PRETRAINING,
                 flag=flag,
             )
-            row = pretraining.row(place)
+            row = group.from_first(lambda: pretraining.row(place))
     except errors.DivergedError as error:
         message = str(error).replace("train.learning_rate", "pretrain.learning_rate")
         raise errors.DivergedError(f"in pre-training, {message}") from None

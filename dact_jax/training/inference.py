@@ -6,6 +6,7 @@ from concurrent import futures
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, Sharding
 
 from dact_jax import devices, errors, vectors
 from dact_jax.types import (
@@ -69,7 +70,7 @@ def sweep(
     domain: int,
     *,
     batch_size: int,
-    sharding: jax.sharding.Sharding | None = None,
+    sharding: Sharding | None = None,
 ) -> Evidence:
     """Embeddings and head outputs of all examples, in their order.
 
@@ -79,7 +80,9 @@ def sweep(
       domain: SOURCE or TARGET, the norm row that normalises.
       batch_size: images per call. The last batch is padded, so that `forward` is
         compiled once.
-      sharding: how devices share a batch; None: its rows are split over all devices.
+      sharding: how devices share a batch; None: its rows are split over the devices
+        that hold the variables. Of a pool that is not on them, each process reads only
+        the rows of its devices.
 
     Returns:
       Evidence of NumPy arrays on the host.
@@ -88,14 +91,14 @@ def sweep(
       DivergedError: an embedding or output is not finite, or an embedding is too long
         for float32 to hold its square, so that no acquisition could rank by it.
     """
-    if sharding is None:
-        sharding = devices.batched(devices.make_mesh())
+    mesh = devices.mesh_of(variables)
     embeddings, outputs = [], []
-    for count, images in _padded(examples.image, batch_size):
-        images = jax.device_put(images, sharding)
+    for count, images in _padded(examples.image, batch_size, mesh, sharding):
         embedding, output = forward(variables, images, domain)
-        embeddings.append(np.asarray(embedding)[:count])
-        outputs.append({name: np.asarray(out)[:count] for name, out in output.items()})
+        embeddings.append(devices.whole(embedding)[:count])
+        outputs.append(
+            {name: devices.whole(out)[:count] for name, out in output.items()}
+        )
     joined = {
         name: np.concatenate([output[name] for output in outputs])
         for name in outputs[0]
@@ -158,26 +161,40 @@ def mean_class_accuracy(
     return float(np.mean(each))
 
 
-def _padded(images: Images | jax.Array, size: int) -> Iterator[tuple[int, Array]]:
-    """(number of rows that count, uint8[size, H, W, C]) of each batch.
+def _padded(
+    images: Images | jax.Array, size: int, mesh: Mesh, sharding: Sharding | None
+) -> Iterator[tuple[int, jax.Array]]:
+    """(number of rows that count, uint8[size, H, W, C] on the devices) of each batch.
 
     A thread reads the next batch while the current one is used.
     """
     total = len(images)
+    local = devices.local_rows(size, mesh)
 
-    def read(start: int) -> tuple[int, Array]:
-        count = min(size, total - start)
+    def read(start: int) -> np.ndarray | None:
+        if isinstance(images, jax.Array):
+            return None  # it is there
+        rows = start + local
+        there = np.asarray(images[rows[rows < total]])
+        if not len(there):
+            there = np.asarray(images[np.array([total - 1])])
+        padding = np.repeat(there[-1:], len(rows) - len(there), axis=0)
+        return np.concatenate([there, padding])
+
+    def placed(start: int, batch: np.ndarray | None) -> jax.Array:
         if isinstance(images, jax.Array):
             rows = np.minimum(np.arange(start, start + size), total - 1)
-            return count, jnp.take(images, rows, axis=0)
-        batch = np.asarray(images[np.arange(start, start + count)])
-        padding = np.repeat(batch[-1:], size - count, axis=0)
-        return count, np.concatenate([batch, padding])
+            there = jnp.take(images, rows, axis=0)
+            return jax.device_put(there, sharding or devices.batched(mesh))
+        assert batch is not None
+        if sharding is not None:
+            return jax.device_put(batch, sharding)
+        return devices.put_rows(batch, size, mesh)
 
     with futures.ThreadPoolExecutor(1) as reader:
         upcoming = reader.submit(read, 0)
-        for start in range(size, total, size):
+        for start in range(0, total, size):
             batch = upcoming.result()
-            upcoming = reader.submit(read, start)
-            yield batch
-        yield upcoming.result()
+            if start + size < total:
+                upcoming = reader.submit(read, start + size)
+            yield min(size, total - start), placed(start, batch)

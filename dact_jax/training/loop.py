@@ -7,12 +7,14 @@ from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from dact_jax import devices, errors, keys
 from dact_jax.data import streams
+from dact_jax.processes import group
 from dact_jax.run_types import Run
 from dact_jax.training import step
-from dact_jax.types import Array, Batch, Key, Pools, TrainState
+from dact_jax.types import Array, Batch, BatchSizes, Key, Pools, PyTree, TrainState
 
 # A call of the device takes about this long, so that progress is shown and a signal is
 # answered soon. It decides in how many calls a chunk is done, not what it computes.
@@ -130,7 +132,7 @@ def call_length(seconds: float, left: int) -> int:
       seconds: of an iteration.
     """
     count = min(left, max(1, int(CALL_SECONDS / max(seconds, 1e-9))))
-    return int(devices.from_process_0(np.int32(count)))
+    return int(group.from_first(lambda: count))
 
 
 def means(losses: Losses) -> dict[str, float]:
@@ -174,16 +176,28 @@ def draw_chunks(
     """
     longest = min(run.schedule.chunk, num_steps)
     begun = start - start % run.schedule.chunk
+    sizes, mesh = run.schedule.sizes, devices.make_mesh()
+    local = functools.partial(devices.local_rows, mesh=mesh)
     batches = streams.batches(
-        run.task, pools, label, run.schedule.sizes, keys.key(key, "batches"), begun
+        run.task, pools, label, sizes, keys.key(key, "batches"), begun, local
     )
-    sharding = devices.batched(devices.make_mesh(), axis=1)
     for at in range(begun, num_steps, run.schedule.chunk):
         length = min(run.schedule.chunk, num_steps - at)
         if at + length <= start:  # the round ended within this chunk
             return
         drawn = streams.chunk(batches, length, longest)
-        yield Chunk(jax.device_put(drawn, sharding), max(start - at, 0), length)
+        yield Chunk(_put(drawn, sizes, mesh), max(start - at, 0), length)
+
+
+def _put(drawn: Batch, sizes: BatchSizes, mesh: Mesh) -> Batch:
+    """The batches of a chunk on the devices, of which each process has its rows."""
+
+    def put(stream: PyTree, size: int) -> PyTree:
+        return jax.tree.map(
+            lambda leaf: devices.put_rows(leaf, size, mesh, axis=1), stream
+        )
+
+    return Batch(*map(put, drawn, sizes))
 
 
 def _compile(run: Run, resident: streams.Resident, num_steps: int) -> Program:

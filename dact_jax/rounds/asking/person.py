@@ -1,14 +1,42 @@
 """The oracle that asks a person, and ends the process until the answers are there."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from dact_jax import errors
+from dact_jax.processes import group
+from dact_jax.queries.query import Item, Query
 from dact_jax.rounds import oracle
 from dact_jax.rounds.asking import given, question
 from dact_jax.run_types import Run
 from dact_jax.types import UNLABELED
+
+
+def in_all_processes(ask: oracle.Oracle) -> oracle.Oracle:
+    """The oracle, asked by process 0, which has the run's folder, for all processes.
+
+    Raises:
+      AwaitingLabels: in every process, where `ask` raises it.
+    """
+
+    def ask_first(asked: oracle.Asked) -> np.ndarray:
+        def answer() -> list[Any]:
+            try:
+                return [ask(asked), None, ()]
+            except errors.AwaitingLabels as awaiting:
+                return [None, awaiting.query, awaiting.missing]
+
+        label, wanted, missing = group.from_first(answer)
+        if label is None:
+            campaign, number, classes, items = wanted
+            found = tuple(Item(*item) for item in items)
+            query = Query(campaign, number, tuple(classes), found)
+            raise errors.AwaitingLabels(query, missing)
+        return np.asarray(label)
+
+    return ask_first
 
 
 def from_person(

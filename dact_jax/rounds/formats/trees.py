@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -51,7 +51,7 @@ def write(folder: pathlib.Path, tree: PyTree) -> None:
         folder.mkdir()
         with (
             _address(folder) as place,
-            ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer,
+            _checkpointer(ocp.StandardCheckpointHandler) as checkpointer,
         ):
             checkpointer.save(place / _ITEM, args=arguments)
 
@@ -66,7 +66,7 @@ def read(folder: pathlib.Path, template: PyTree) -> PyTree:
     with (
         _one_error(),
         _address(folder) as place,
-        ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer,
+        _checkpointer(ocp.StandardCheckpointHandler) as checkpointer,
     ):
         tree = checkpointer.restore(place / _ITEM, args=arguments)
     # NumPy leaves (pools, labels, counters) come back as NumPy.
@@ -83,7 +83,7 @@ def read_older(folder: pathlib.Path, template: NamedTuple) -> PyTree:
     with (
         _one_error(),
         _address(folder) as place,
-        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer,
+        _checkpointer(ocp.PyTreeCheckpointHandler) as checkpointer,
     ):
         metadata = checkpointer.metadata(place / _ITEM).item_metadata
         if metadata is None:
@@ -117,7 +117,7 @@ def read_part(
     with (
         _one_error(),
         _address(folder) as place,
-        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer,
+        _checkpointer(ocp.PyTreeCheckpointHandler) as checkpointer,
     ):
         wanted = dict(template)
         if newer:
@@ -207,12 +207,26 @@ def _is_news(record: standard_logging.LogRecord) -> bool:
     return not late or storage.system_error(error) is None
 
 
+def _checkpointer(handler: Callable[..., Any]) -> ocp.Checkpointer:
+    """Saves and restores in this process alone, though there may be others."""
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(handler())
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(),
+        active_processes={jax.process_index()},
+        barrier_sync_key_prefix=f"process_{jax.process_index()}",
+    )
+    return ocp.Checkpointer(
+        handler(multiprocessing_options=alone), multiprocessing_options=alone
+    )
+
+
 def _ignore(*error: object) -> None:
     del error
 
 
 def _array(leaf: object) -> jax.Array | np.ndarray:
-    if isinstance(leaf, jax.Array):
+    if isinstance(leaf, jax.Array) and jax.process_count() == 1:
         return leaf
     array = np.asarray(leaf)
     return array if array.size else np.zeros(1, array.dtype)  # orbax refuses empty ones

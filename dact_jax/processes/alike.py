@@ -1,0 +1,26 @@
+"""Checks that all processes of a run have read the same."""
+
+from collections.abc import Mapping
+
+from dact_jax import errors
+from dact_jax.processes import group
+
+
+def check(record: Mapping[str, str]) -> None:
+    """Checks that what identifies the data of a run is equal in all processes.
+
+    Args:
+      record: what was read -> its fingerprint, such as "target" -> "sha256:...".
+
+    Raises:
+      InputError: in every process, if it is not.
+    """
+    records = group.everyone(dict(record))
+    for number, other in enumerate(records):
+        for name in {**records[0], **other}:
+            if other.get(name) != records[0].get(name):
+                raise errors.InputError(
+                    f"process {number} of {len(records)} reads other data than process "
+                    f"0 ({name}): give all processes the same files under the same "
+                    "names."
+                )
