@@ -174,17 +174,6 @@ def load(
     return Batch(source, target, unlabeled)
 
 
-def chunk(drawn: Iterator[Batch], count: int, length: int) -> Batch:
-    """The next `count` drawn batches, stacked along a new leading axis.
-
-    Args:
-      length: of the axis, at least `count`; the last batch is repeated.
-    """
-    next_batches = list(itertools.islice(drawn, count))
-    next_batches += next_batches[-1:] * (length - count)
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *next_batches)
-
-
 def _make_draw(
     task: Task,
     pools: Pools,

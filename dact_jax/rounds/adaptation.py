@@ -10,7 +10,7 @@ from dact_jax import errors, keys
 from dact_jax.processes import group
 from dact_jax.rounds import evaluation
 from dact_jax.run_types import NEVER, Experiment, Run, Stop, lengths
-from dact_jax.training import inference, loop as training
+from dact_jax.training import feeding, inference, loop as training
 from dact_jax.types import TARGET, Examples, Row, Variables
 
 
@@ -47,7 +47,7 @@ def adapt(
     start = int(experiment.train.step)
     saved = time.perf_counter()
     started = saved - experiment.seconds
-    chunks = training.draw_chunks(
+    chunks = feeding.draw_chunks(
         run, experiment.pools, experiment.label, key, start, num_steps
     )
     calls = fit(experiment.train, chunks, key, num_steps, experiment.losses)

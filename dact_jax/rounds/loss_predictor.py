@@ -9,7 +9,7 @@ import numpy as np
 from dact_jax import devices, errors, keys
 from dact_jax.rounds import evaluation
 from dact_jax.run_types import Run
-from dact_jax.training import inference, loop, step
+from dact_jax.training import feeding, inference, loop, step
 from dact_jax.types import (
     SOURCE,
     Evidence,
@@ -66,7 +66,7 @@ def bind(
         num_steps = predictor_run.schedule.steps
         labels = np.concatenate([source_label, label])
         labelled_run, union = _with_labels(predictor_run, labels), _union(run, pools)
-        chunks = loop.draw_chunks(labelled_run, union, label, key, 0, num_steps)
+        chunks = feeding.draw_chunks(labelled_run, union, label, key, 0, num_steps)
         optimizer = predictor_run.optimizer(num_steps)
         state = step.init_state(evaluation.copy(variables), optimizer)
         state = devices.replicate(state)

@@ -7,14 +7,14 @@ from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from dact_jax import devices, errors, keys
+from dact_jax import devices, errors
 from dact_jax.data import streams
 from dact_jax.processes import group
 from dact_jax.run_types import Run
 from dact_jax.training import step
-from dact_jax.types import Array, Batch, BatchSizes, Key, Pools, PyTree, TrainState
+from dact_jax.training.feeding import Chunk
+from dact_jax.types import Array, Batch, Key, TrainState
 
 # A call of the device takes about this long, so that progress is shown and a signal is
 # answered soon. It decides in how many calls a chunk is done, not what it computes.
@@ -22,14 +22,6 @@ CALL_SECONDS = 5.0
 MAX_METRICS = 32  # losses that a method may report
 
 Losses = Mapping[str, Array]  # float32[iterations] by name
-
-
-class Chunk(NamedTuple):
-    """Drawn batches of iterations that are recorded together."""
-
-    drawn: Batch  # leaves have a leading axis; may be longer than the chunk
-    first: int  # the first iteration that is left to do
-    length: int  # iterations
 
 
 class Progress(NamedTuple):
@@ -43,7 +35,7 @@ class Progress(NamedTuple):
 class Program(NamedTuple):
     """Iterations of a round, bound to the pools that are on the devices."""
 
-    # (state, losses, drawn, key, first, count) -> (state, losses)
+    # (state, losses, drawn, key, first, count, begin) -> (state, losses)
     advance: Callable[..., tuple[TrainState, Losses]]
     # (state, drawn, key) -> losses of no iteration
     empty: Callable[[TrainState, Batch, Key], Losses]
@@ -106,20 +98,32 @@ def train(
     seconds = CALL_SECONDS  # of an iteration
     empty: Losses | None = None
     for chunk in chunks:
+        piece = next(chunk.pieces)
         if empty is None:  # all chunks have the same shapes
-            empty = program.empty(state, chunk.drawn, key)
+            names = program.empty(state, piece.drawn, key)
+            empty = {
+                name: np.zeros(chunk.longest, like.dtype)
+                for name, like in names.items()
+            }
         losses: Losses = devices.replicate(unpack(done, empty))
-        first = chunk.first
+        earlier, first = losses, chunk.first
         while first < chunk.length:
             count = call_length(seconds, chunk.length - first)
-            began = clock()
-            state, losses = program.advance(
-                state, losses, chunk.drawn, key, first, count
-            )
+            began, goal = clock(), first + count
+            while first < goal:
+                if first == piece.end:
+                    # The device has the call before to do while the next piece comes;
+                    # to begin more would fill its memory with pieces.
+                    jax.block_until_ready(earlier)
+                    earlier, piece = losses, next(chunk.pieces)
+                some = min(goal, piece.end) - first
+                state, losses = program.advance(
+                    state, losses, piece.drawn, key, first, some, piece.begin
+                )
+                first += some
             values = {name: np.asarray(loss) for name, loss in losses.items()}
             seconds = (clock() - began) / count
-            _check_finite(values, first, count, int(state.step))
-            first += count
+            _check_finite(values, first - count, count, int(state.step))
             values = {name: value[:first] for name, value in values.items()}
             yield Progress(state, values, first == chunk.length)
         done = np.zeros_like(done)
@@ -163,43 +167,6 @@ def unpack(packed: np.ndarray, empty: Losses) -> Losses:
     }
 
 
-def draw_chunks(
-    run: Run, pools: Pools, label: np.ndarray, key: Key, start: int, num_steps: int
-) -> Iterator[Chunk]:
-    """The remaining batches of a round on the devices, a chunk at a time.
-
-    Args:
-      label: int32[N_t], target labels bought so far.
-      key: of the round.
-      start: iterations done.
-      num_steps: iterations in the round.
-    """
-    longest = min(run.schedule.chunk, num_steps)
-    begun = start - start % run.schedule.chunk
-    sizes, mesh = run.schedule.sizes, devices.make_mesh()
-    local = functools.partial(devices.local_rows, mesh=mesh)
-    batches = streams.batches(
-        run.task, pools, label, sizes, keys.key(key, "batches"), begun, local
-    )
-    for at in range(begun, num_steps, run.schedule.chunk):
-        length = min(run.schedule.chunk, num_steps - at)
-        if at + length <= start:  # the round ended within this chunk
-            return
-        drawn = streams.chunk(batches, length, longest)
-        yield Chunk(_put(drawn, sizes, mesh), max(start - at, 0), length)
-
-
-def _put(drawn: Batch, sizes: BatchSizes, mesh: Mesh) -> Batch:
-    """The batches of a chunk on the devices, of which each process has its rows."""
-
-    def put(stream: PyTree, size: int) -> PyTree:
-        return jax.tree.map(
-            lambda leaf: devices.put_rows(leaf, size, mesh, axis=1), stream
-        )
-
-    return Batch(*map(put, drawn, sizes))
-
-
 def _compile(run: Run, resident: streams.Resident, num_steps: int) -> Program:
     """The program of a round, jitted; it donates the state."""
     progress_steps = run.schedule.progress_steps or num_steps
@@ -225,8 +192,9 @@ def _compile(run: Run, resident: streams.Resident, num_steps: int) -> Program:
         key: Key,
         first: int,
         count: int,
+        begin: int,
     ) -> tuple[TrainState, Losses]:
-        return advance(state, losses, resident, drawn, key, first, count)
+        return advance(state, losses, resident, drawn, key, first, count, begin)
 
     return Program(call, empty)
 

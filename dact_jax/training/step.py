@@ -82,21 +82,23 @@ def make_step(
 def loop_steps(
     step: Step, load: Callable[[PyTree, Batch, Key], Batch]
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """(state, metrics, resident, drawn, key, first, count) -> (state, metrics).
+    """(state, metrics, resident, drawn, key, first, count, begin) -> (state, metrics).
 
     Does iterations first .. first + count - 1 of a chunk of drawn batches. The count is
     an argument of the compiled program, so that a chunk has the same bits however many
-    calls it is done in. Each iteration loads its images from the drawn batch and
-    derives its key from `state.step`, so that a run resumed at any step equals an
-    uninterrupted one.
+    calls it is done in, and of how many pieces: `begin` is the iteration of the chunk
+    that the first drawn batch is of. Each iteration loads its images from the drawn
+    batch and derives its key from `state.step`, so that a run resumed at any step
+    equals an uninterrupted one.
 
     Args:
       load: (resident, drawn, key) -> Batch; gathers and augments on the device.
 
     Returns:
-      A function whose `drawn` and metrics have leaves with a leading [chunk] axis. The
-      metrics that it gets are those of the iterations before `first`; it fills in its
-      own. `no_metrics` gives those of no iteration.
+      A function whose `drawn` and metrics have leaves with a leading axis: iterations
+      of a piece of the chunk, and of the chunk. The metrics that it gets are those of
+      the iterations before `first`; it fills in its own. `no_metrics` gives those of no
+      iteration.
     """
     iterate = _make_iteration(step, load)
 
@@ -108,12 +110,13 @@ def loop_steps(
         key: Key,
         first: jax.Array,
         count: jax.Array,
+        begin: jax.Array | int = 0,
     ) -> tuple[TrainState, Metrics]:
         def body(
             i: jax.Array, carry: tuple[TrainState, Metrics]
         ) -> tuple[TrainState, Metrics]:
             state, metrics = carry
-            state, values = iterate(state, resident, _at(drawn, i), key)
+            state, values = iterate(state, resident, _at(drawn, i - begin), key)
             metrics = {name: metrics[name].at[i].set(values[name]) for name in metrics}
             return state, metrics
 

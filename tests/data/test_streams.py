@@ -16,6 +16,7 @@ from dact_jax import errors, keys
 from dact_jax.data import augment, streams
 from dact_jax.data.order import order
 from dact_jax.data.readers import decoding, files
+from dact_jax.training import feeding
 from dact_jax.types import UNLABELED, BatchSizes, Domain, Examples, Pools, Task
 
 SIZES = BatchSizes(source=4, target=3, unlabeled=5)
@@ -265,7 +266,7 @@ def test_no_unlabelled_batches(task, pools, label, key, tmp_path):
         loaded = load(version, without[0], key, 0)
         assert loaded.unlabeled is None
         assert_same(loaded[:2], load(version, all_streams[0], key, 0)[:2])
-        stacked = streams.chunk(iter(without), 4, 4)
+        stacked = feeding.stacked(iter(without), 4, 4)
         assert stacked.unlabeled is None
         assert len(stacked.source.label) == 4
 
@@ -282,7 +283,7 @@ def test_transductive_unlabeled(task, pools, label, key):
 def test_chunk_stacks(task, pools, label, key):
     task = placed(task)
     stream = streams.batches(task, pools, label, SIZES, key, 0)
-    stacked = [streams.chunk(stream, 3, 3), streams.chunk(stream, 2, 3)]
+    stacked = [feeding.stacked(stream, 3, 3), feeding.stacked(stream, 2, 3)]
     flat = first(task, pools, label, 5, key)
     assert stacked[0].source.image.shape == (3, 4)
     repeated = [*flat[3:], flat[-1]]

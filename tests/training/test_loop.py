@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dact_jax import errors
-from dact_jax.training import loop
+from dact_jax.training import feeding, loop
 from dact_jax.types import TrainState
 
 NOTHING_DONE = loop.pack({}, 4)
@@ -14,11 +14,13 @@ NOTHING_DONE = loop.pack({}, 4)
 def _program(values, clock=None, seconds=1.0):
     """Losses are read from the drawn values; an iteration takes some seconds."""
 
-    def advance(state, losses, drawn, key, first, count):
+    def advance(state, losses, drawn, key, first, count, begin):
         if clock is not None:
             clock.seconds += seconds * count
         filled = np.array(losses["loss"])
-        filled[first : first + count] = drawn[first : first + count]
+        rows = slice(first - begin, first - begin + count)
+        assert len(drawn[rows]) == count
+        filled[first : first + count] = drawn[rows]
         return state._replace(step=state.step + count), {"loss": filled}
 
     return loop.Program(
@@ -39,8 +41,16 @@ def _train(chunks, *, done=NOTHING_DONE, step=0, seconds=1.0):
     return loop.train(program, state, iter(chunks), None, done, clock=clock)
 
 
-def _chunk(*values, first=0, length=None):
-    return loop.Chunk(np.float32(values), first, length or len(values))
+def _chunk(*values, first=0, length=None, width=None):
+    width, length = width or len(values), length or len(values)
+    pieces = [
+        feeding.Piece(
+            np.float32(values[begin : begin + width]), begin, min(begin + width, length)
+        )
+        for begin in range(0, length, width)
+        if begin + width > first
+    ]
+    return loop.Chunk(iter(pieces), first, length, len(values))
 
 
 def test_training_yields_the_state_and_the_losses_of_the_chunk_so_far():
@@ -49,6 +59,25 @@ def test_training_yields_the_state_and_the_losses_of_the_chunk_so_far():
         for state, losses, complete in _train([_chunk(1, 2), _chunk(3, 9, length=1)])
     ]
     assert seen == [(1, [1], False), (2, [1, 2], True), (3, [3], True)]
+
+
+@pytest.mark.parametrize("width", [1, 3, 4, 10])
+@pytest.mark.parametrize("seconds", [0.001, 1.0, 2.5])
+def test_pieces_change_neither_calls_nor_losses(width, seconds):
+    def seen(width):
+        found = _train(
+            [_chunk(*range(10), first=4, width=width), _chunk(*range(9), width=width)],
+            done=loop.pack({"loss": np.float32([0, 1, 2, 3])}, 10),
+            step=4,
+            seconds=seconds,
+        )
+        return [
+            (int(state.step), np.asarray(losses["loss"]).tolist(), complete)
+            for state, losses, complete in found
+        ]
+
+    assert seen(width) == seen(None)
+    assert seen(width)[-1] == (19, list(range(9)), True)
 
 
 def test_a_chunk_that_was_begun_is_continued_with_its_losses():

@@ -9,7 +9,7 @@ import numpy as np
 from dact_jax import devices, keys
 from dact_jax.rounds import actions, evaluation
 from dact_jax.run_types import Experiment, Run, lengths
-from dact_jax.training import loop as training
+from dact_jax.training import feeding, loop as training
 from dact_jax.types import Pools
 
 _LONG = 30.0  # seconds of a selection that is not timed twice
@@ -72,7 +72,7 @@ def _train(run: Run, experiment: Experiment) -> tuple[Pace, Experiment]:
     """The pace of the first round, and the experiment after a few iterations."""
     num_steps = lengths(run)[0]
     key = keys.key(run.key, "round", 0)
-    chunks = training.draw_chunks(
+    chunks = feeding.draw_chunks(
         run, experiment.pools, experiment.label, key, 0, num_steps
     )
     empty = training.pack({}, run.schedule.chunk)
