@@ -11,6 +11,7 @@ from dact_jax import (
     devices,
     dry_run_plan,
     paths,
+    preparation,
     runner,
 )
 from dact_jax.configuration import build, defaults
@@ -48,6 +49,7 @@ def run(
     config = defaults.expanded(config)
     folder = pathlib.Path(paths.expanded(where, "workdir"))
     devices.check()
+    config = preparation.decided(config, folder)
     runner.check_folders(config, folder)
     claim.check(folder, defaults.identity(config), defaults=defaults.initial())
     with programs.kept(compilation_cache), lock.hold(folder):
@@ -66,7 +68,9 @@ def _tried(config: ml_collections.ConfigDict, folder: pathlib.Path) -> list[str]
     with waiting.during("timing a few iterations"):
         measured = measuring.measure(made)
     backbone = pathlib.PurePath(config.model.backbone).name
-    lines = [f"Dry run of {config.name}, seed {config.seed}."]
+    lines = [
+        f"Dry run of {config.name}, seed {config.seed}, in {config.train.precision}."
+    ]
     lines += [*dry_run_plan.sentences(made), *dry_run_plan.counts(made)]
     lines += _unreadable(config, made)
     lines += dry_run_plan.embedding(samples, backbone)

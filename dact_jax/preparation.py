@@ -9,15 +9,17 @@ import ml_collections
 import numpy as np
 
 from dact_jax import errors
-from dact_jax.configuration import build
+from dact_jax.configuration import build, build_stages, defaults
 from dact_jax.data.readers.files import ImageFiles
 from dact_jax.embedding import sweep
 from dact_jax.embedding.sweep import Progress
 from dact_jax.models.backbones import Backbone
 from dact_jax.processes import group
 from dact_jax.reports import counting, waiting
-from dact_jax.rounds import workdir
+from dact_jax.rounds import claim, workdir
 from dact_jax.run_types import NEVER, Run, Stop
+
+_PRECISION = "train.precision"
 
 
 def make_run(
@@ -50,6 +52,34 @@ def _embed(
         lambda: sweep.embed(files, backbone, cache=cache, progress=progress)
     )
     return np.asarray(vectors)
+
+
+def decided(
+    config: ml_collections.ConfigDict, folder: pathlib.Path
+) -> ml_collections.ConfigDict:
+    """The config with what `train.precision=auto` stands for.
+
+    A run goes on as it began, also on other devices; one without a record of it began
+    in float32. Process 0 decides, for all.
+
+    Args:
+      folder: of the run; it may be new.
+
+    Raises:
+      InputError: its config.yaml is damaged.
+    """
+    if config.train.precision != "auto":
+        return config
+    copy = config.copy_and_resolve_references()
+    copy.train.precision = group.from_first(lambda: _precision(config, folder))
+    return copy
+
+
+def _precision(config: ml_collections.ConfigDict, folder: pathlib.Path) -> str:
+    if not (folder / workdir.CONFIG).exists():
+        return build_stages.precision(config)
+    recorded = claim.flat(claim.read(folder).config)
+    return str(recorded.get(_PRECISION, defaults.initial()[_PRECISION]))
 
 
 @contextlib.contextmanager

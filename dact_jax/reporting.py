@@ -5,6 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable, Sequence
 
+from dact_jax.configuration import build_stages
 from dact_jax.configuration.defaults import Config
 from dact_jax.reports import gallery, record, report, sweeps, waiting
 from dact_jax.reports.page import details, page
@@ -47,6 +48,7 @@ def make(
             command=command,
             keep=run.evaluation.keep,
             labels=label_lines,
+            precision=build_stages.precision(config),
         )
         found = None
         if experiment is not None and swept is not None:

@@ -86,6 +86,7 @@ def run(
             f"this is one of {jax.process_count()} processes of jax.distributed, and "
             "they have not met: start them by python -m dact_jax.main --distributed."
         )
+    config = preparation.decided(config, folder)
     identity = defaults.identity(config)
     held: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if group.is_first():  # it alone uses the folder

@@ -26,7 +26,7 @@ from dact_jax import (
     signals,
 )
 from dact_jax.data.selection import labelled as listed, picks, pools
-from dact_jax.models import torch_files
+from dact_jax.models.weight_files import torch_files
 from dact_jax.types import Picked
 
 _TORCH = (".pt", ".pth", ".th")

@@ -175,6 +175,8 @@ class Model(NamedTuple):
     head: Head
     # In evaluation mode: the maps whose spatial means are the taps; () without maps.
     maps: Maps | None = None
+    # The same network in float32, for sweeps; None: it computes in float32 itself.
+    exact: Model | None = None
 
 
 class Loss(Protocol):

@@ -39,8 +39,8 @@ LAYERS = {
     "runner classifier": f"{GROUND} models data embedding training rounds queries "
     "reports configuration preparation result reporting",
     "campaigns dry_run_plan dry_run prediction exporting": f"{GROUND} data embedding "
-    "models training queries rounds reports configuration result runner classifier "
-    "dry_run_plan prediction",
+    "models training queries rounds reports configuration result preparation runner "
+    "classifier dry_run_plan prediction",
     "cli signals": "errors run_types",
     "select_methods": f"{GROUND} {ROOMS} reports",
     "main select embed label predict export compare": f"{GROUND} {ROOMS} result runner "

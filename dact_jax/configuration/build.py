@@ -108,6 +108,7 @@ def make_network(config: Config, encoder: nn.Module, method: Method) -> Model:
         method.heads,
         config.model.num_norms,
         shared_affine=config.model.shared_affine,
+        precision=build_stages.precision(config),
     )
 
 

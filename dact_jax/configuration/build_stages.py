@@ -12,7 +12,8 @@ from dact_jax import devices, keys, plugins, types
 from dact_jax.configuration import build_data, checks, defaults
 from dact_jax.configuration.defaults import Config
 from dact_jax.data import joined
-from dact_jax.models import heads, model
+from dact_jax.models import heads, model, precisions
+from dact_jax.models.precisions import Precision
 from dact_jax.run_types import LossPredictorStage, Pretraining, Run
 from dact_jax.training import inference, optimizer, schedules, step
 from dact_jax.types import BatchSizes, Method, Model, TrainState, Variables
@@ -39,7 +40,7 @@ def pretraining_stage(config: Config, run: Run, encoder: nn.Module) -> Pretraini
         run,
         "pretrain",
         Method(modules, supervised.losses),
-        model.make_model(encoder, modules, 1),
+        model.make_model(encoder, modules, 1, precision=precision(config)),
         params,
     )
     checks.check_losses(
@@ -63,7 +64,7 @@ def loss_predictor_stage(
     assert name is not None
     num_classes = len(run.task.class_names)
     method = plugins.load("methods", name, num_classes, **dict(config.methods[name]))
-    network = model.make_model(encoder, method.heads, 1)
+    network = model.make_model(encoder, method.heads, 1, precision=precision(config))
     key = keys.key(run.key, "predictor")  # renamed, it would change all numbers
     fresh = network.init(
         keys.key(key, "init"), build_data.input_shape(config, run.task)
@@ -78,6 +79,12 @@ def loss_predictor_stage(
         stage._replace(key=key, forward=forward, task=task),
         jax.jit(method.actual_loss),
     )
+
+
+def precision(config: Config) -> Precision:
+    """What `train.precision` stands for on this process's devices."""
+    chosen = config.train.precision
+    return precisions.of_device() if chosen == "auto" else chosen
 
 
 def _joined(run: Run, device_bytes: int) -> types.Task:
@@ -148,7 +155,8 @@ def _identity(config: Config, modules: Mapping[str, nn.Module]) -> dict[str, Any
     for name in ("num_norms", "shared_affine"):
         fields["model"].pop(name)
     fields["data"].pop("shots_per_class")  # no target label is trained on
-    shared = ["multipliers", "bias_multiplier"]
+    fields["train"]["precision"] = precision(config)
+    shared = ["multipliers", "bias_multiplier", "precision"]
     shared += schedules.OPTIONS[config.pretrain.schedule]
     if config.pretrain.optimizer == "sgd":
         shared.append("nesterov")

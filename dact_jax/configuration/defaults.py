@@ -28,6 +28,7 @@ _WITHOUT_INFLUENCE = (
     "data.max_pixels",  # the fingerprint tells what was read
     "data.cache_dir",  # kept pixels are those of decoding
 )
+_BEFORE = {"train.precision": "float32"}  # where it is not what the default does
 _ALIASES = ("source", "target")  # short names of data.source and data.target
 
 
@@ -65,8 +66,8 @@ def get_config() -> Config:
 
 
 def initial() -> dict[str, Any]:
-    """The default values by dotted name."""
-    return {name: field.default for name, field in declared().items()}
+    """By dotted name, what was done before there was such a field."""
+    return {name: field.default for name, field in declared().items()} | _BEFORE
 
 
 def declared() -> dict[str, Field]:

@@ -10,6 +10,7 @@ from dact_jax.training import schedules
 _BATCH = kinds.whole(1, 10**6)
 _OPTIMIZER = kinds.choice("sgd", "adam")
 _SCHEDULE = kinds.choice(*get_args(schedules.Kind))
+_PRECISION = kinds.choice("auto", "float32", "bfloat16")
 _MULTIPLIER = "factor on the learning rate of the {}; 0: frozen, but not its moments"
 
 # Learning rate at iteration i of n:
@@ -74,6 +75,9 @@ TRAIN = {
         5.0, kinds.real(), "at most so many minutes between checkpoints; 0: no limit"
     ),
     "eval_batch": Field(256, _BATCH, "images in a batch of evaluation"),
+    "precision": Field(
+        "auto", _PRECISION, "of products and activations; auto: by the devices"
+    ),
 }
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dact_jax import errors
-from dact_jax.models import conv, encoders, pretrained
+from dact_jax.models import conv, encoders, precisions, pretrained
 from dact_jax.models.frozen import families
 from dact_jax.models.frozen.families import Filter, Pixel
 from dact_jax.types import PyTree
@@ -81,11 +81,12 @@ def make(
         return network(variables, x / jnp.array(std)[None, None, None])
 
     def forward(variables: PyTree, images: jax.Array) -> jax.Array:
-        if implementation() == "stock":
-            return embed(variables, images)
-        # One image after another: what is computed stays in the processor's cache, and
-        # a vector does not depend on the batch.
-        return jax.lax.map(lambda image: embed(variables, image[None])[0], images)
+        with precisions.products("float32"):
+            if implementation() == "stock":
+                return embed(variables, images)
+            # One image after another: what is computed stays in the processor's cache,
+            # and a vector does not depend on the batch.
+            return jax.lax.map(lambda image: embed(variables, image[None])[0], images)
 
     preparation = (_VERSION, name, side, filter, mean, std)
     identity = f"{name}-{_digest(preparation, variables)}"

@@ -57,7 +57,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """float32[B, H, W, C] -> float32[B, H', W', features]."""
+        """float[B, H, W, C] -> float[B, H', W', features]."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
         fan_in = math.prod(shape[:3])
         kernel = self.param("kernel", self.kernel_init or uniform(fan_in), shape)
@@ -124,10 +124,10 @@ def depthwise(
     # Written out once: inside the sum, every term would test where the image ends.
     x = lax.optimization_barrier(jnp.pad(x, ((0, 0), *padding, (0, 0))))
     terms = (
-        part * kernel[row, column][None, None]
+        part.astype(jnp.float32) * kernel[row, column][None, None].astype(jnp.float32)
         for row, column, part in _shifts(x, kernel.shape[:2], strides)
     )
-    return functools.reduce(jnp.add, terms)
+    return functools.reduce(jnp.add, terms).astype(x.dtype)
 
 
 def tile_width(columns: int, kernel: tuple[int, ...], stride: int) -> int:

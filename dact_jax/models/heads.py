@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from dact_jax import ops
-from dact_jax.models import conv
+from dact_jax.models import conv, precisions
 from dact_jax.types import Features
 
 # Torch's default; Xavier-normal with zero bias; or, as in Caffe, normal with this
@@ -260,7 +260,7 @@ def _dense(
     use_bias: bool = True,
     name: str = "fc",
 ) -> jax.Array:
-    """W x + b, as a submodule of the calling module."""
+    """W x + b, float32, as a submodule of the calling module."""
     if initial == "torch":
         kernel_init = bias_init = conv.uniform(x.shape[-1])
     else:
@@ -272,6 +272,8 @@ def _dense(
         use_bias=use_bias,
         kernel_init=kernel_init,
         bias_init=bias_init,
+        promote_dtype=precisions.keep_dtypes,
+        dot_general=precisions.dot_general,
         name=name,
     )
     return layer(x)

@@ -4,6 +4,7 @@ import functools
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from dact_jax.models import conv, norm
 
@@ -34,7 +35,7 @@ class LeNet(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """float32[B, h, w, C] -> embedding float32[B, F], taps float32[B, 20 | 50 | F].
+        """float[B, h, w, C] -> embedding float[B, F], taps float[B, 20 | 50 | F].
 
         Taps are the spatial means of both stages after pooling and ReLU, and the
         embedding before dropout.
@@ -68,5 +69,8 @@ class LeNet(nn.Module):
         feature = nn.relu(x)
         for x in (first, second):
             self.sow("intermediates", "maps", x)
-        taps = (first.mean((1, 2)), second.mean((1, 2)), feature)
+        first_tap, second_tap = (
+            x.mean((1, 2), dtype=jnp.float32) for x in (first, second)
+        )
+        taps = (first_tap, second_tap, feature)
         return drop()(feature), taps

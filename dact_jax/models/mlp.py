@@ -26,7 +26,7 @@ class MLP(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """float32[B, 1, 1, C] -> embedding float32[B, F], taps float32[B, widths[l]].
+        """float[B, 1, 1, C] -> embedding float[B, F], taps float[B, widths[l]].
 
         Images of any shape [B, ...] are flattened. Taps are the outputs of the layers
         before dropout.

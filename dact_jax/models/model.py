@@ -1,14 +1,13 @@
 """An encoder and its heads as pure functions, with batch-norm rows by domain.
 
 An encoder is a Flax module without knowledge of domains: `__call__(images, *, train)`
-maps float32[B, h, w, C] to (embedding float32[B, F], taps). All streams of a call form
-one batch; only the `norm.BatchNorm` layers distinguish them, by the rows of scale, bias
-and moments that they receive. An encoder may `sow` the feature maps of its stages, in
-order, as "maps" in the collection "intermediates".
+maps float[B, h, w, C] to (embedding float[B, F], taps), in the dtype of its images. All
+streams of a call form one batch; only the `norm.BatchNorm` layers distinguish them, by
+the rows of scale, bias and moments that they receive. An encoder may `sow` the feature
+maps of its stages, in order, as "maps" in the collection "intermediates".
 """
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -17,16 +16,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from dact_jax import keys
-from dact_jax.models.heads import BOTTLENECK, LAST_INPUT
+from dact_jax.models import head_outputs, precisions
+from dact_jax.models.head_outputs import Heads, Network
+from dact_jax.models.heads import BOTTLENECK
+from dact_jax.models.precisions import Precision
 from dact_jax.types import Features, Key, Model, Variables
 
 ENCODER = "encoder"
 
-Heads = Mapping[str, nn.Module]
-
 
 def make_model(
-    encoder: nn.Module, heads: Heads, num_norms: int, *, shared_affine: bool = False
+    encoder: nn.Module,
+    heads: Heads,
+    num_norms: int,
+    *,
+    shared_affine: bool = False,
+    precision: Precision = "float32",
 ) -> Model:
     """The functions of an encoder with heads.
 
@@ -40,35 +45,45 @@ def make_model(
         Chang et al. 2019).
       shared_affine: whether all domains share one row of scale and bias and only the
         moments have D rows.
+      precision: of products and activations, see `precisions.py`. The same network in
+        float32 is the model's `exact`.
 
     Raises:
       ValueError: a head reads one that does not come before it.
     """
     for position, name in enumerate(heads):
-        for other in _reads(heads, name):
+        for other in head_outputs.reads(heads, name):
             if other is not None and other not in list(heads)[:position]:
                 raise ValueError(
                     f"head {name!r} reads {other!r}, which must be a head before it"
                 )
     rows = (1 if shared_affine else num_norms, num_norms)
-    init = functools.partial(_init, encoder, heads, rows)
-    return Model(
-        jax.jit(init, static_argnums=1),  # jit removes the unused forward pass
-        functools.partial(_encode, encoder, heads, num_norms),
-        functools.partial(_head, heads),
-        functools.partial(_maps, encoder, num_norms),
+    exact = Network(encoder, heads, num_norms, "float32")
+    model = Model(
+        # jit removes the unused forward pass
+        jax.jit(functools.partial(_init, exact, rows), static_argnums=1),
+        functools.partial(_encode, exact),
+        functools.partial(head_outputs.head, exact),
+        functools.partial(_maps, exact),
+    )
+    if precision == "float32":
+        return model
+    network = exact._replace(precision=precision)
+    return model._replace(
+        encode=functools.partial(_encode, network),
+        head=functools.partial(head_outputs.head, network),
+        exact=model,
     )
 
 
 def _init(
-    encoder: nn.Module,
-    heads: Heads,
+    network: Network,
     rows: tuple[int, int],
     key: Key,
     shape: tuple[int, int, int],
 ) -> Variables:
-    images = jnp.zeros((1, *shape))
-    outputs, tree = encoder.init_with_output(
+    heads, images = network.heads, jnp.zeros((1, *shape))
+    outputs, tree = network.encoder.init_with_output(
         keys.key(key, ENCODER), images, train=False
     )
     norm, stats = (
@@ -80,19 +95,19 @@ def _init(
 
     features = Features(*outputs)
     for name in sorted(heads, key=lambda name: name != BOTTLENECK):
-        inputs = _inputs(heads, variables, name, features, None)
+        inputs = head_outputs.inputs(network, variables, name, features, None)
         head = heads[name].init(keys.key(key, name), inputs)
         params[name] = head.get("params", {})
         if name == BOTTLENECK:
-            embedding = _apply(heads, variables, name, features, train=False, key=None)
+            embedding = head_outputs.apply(
+                network, variables, name, features, train=False, key=None
+            )
             features = features._replace(embedding=embedding)
     return variables
 
 
 def _encode(
-    encoder: nn.Module,
-    heads: Heads,
-    num_norms: int,
+    network: Network,
     variables: Variables,
     images: jax.Array,
     domains: tuple[int, ...],
@@ -100,18 +115,22 @@ def _encode(
     train: bool,
     key: Key | None = None,
 ) -> tuple[Features, Variables]:
-    _check(images, domains, num_norms, train)
-    rows = np.asarray(domains if num_norms > 1 else [0], np.int32)
-    outputs, updated = encoder.apply(
-        _encoder_collections(variables, rows, num_norms),
-        _interleave(images),
-        train=train,
-        mutable=["stats"],
-        rngs=_dropout(key, ENCODER),
-    )
+    _check(images, domains, network.num_norms, train)
+    rows = np.asarray(domains if network.num_norms > 1 else [0], np.int32)
+    with precisions.products(network.precision):
+        outputs, updated = network.encoder.apply(
+            _encoder_collections(network, variables, rows),
+            _interleave(images).astype(network.precision),
+            train=train,
+            mutable=["stats"],
+            rngs=head_outputs.dropout(key, ENCODER),
+        )
+    outputs = precisions.cast(outputs, "float32")
     features = Features(*jax.tree.map(lambda x: _separate(x, len(images)), outputs))
-    if BOTTLENECK in heads:
-        embedding = _apply(heads, variables, BOTTLENECK, features, train=train, key=key)
+    if BOTTLENECK in network.heads:
+        embedding = head_outputs.apply(
+            network, variables, BOTTLENECK, features, train=train, key=key
+        )
         features = features._replace(embedding=embedding)
     if not train:
         return features, variables
@@ -124,26 +143,26 @@ def _encode(
 
 
 def _maps(
-    encoder: nn.Module,
-    num_norms: int,
+    network: Network,
     variables: Variables,
     images: jax.Array,
     domain: int,
 ) -> tuple[jax.Array, ...]:
     """What the encoder sows as "maps", stage by stage; () if it sows none."""
-    _check(images[None], (domain,), num_norms, train=False)
-    rows = np.asarray([domain if num_norms > 1 else 0], np.int32)
-    _, sown = encoder.apply(
-        _encoder_collections(variables, rows, num_norms),
-        images,
-        train=False,
-        mutable=["intermediates"],
-    )
+    _check(images[None], (domain,), network.num_norms, train=False)
+    rows = np.asarray([domain if network.num_norms > 1 else 0], np.int32)
+    with precisions.products(network.precision):
+        _, sown = network.encoder.apply(
+            _encoder_collections(network, variables, rows),
+            images,
+            train=False,
+            mutable=["intermediates"],
+        )
     return sown.get("intermediates", {}).get("maps", ())
 
 
 def _encoder_collections(
-    variables: Variables, rows: np.ndarray, num_norms: int
+    network: Network, variables: Variables, rows: np.ndarray
 ) -> dict[str, Any]:
     """The encoder's Flax collections, with the given rows of "norm" and "stats".
 
@@ -152,89 +171,11 @@ def _encoder_collections(
     """
     stats = jax.tree.map(lambda leaf: leaf[rows], variables.stats)
     norm = jax.tree.map(
-        lambda leaf: leaf[rows if len(leaf) == num_norms else 0 * rows], variables.norm
+        lambda leaf: leaf[rows if len(leaf) == network.num_norms else 0 * rows],
+        variables.norm,
     )
-    return {"params": variables.params[ENCODER], "norm": norm, "stats": stats}
-
-
-def _head(
-    heads: Heads,
-    variables: Variables,
-    name: str,
-    features: Features,
-    *,
-    reverse: jax.Array | float | None = None,
-    key: Key | None = None,
-) -> jax.Array:
-    if name == BOTTLENECK:  # already applied in encode
-        return features.embedding
-    if name.endswith(f".{LAST_INPUT}"):
-        head = name.removesuffix(f".{LAST_INPUT}")
-        return _last_input(heads, variables, head, features)
-    inputs = _inputs(heads, variables, name, features, key)
-    train = key is not None
-    return _apply(heads, variables, name, inputs, train=train, key=key, reverse=reverse)
-
-
-def _last_input(
-    heads: Heads, variables: Variables, name: str, features: Features
-) -> jax.Array:
-    """float32[S, B, ...], the input of a head's last layer, in evaluation mode."""
-    sown = {}
-    if name != BOTTLENECK:
-        inputs = _inputs(heads, variables, name, features, None)
-        params = {"params": variables.params[name]}
-        _, updated = heads[name].apply(params, inputs, mutable=["intermediates"])
-        sown = updated.get("intermediates", {})
-    if LAST_INPUT not in sown:
-        raise ValueError(
-            f"head {name!r} ({type(heads[name]).__name__}) has no features: use a "
-            "Linear, Cosine or TwoLayer head"
-        )
-    return sown[LAST_INPUT][0]
-
-
-def _inputs(
-    heads: Heads, variables: Variables, name: str, features: Features, key: Key | None
-) -> Features:
-    """Features with the outputs of `on` and `logits_from` filled in."""
-    embedding, logits = (
-        None if other is None else _head(heads, variables, other, features, key=key)
-        for other in _reads(heads, name)
-    )
-    if embedding is None:
-        embedding = features.embedding
-    return features._replace(embedding=embedding, logits=logits)
-
-
-def _apply(
-    heads: Heads,
-    variables: Variables,
-    name: str,
-    inputs: Features,
-    *,
-    train: bool,
-    key: Key | None,
-    reverse: jax.Array | float | None = None,
-) -> jax.Array:
-    return heads[name].apply(  # type: ignore[return-value]
-        {"params": variables.params[name]},
-        inputs,
-        reverse=reverse,
-        train=train,
-        rngs=_dropout(key, name),
-    )
-
-
-def _reads(heads: Heads, name: str) -> tuple[str | None, str | None]:
-    """Names of the heads whose output replaces the embedding, or is the logits."""
-    head = heads[name]
-    return getattr(head, "on", None), getattr(head, "logits_from", None)
-
-
-def _dropout(key: Key | None, name: str) -> dict[str, Key] | None:
-    """Keyed by head: its dropout mask is the same when another head reads it."""
-    return None if key is None else {"dropout": keys.key(key, name)}
+    params = precisions.cast(variables.params[ENCODER], network.precision)
+    return {"params": params, "norm": norm, "stats": stats}
 
 
 def _interleave(streams: jax.Array) -> jax.Array:

@@ -20,7 +20,7 @@ class BatchNorm(nn.Module):
 
     Training normalises with the mean and the biased variance of the batch. The running
     moments become momentum * batch + (1 - momentum) * old, with the unbiased variance
-    of the batch, as in torch.
+    of the batch, as in torch. All of this is in float32, whatever dtype x has.
 
     Attributes:
       epsilon: added to the variance.
@@ -32,7 +32,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """float32[B S, ..., C] -> the same shape.
+        """float[B S, ..., C] -> the same shape and dtype.
 
         Raises:
           InputError: in training, with a single value per channel and domain, of which
@@ -79,19 +79,23 @@ def _normalize(
     """Batch norm of one domain.
 
     Args:
-      x: float32[B, ..., C].
+      x: float[B, ..., C].
       scale, bias, mean, variance: float32[C], the domain's rows.
 
     Returns:
-      (normalised float32[B, ..., C], running mean and variance float32[C]).
+      (normalised float[B, ..., C] of x's dtype, running mean and variance float32[C]).
     """
     row = (1,) * (x.ndim - 1) + scale.shape
     running = mean, variance
+
+    def centered(mean: jax.Array) -> jax.Array:
+        return x.astype(jnp.float32) - mean.reshape(row)
+
     if train:
         axes = tuple(range(x.ndim - 1))
-        mean = x.mean(axes)
+        mean = x.mean(axes, dtype=jnp.float32)
         # Two passes: E[x^2] - E[x]^2 loses digits when the mean is large.
-        variance = jnp.square(x - mean.reshape(row)).mean(axes)
+        variance = jnp.square(centered(mean)).mean(axes)
         count = x.size // scale.size
         unbiased = variance * (count / (count - 1))
         running = (
@@ -99,5 +103,5 @@ def _normalize(
             (1 - momentum) * running[1] + momentum * unbiased,
         )
     factor = scale * jax.lax.rsqrt(variance + epsilon)
-    y = (x - mean.reshape(row)) * factor.reshape(row) + bias.reshape(row)
-    return y, *running
+    y = centered(mean) * factor.reshape(row) + bias.reshape(row)
+    return y.astype(x.dtype), *running

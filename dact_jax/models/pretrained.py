@@ -12,7 +12,7 @@ import numpy as np
 import safetensors
 
 from dact_jax import array_files, errors
-from dact_jax.models import state_dicts, torch_files
+from dact_jax.models.weight_files import state_dicts, torch_files
 from dact_jax.types import Variables
 
 _LEAVES = {

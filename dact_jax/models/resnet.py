@@ -7,6 +7,7 @@ from typing import Literal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from dact_jax.models import conv, norm
 
@@ -43,7 +44,7 @@ class Residual(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """float32[B, H, W, C] -> float32[B, H', W', C']."""
+        """float[B, H, W, C] -> float[B, H', W', C']."""
         y = x
         for index, (channels, size, stride) in enumerate(self.layers, 1):
             if index > 1:
@@ -78,7 +79,7 @@ class ResNet(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """float32[B, h, w, C] -> embedding float32[B, F], taps float32[B, C_l].
+        """float[B, h, w, C] -> embedding float32[B, F], taps float32[B, C_l].
 
         Taps are the spatial means of the stages; the last is the embedding.
         """
@@ -108,7 +109,7 @@ class ResNet(nn.Module):
                     name=f"layer{stage + 1}_{index}",
                 )(x, train=train)
             self.sow("intermediates", "maps", x)
-            taps.append(x.mean((1, 2)))
+            taps.append(x.mean((1, 2), dtype=jnp.float32))
         return taps[-1], tuple(taps)
 
 

@@ -34,6 +34,7 @@ class Record(NamedTuple):
     command: str  # shell command that resumes or repeats the run; "": unknown
     keep: str  # network that training continues from: "last" or "best_val"
     labels: Sequence[str]  # sentences that say where the labels of the target went
+    precision: str  # that the network was trained in; "": unknown
 
 
 def gather(
@@ -44,6 +45,7 @@ def gather(
     command: str | None = None,
     keep: str = "last",
     labels: Sequence[str] = (),
+    precision: str = "",
 ) -> Record:
     """Reads the files of a run.
 
@@ -59,6 +61,7 @@ def gather(
       command: shell command that resumes or repeats the run.
       keep: network of a round that training continues from, "last" or "best_val".
       labels: sentences that say where the labels of the target went.
+      precision: that the network was trained in, such as "float32".
 
     Raises:
       InputError: no round is finished, a file is damaged or has lost rows, or an
@@ -87,4 +90,5 @@ def gather(
         command=command or "",
         keep=keep,
         labels=labels,
+        precision=precision,
     )

@@ -30,7 +30,7 @@ def put(record: Record) -> Files:
     rows, rounds = record.rows, record.rounds
     parts = [
         f"# {markdown.escape(record.title)}",
-        _summary(rounds),
+        _summary(rounds, record.precision),
         markdown.section(labels(record)),
         _pretraining(rows),
         _learning_curve(rows, rounds, record.published, files.curve),
@@ -78,7 +78,7 @@ def repeat(record: Record) -> Section | None:
     return content.section("Repeat or resume", Code(record.command, "bash"))
 
 
-def _summary(rounds: Sequence[Row]) -> str:
+def _summary(rounds: Sequence[Row], precision: str) -> str:
     first, last = rounds[0], rounds[-1]
     if last["test_accuracy"] is None:
         text = (
@@ -99,7 +99,8 @@ def _summary(rounds: Sequence[Row]) -> str:
                 f"; in the first round, with {first['labels_target']} labels, "
                 f"it was {content.percent(first['test_accuracy'])} %"
             )
-    return f"{text}. Rounds finished: {len(rounds)}."
+    text += f". Rounds finished: {len(rounds)}."
+    return f"{text} Trained in {precision}." if precision else text
 
 
 def _pretraining(rows: Sequence[Row]) -> str:

@@ -28,7 +28,7 @@ def make_forward(
     prepare: Prepare,
     views: Sequence[Prepare] = (),
 ) -> Forward:
-    """A jitted forward pass in evaluation mode.
+    """A jitted forward pass in evaluation mode, in float32 however the model trains.
 
     Args:
       heads: names of the heads whose outputs it returns.
@@ -37,6 +37,8 @@ def make_forward(
         output is the logarithm of the mean softmax over `prepare` and all views; the
         embedding and the other outputs are those of `prepare`.
     """
+
+    model = model.exact or model
 
     def encode(
         variables: Variables, images: jax.Array, domain: int, prepare: Prepare

@@ -21,7 +21,8 @@ import pytest
 import safetensors.numpy
 
 from dact_jax import errors
-from dact_jax.models import heads, lenet, model, pretrained, resnet, torch_files
+from dact_jax.models import heads, lenet, model, pretrained, resnet
+from dact_jax.models.weight_files import torch_files
 from tests import toy
 
 STORAGES = {

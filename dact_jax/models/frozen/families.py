@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from dact_jax import errors
-from dact_jax.models import conv, encoders, model, pretrained, state_dicts
+from dact_jax.models import conv, encoders, model, pretrained
 from dact_jax.models.frozen import efficientnet, vit
 from dact_jax.models.pretrained import Weights
+from dact_jax.models.weight_files import state_dicts
 from dact_jax.types import PyTree, Variables
 
 EFFICIENTNET = "efficientnet_lite0"

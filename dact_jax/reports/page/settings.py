@@ -20,6 +20,7 @@ _MAIN = {
     "model.weights": "weights",
     "train.steps": "iterations of a round",
     "train.learning_rate": "learning rate",
+    "train.precision": "precision of training",
     "seed": "seed",
 }
 

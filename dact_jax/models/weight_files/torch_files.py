@@ -20,8 +20,8 @@ from typing import IO, Any
 import numpy as np
 
 from dact_jax import errors
-from dact_jax.models import state_dicts, torch_pickles
-from dact_jax.models.torch_pickles import Storage, Tensor
+from dact_jax.models.weight_files import state_dicts, torch_pickles
+from dact_jax.models.weight_files.torch_pickles import Storage, Tensor
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _ENCRYPTED = 1  # bit of a member's flags
