@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent import futures
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,8 @@ from dact_jax.types import (
     Prepare,
     Variables,
 )
+
+_EMBEDDING = ""  # the name of the embedding among outputs, which have one
 
 
 def make_forward(
@@ -94,19 +97,18 @@ def sweep(
         for float32 to hold its square, so that no acquisition could rank by it.
     """
     mesh = devices.mesh_of(variables)
-    embeddings, outputs = [], []
-    for count, images in _padded(examples.image, batch_size, mesh, sharding):
-        embedding, output = forward(variables, images, domain)
-        embeddings.append(devices.whole(embedding)[:count])
-        outputs.append(
-            {name: devices.whole(out)[:count] for name, out in output.items()}
-        )
-    joined = {
-        name: np.concatenate([output[name] for output in outputs])
-        for name in outputs[0]
-    }
-    evidence = Evidence(np.concatenate(embeddings), joined, np.asarray(examples.label))
-    for name, values in {"embedding": evidence.embedding, **joined}.items():
+    found: dict[str, np.ndarray] = {}  # filled in: joining batches would take twice
+    waiting: _Launched | None = None
+    for start, images in _padded(examples.image, batch_size, mesh, sharding):
+        embedding, outputs = forward(variables, images, domain)
+        launched = _Launched(start, {_EMBEDDING: embedding, **outputs})
+        if waiting is not None:  # the devices have the next batch to do
+            _fetch(waiting, found, len(examples.image))
+        waiting = launched
+    assert waiting is not None
+    _fetch(waiting, found, len(examples.image))
+    evidence = Evidence(found.pop(_EMBEDDING), found, np.asarray(examples.label))
+    for name, values in {"embedding": evidence.embedding, **found}.items():
         if not np.isfinite(values).all():
             raise errors.DivergedError(
                 f"the network's {name} became NaN or infinite; "
@@ -118,6 +120,22 @@ def sweep(
             "a smaller train.learning_rate usually helps."
         )
     return evidence
+
+
+class _Launched(NamedTuple):
+    """A batch that the devices work on."""
+
+    start: int  # the first of its rows
+    results: dict[str, jax.Array]  # [batch size, ...]
+
+
+def _fetch(launched: _Launched, found: dict[str, np.ndarray], total: int) -> None:
+    """Brings the results of a batch to the host, into arrays of all rows."""
+    for name, there in launched.results.items():
+        values = devices.whole(there)[: total - launched.start]
+        if name not in found:
+            found[name] = np.empty((total, *values.shape[1:]), values.dtype)
+        found[name][launched.start : launched.start + len(values)] = values
 
 
 def accuracy(logits: np.ndarray, label: Array, keep: np.ndarray | None = None) -> float:
@@ -166,7 +184,7 @@ def mean_class_accuracy(
 def _padded(
     images: Images | jax.Array, size: int, mesh: Mesh, sharding: Sharding | None
 ) -> Iterator[tuple[int, jax.Array]]:
-    """(number of rows that count, uint8[size, H, W, C] on the devices) of each batch.
+    """(its first row, uint8[size, H, W, C] on the devices) of each batch.
 
     A thread reads the next batch while the current one is used.
     """
@@ -199,4 +217,4 @@ def _padded(
             batch = upcoming.result()
             if start + size < total:
                 upcoming = reader.submit(read, start + size)
-            yield min(size, total - start), placed(start, batch)
+            yield start, placed(start, batch)
