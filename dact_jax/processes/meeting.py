@@ -9,6 +9,7 @@ wrong; or where jax's own coordinator will be, if nothing is.
 import contextlib
 import select
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -46,17 +47,23 @@ def _wait_for_others(
 ) -> tuple[dict[int, Link], str]:
     """The links of process 0, and the address of jax's own coordinator."""
     links: dict[int, Link] = {}
+    seen: set[int] = set()
     end = time.monotonic() + seconds
-    with _listening(place) as listener:
-        try:
-            while len(links) < place.size - 1:
-                left = end - time.monotonic()
-                if left <= 0 or (caller := _accept(listener, left)) is None:
-                    raise errors.InputError(_not_come(place, links, seconds))
-                _admit(place, facts, links, *caller)
-        except errors.InputError as error:
-            _refuse(listener, place, links, str(error))
-            raise
+    listener = _listening(place)
+    try:
+        while len(links) < place.size - 1:
+            left = end - time.monotonic()
+            if left <= 0 or (caller := _accept(listener, left)) is None:
+                raise errors.InputError(_not_come(place, links, seconds))
+            seen.add(caller[1][0])
+            _admit(place, facts, links, *caller)
+    except errors.InputError as error:
+        _refuse(listener, place, links, seen, str(error))
+        listener.close()
+        for other in links.values():
+            other.connection.close()
+        raise
+    threading.Thread(target=_turn_away, args=(listener, place), daemon=True).start()
     port = _free_port()
     for other in links.values():
         with contextlib.suppress(OSError):  # its end is noticed soon
@@ -98,9 +105,11 @@ def _admit(
             "command and the same versions."
         )
     if fault:
-        with contextlib.suppress(OSError):
+        with connection, contextlib.suppress(OSError):
             messages.send(connection, [_END, fault])
         raise errors.InputError(fault)
+    if number in links:
+        links[number].connection.close()
     links[number] = group.link(connection, name)
 
 
@@ -128,19 +137,38 @@ def _not_come(place: Place, links: Mapping[int, Link], seconds: float) -> str:
 
 
 def _refuse(
-    listener: socket.socket, place: Place, links: Mapping[int, Link], sentence: str
+    listener: socket.socket,
+    place: Place,
+    links: Mapping[int, Link],
+    seen: set[int],
+    sentence: str,
 ) -> None:
     """Tells all processes what is wrong, also those that come a little later."""
     for other in links.values():
         with contextlib.suppress(OSError):
             messages.send(other.connection, [_END, sentence])
-    told, end = set(links), time.monotonic() + _LATE
-    while len(told) < place.size - 1 and (left := end - time.monotonic()) > 0:
+    end = time.monotonic() + _LATE
+    while len(seen) < place.size - 1 and (left := end - time.monotonic()) > 0:
         caller = _accept(listener, left)
         if caller is not None:
             connection, (number, *_) = caller
-            told.add(number)
-            with contextlib.suppress(OSError):
+            seen.add(number)
+            with connection, contextlib.suppress(OSError):
+                messages.send(connection, [_END, sentence])
+
+
+def _turn_away(listener: socket.socket, place: Place) -> None:
+    """Tells whoever comes while the run goes on that it is complete."""
+    while True:
+        caller = _accept(listener, 3600.0)
+        if caller is not None:
+            connection, (number, *_) = caller
+            sentence = (
+                f"the {place.size} processes of the run at {place.address} have met "
+                f"already, so --process_id={number} was given twice, or this is "
+                "another run: give it another port."
+            )
+            with connection, contextlib.suppress(OSError):
                 messages.send(connection, [_END, sentence])
 
 
@@ -192,13 +220,15 @@ def _go_to_first(
         messages.send(connection, hello)
         # Process 0 may have begun to wait later than this one.
         connection.settimeout(seconds + 2 * _LATE)
-        kind, what, *_ = messages.receive(connection)
+        kind, what, *_ = messages.receive(connection, stranger=True)
     except (OSError, EOFError, ValueError, TypeError):
+        connection.close()
         raise errors.InputError(
             f"{place.address} did not answer as process 0 of this run, or ended: look "
             "at the output of process 0, and at --coordinator."
         ) from None
     if kind == _END:
+        connection.close()
         raise errors.InputError(str(what))
     first = f"process 0 of {place.size} (at {place.address})"
     return {0: group.link(connection, first)}, f"{place.host}:{what}"
