@@ -33,10 +33,8 @@ def environment(devices):
 
 def alone(place, devices, whole="", goes_on="", begins=""):
     """One process with so many devices does its work to the end."""
-    arguments = [
-        place / "data",
-        *(folder and place / folder for folder in (whole, goes_on, begins)),
-    ]
+    folders = [folder and place / folder for folder in (whole, goes_on, begins)]
+    arguments = map(str, [place / "data", *folders])
     subprocess.run(
         [
             sys.executable,
