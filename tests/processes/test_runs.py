@@ -40,7 +40,7 @@ def alone(place, devices, whole="", goes_on="", begins=""):
             sys.executable,
             "-m",
             "tests.processes.work",
-            *map(str, [place / "data", *folders]),
+            *arguments,
         ],
         env=environment(devices),
         cwd=ROOT,
