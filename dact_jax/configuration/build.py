@@ -20,6 +20,7 @@ from dact_jax.configuration.domains import embedded
 from dact_jax.embedding import sweep
 from dact_jax.embedding.sweep import Progress
 from dact_jax.models import encoders, model, pretrained
+from dact_jax.processes import alike
 from dact_jax.run_types import Evaluation, Run, Schedule
 from dact_jax.training import inference
 from dact_jax.types import (
@@ -63,6 +64,7 @@ def build(
     weights = _weights(config, encoder)
     listed = build_data.listed(config)
     if listed is not None:
+        alike.check_names({"source": listed.source.id, "target": listed.target.id})
         _check_pools(config, listed)
 
     task, data = build_data.read(config, embedding)
