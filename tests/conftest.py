@@ -1,7 +1,7 @@
 """Every test runs under strict numerics, on several CPU devices.
 
-What one test compiles serves the next: a compilation cache for each worker, which the
-processes that tests start share.
+What one test compiles serves the next, in all workers. The processes that tests start
+share the cache of the package itself, which a killed one leaves whole.
 """
 
 import atexit
@@ -16,10 +16,8 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 )
 os.environ.setdefault("MPLBACKEND", "agg")
-# One cache a worker: JAX does not write entries atomically.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="dact_jax_compiled_")
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers use that of their parent
+    os.environ["DACT_JAX_TESTS_COMPILED"] = tempfile.mkdtemp(prefix="dact_jax_tests_")
 # No test writes into the user's caches.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="dact_jax_caches_")
 
@@ -29,22 +27,19 @@ import pytest
 from dact_jax.data.readers import printed
 from tests import quick
 
-for _folder in ("JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"):
-    atexit.register(shutil.rmtree, os.environ[_folder], ignore_errors=True)
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    atexit.register(
+        shutil.rmtree, os.environ["DACT_JAX_TESTS_COMPILED"], ignore_errors=True
+    )
+quick.keep_programs(os.environ["DACT_JAX_TESTS_COMPILED"])
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 # Most tests take longer to compile than to compute, so XLA optimizes little in them.
-# These compile as users do: numerics, k-center, and what equals a reference.
-_OPTIMIZED = (
-    "golden",
-    "geometry",
-    "acquisitions",
-    "tests.training",
-    "augment",
-    "select",
-)
+# These compile as users do: k-center, and iterations that equal the reference code.
+_OPTIMIZED = ("geometry", "golden_steps")
 
 
 @pytest.fixture(autouse=True, scope="module")

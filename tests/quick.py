@@ -3,10 +3,11 @@
 import contextlib
 import functools
 import os
+import pathlib
 from unittest import mock
 
 import jax
-from jax._src import compiler
+from jax._src import compiler, lru_cache
 
 # Half of the time of a small program is the one generator of code for fused loops.
 _OPTIONS = {"xla_cpu_use_fusion_emitters": "False"}
@@ -17,14 +18,44 @@ def compiled():
     """XLA optimizes little in the block, and in the processes that it starts."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {xla_flags()}"
     try:
-        with (
-            generated(),
-            mock.patch.dict(os.environ, {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}),
-        ):
+        with generated(), mock.patch.dict(os.environ, environment(flags)):
             yield
     finally:
         jax.config.update("jax_disable_most_optimizations", before)
+
+
+def environment(flags):
+    """Of a process that compiles fast, with these flags of XLA."""
+    return {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": flags}
+
+
+def xla_flags():
+    """What makes XLA generate code quickly, as flags."""
+    return " ".join(f"--{name}={value}" for name, value in accepted().items())
+
+
+def keep_programs(folder):
+    """Keeps what this process compiles in a folder that several processes share.
+
+    JAX writes its entries in place; here another process never reads half of one. The
+    processes that tests start use the cache of the package: a killed one leaves that
+    whole.
+    """
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # of who started the tests
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+    def put(cache, key, value):
+        path = pathlib.Path(cache.path, f"{key}-cache")
+        if not path.exists():
+            draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+            draft.write_bytes(value)
+            draft.replace(path)
+
+    lru_cache.LRUCache.put = put
 
 
 @contextlib.contextmanager

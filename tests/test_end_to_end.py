@@ -14,6 +14,7 @@ from PIL import Image
 import dact_jax
 from dact_jax.data.readers import digits, printed
 from dact_jax.rounds import workdir
+from tests import quick
 
 CONFIG = "configs/tiny.py"
 SHORT = [
@@ -32,25 +33,28 @@ def _command(folder, preset, *options):
     return [*command, f"--workdir={folder}", *options]
 
 
-def _run(folder, preset, *options):
-    done = _try(folder, preset, *options)
+def _run(folder, preset, *options, as_users=False):
+    done = _try(folder, preset, *options, as_users=as_users)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def _try(folder, preset, *options):
+def _try(folder, preset, *options, as_users=False):
     return subprocess.run(
         _command(folder, preset, *options),
         capture_output=True,
         text=True,
-        env=_env(),
+        env=_env(as_users=as_users),
     )
 
 
-def _env():
-    """One device and programs compiled as on a user's CPU."""
-    as_users = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
-    return {**os.environ, **as_users}
+def _env(*, as_users=False):
+    """One device, as on a user's CPU; perhaps with programs compiled as there."""
+    compiled = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    return {
+        **os.environ,
+        **(compiled if as_users else quick.environment(quick.xla_flags())),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +106,8 @@ def _accuracies(folder):
 def test_active_adaptation_beats_source_only_and_leaves_its_files(tmp_path):
     config = dact_jax.config("tiny:preset=source_only", figures=False)
     dact_jax.run(config, tmp_path / "source")
-    out = _run(tmp_path / "active", "preset=s_act", "--config.figures=False")
+    active, plain = tmp_path / "active", "--config.figures=False"
+    out = _run(active, "preset=s_act", plain, as_users=True)
     (alone,) = _accuracies(tmp_path / "source")
     adapted = _accuracies(tmp_path / "active")
     assert adapted[-1] > alone + 0.15
