@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import importlib
+import json
 import os
 import pathlib
 import shutil
@@ -319,39 +320,77 @@ def numbers(folder):
     return rows, workdir.read_picks(folder)
 
 
+# Runs of several kinds in one process: each has three purchases, and evaluations.
 _PROGRAM = """
-import sys
-from dact_jax import run, config
+import json, pathlib, sys
 from jax._src import monitoring
-seen = []
+from dact_jax import config, run
+from dact_jax.rounds import workdir
+
+place, source, target, programs = sys.argv[1:]
+seen, compiled = [], {}
 monitoring.register_event_listener(lambda name, **_: seen.append(name))
-made = config("embeddings")
-made.source, made.target = sys.argv[2:]
-made.train.steps = made.train.save_every = made.train.chunk = 2
-made.policies.single.purchases, made.figures = 1, False
-run(made, sys.argv[1])
-print(seen.count("/jax/compilation_cache/cache_misses"))
+
+def record(name, seconds, **_):
+    if name == "/jax/core/compile/backend_compile_duration":
+        rows = workdir.read(folder) if folder.exists() else []
+        finished = sum(row["event"] == "round" for row in rows)
+        compiled.setdefault(folder.name, []).append(finished)
+
+monitoring.register_event_duration_secs_listener(record)
+for name in ("s_act", "s_clue", "d_act", "badge"):
+    folder = pathlib.Path(place, name)
+    made = config(f"embeddings:preset={'s_act' if name == 'badge' else name}")
+    if name == "badge":
+        made.acquisition = "badge"
+    made.source, made.target, made.figures = source, target, False
+    made.train.steps = made.train.save_every = 4
+    made.train.chunk = made.eval.every = made.loss_predictor.steps = 2
+    made.loss_predictor.batch = 16
+    for policy in (made.policies.single, made.policies.dual):
+        policy.purchases = 3
+        policy.initial, policy.per_round = 7, 5
+    made.policies.dual.source_per_round = 20
+    run(made, folder, compilation_cache=programs)
+misses = seen.count("/jax/compilation_cache/cache_misses")
+print(json.dumps({"misses": misses, "compiled": compiled}))
 """
 
 
-def test_a_second_run_compiles_nothing_and_has_the_same_bits(tmp_path):
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "home")}
-    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-    del environment["JAX_COMPILATION_CACHE_DIR"]
-    domains, misses = [tmp_path / "source.npz", tmp_path / "target.npz"], []
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """The same runs in two processes: what each compiled, and their folders."""
+    place = tmp_path_factory.mktemp("runs")
+    domains, told = [place / "source.npz", place / "target.npz"], []
     for seed, path in enumerate(domains):
-        features = np.random.default_rng(seed).normal(size=(120, 8)).astype(np.float32)
-        np.savez(path, features=features, label=np.arange(120) % 3)
+        features = np.random.default_rng(seed).normal(size=(150, 8)).astype(np.float32)
+        np.savez(path, features=features, label=np.arange(150) % 3)
     for name in ("first", "second"):
+        arguments = [place / name, *domains, place / "programs"]
         done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM, str(tmp_path / name), *map(str, domains)],
-            env=environment,
+            [sys.executable, "-c", _PROGRAM, *map(str, arguments)],
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
         )
-        misses.append(int(done.stdout.split()[-1]))
-    assert misses[0] > 10
-    assert misses[1] == 0
-    rows = [numbers(tmp_path / name) for name in ("first", "second")]
-    assert rows[0] == rows[1]
+        assert done.returncode == 0, done.stderr
+        told.append(json.loads(done.stdout.splitlines()[-1]))
+    return told, place
+
+
+def test_a_second_run_compiles_nothing_and_has_the_same_bits(two_processes):
+    (first, second), place = two_processes
+    assert first["misses"] > 40
+    assert second["misses"] == 0
+    for name in ("s_act", "s_clue", "d_act", "badge"):
+        rows = [numbers(place / process / name) for process in ("first", "second")]
+        assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("name", ["s_act", "s_clue", "d_act", "badge"])
+def test_nothing_is_compiled_after_round_1(two_processes, name):
+    """Nor read from the disk: each program is there since round 0 or 1."""
+    for process in two_processes[0]:
+        finished = process["compiled"][name]  # rounds, at each compilation
+        assert finished
+        assert max(finished) <= 1

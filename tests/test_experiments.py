@@ -24,6 +24,7 @@ from experiments import (
     selection_data,
     selection_process,
     selection_row,
+    startup,
     unsupervised,
 )
 from tests.embedding import tiny
@@ -435,6 +436,8 @@ ELSEWHERE = ("--results=runs/nowhere", "--seeds=1")
         ("bench_selection", ["--data=x", "--features=missing"], "missing"),
         ("bench_selection", ["--data=x", "--features=tests"], "tests"),
         ("clue_lenet", ["--mnist=missing.npz", "--weights=x"], "missing.npz"),
+        ("startup", ["--before=missing"], "--before=missing"),
+        ("startup", ["--output=experiments/results/startup.json"], "--commit"),
         (
             "mnist_features",
             ["--mnist=x", "--weights=x", "--output=missing/x.npy"],
@@ -755,6 +758,29 @@ def test_mnist_features(clue_weights, digits, tmp_path, capsys):
     assert (features.shape, features.dtype) == ((200, 500), np.float32)
     assert features.min() == 0
     assert "float32[200, 500]" in capsys.readouterr().out
+
+
+def test_startup(tmp_path, capsys, monkeypatch):
+    told = {"before": [8.0, 6.0, 7.0, 2.0], "now": [6.0, 2.0, 9.0, 3.0]}
+
+    def start(code, caches, config):
+        number = len(list(caches.iterdir()))  # earlier starts of this code
+        (caches / str(number)).touch()
+        each = dict.fromkeys(startup._TIMES, told[caches.name][number])
+        return {**each, "compiled": 0 if number else 30}
+
+    monkeypatch.setattr(startup, "start", start)
+    path = tmp_path / "startup.json"
+    arguments = ["--configs=tiny", "--before=.", "--repeats=3", f"--output={path}"]
+    for _ in range(2):  # measured again, a row takes the place of the other
+        run_command("startup", *arguments)
+        (row,) = _rows(path)
+    assert row["before"]["warm"]["first_iteration"] == 6.0  # the median
+    assert row["now"]["warm"]["first_iteration"] == 3.0
+    assert (row["now"]["programs"], row["now"]["compiled_warm"]) == (30, 0)
+    shown = capsys.readouterr().out
+    assert "| tiny | before | 1.00 | 0.75 | 30 | 0 |" in shown
+    assert "| tiny | now | 0.75 | 0.38 | 30 | 0 |" in shown
 
 
 def test_bench_step(capsys):

@@ -10,6 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from PIL import Image
+from sklearn import datasets
 
 from dact_jax import errors
 from dact_jax.data.readers import digits, pixels, tfds_sets
@@ -43,6 +44,17 @@ def test_uci():
         (data.image[:, None] - prototypes[None]).reshape(1797, 10, -1), axis=-1
     )
     assert np.mean(distance.argmin(1) == data.label) > 0.85  # 0.91 on 8x8 pixels
+
+
+def test_uci_is_read_as_scikit_learn_does(monkeypatch):
+    raw = datasets.load_digits()
+    intensity, label = digits._uci_arrays()
+    np.testing.assert_array_equal(intensity, raw.images)
+    np.testing.assert_array_equal(label, raw.target)
+    monkeypatch.setattr(pathlib.Path, "is_file", lambda path: False)
+    intensity, label = digits._uci_arrays()  # where the file is not known
+    np.testing.assert_array_equal(intensity, raw.images)
+    np.testing.assert_array_equal(label, raw.target)
 
 
 def test_uci_of_another_size():

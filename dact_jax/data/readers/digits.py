@@ -1,5 +1,6 @@
 """Handwritten digits: UCI's from scikit-learn, or any from an .npz file."""
 
+import importlib.util
 import pathlib
 from collections.abc import Mapping
 
@@ -27,10 +28,8 @@ def uci(*, size: int = 28, channels: int = 1) -> Dataset:
       InputError: size or channels is out of range.
     """
     pixels.check_size(size, channels)
-    from sklearn import datasets  # slow to import
-
-    raw = datasets.load_digits()
-    images = np.round(raw.images * (255 / 16)).astype(np.uint8)[..., None]
+    intensity, label = _uci_arrays()
+    images = np.round(intensity * (255 / 16)).astype(np.uint8)[..., None]
     inner = max(1, round(size * 20 / 28))
     before = (size - inner) // 2
     margin = (before, size - inner - before)
@@ -39,11 +38,30 @@ def uci(*, size: int = 28, channels: int = 1) -> Dataset:
     return Dataset(
         name="uci",
         image=pixels.fit(images, size=size, channels=channels),
-        label=raw.target.astype(np.int32),
+        label=label.astype(np.int32),
         id=np.array([f"uci/{i:04d}" for i in range(len(images))]),
         split=None,
         class_names=tuple("0123456789"),
     )
+
+
+def _uci_arrays() -> tuple[np.ndarray, np.ndarray]:
+    """Intensities float64[N, 8, 8] in 0..16, and labels [N].
+
+    scikit-learn takes a second to import, and its file of the digits a few milliseconds
+    to read.
+    """
+    spec = importlib.util.find_spec("sklearn")
+    assert spec is not None  # a dependency
+    assert spec.origin is not None
+    path = pathlib.Path(spec.origin).with_name("datasets") / "data" / "digits.csv.gz"
+    if not path.is_file():  # another version keeps it elsewhere
+        from sklearn import datasets
+
+        found = datasets.load_digits()
+        return found.images, found.target
+    table = np.loadtxt(path, delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1]
 
 
 def npz(

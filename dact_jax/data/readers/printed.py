@@ -2,6 +2,7 @@
 
 import functools
 import math
+import operator
 import pathlib
 
 import matplotlib
@@ -77,11 +78,8 @@ def digit_fonts() -> tuple[pathlib.Path, ...]:
 
 def _has_digits(path: pathlib.Path) -> bool:
     font = ft2font.FT2Font(str(path))
-    glyphs = {chr(code): glyph for code, glyph in font.get_charmap().items()}
-    return all(
-        digit in glyphs and font.get_glyph_name(glyphs[digit]) == name
-        for digit, name in zip("0123456789", GLYPHS, strict=True)
-    )
+    glyphs = [font.get_char_index(ord(digit)) for digit in "0123456789"]  # 0: none
+    return all(map(operator.eq, map(font.get_glyph_name, glyphs), GLYPHS))
 
 
 def _draw(
