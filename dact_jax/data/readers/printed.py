@@ -4,6 +4,7 @@ import functools
 import math
 import operator
 import pathlib
+from collections.abc import Callable
 
 import matplotlib
 import numpy as np
@@ -54,10 +55,11 @@ def load(
     fonts = [(path.stem, ImageFont.truetype(str(path), 64)) for path in digit_fonts()]
     images, ids = [], []
     for digit in range(10):
+        glyphs = [_glyphs(font, str(digit)) for _, font in fonts]
         for i in range(per_class):
-            name, font = fonts[i % len(fonts)]
+            name, _ = fonts[i % len(fonts)]
             rng = np.random.default_rng([seed, digit, i])
-            images.append(_draw(font, str(digit), size, rng))
+            images.append(_draw(glyphs[i % len(fonts)], size, rng))
             ids.append(f"{name}/{digit}/{i:04d}")
     return Dataset(
         name="printed",
@@ -83,10 +85,10 @@ def _has_digits(path: pathlib.Path) -> bool:
 
 
 def _draw(
-    font: ImageFont.FreeTypeFont, text: str, size: int, rng: np.random.Generator
+    glyphs: Callable[[int], Image.Image], size: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """One digit as uint8[size, size]."""
-    glyph = _glyph(font, text, stroke=int(rng.integers(0, 3)))
+    """One digit as uint8[size, size], of one of the glyphs of strokes 0, 1 and 2."""
+    glyph = glyphs(int(rng.integers(0, 3)))
     canvas = OVERSAMPLING * size
     side = canvas * FILL * rng.uniform(0.8, 1.1)
     angle, shear = rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)
@@ -109,6 +111,11 @@ def _draw(
     drawn = drawn.filter(ImageFilter.GaussianBlur(OVERSAMPLING * rng.uniform(0, 0.7)))
     gray = np.asarray(drawn.reduce(OVERSAMPLING), np.float32) * rng.uniform(0.7, 1.0)
     return np.round(gray).astype(np.uint8)
+
+
+def _glyphs(font: ImageFont.FreeTypeFont, text: str) -> Callable[[int], Image.Image]:
+    """The character by the width of its stroke; each glyph is drawn once."""
+    return functools.cache(lambda stroke: _glyph(font, text, stroke=stroke))
 
 
 def _glyph(font: ImageFont.FreeTypeFont, text: str, *, stroke: int) -> Image.Image:
