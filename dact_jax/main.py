@@ -191,6 +191,7 @@ def _help(argv: Sequence[str]) -> str:
             "                                TPU, Kubernetes or Open MPI says; or with",
             "                                --coordinator=HOST:PORT --num_processes=N",
             "                                --process_id=K (docs/scaling.md)",
+            "  --join_seconds=300            in which all processes must have come",
             "",
             "The same command resumes a run that was stopped. More on fields and",
             "presets: docs/configs.md; what a run leaves: docs/run_folder.md.",
