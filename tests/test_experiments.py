@@ -792,6 +792,19 @@ def test_bench_step(capsys):
     assert re.search(r"stock / tiled: \d+\.\d\n$", shown)
 
 
+def test_bench_input(capsys, tmp_path):
+    where = f"--results={tmp_path / 'input.json'}"
+    sizes = ("--count=24", "--size=16", "--batch=4", "--repeats=1", where)
+    run_command("bench_input", "--what=reading", *sizes)
+    run_command("bench_input", "--what=step", "--encoder=lenet", "--steps=2", *sizes)
+    reading, step = runs.read(tmp_path / "input.json")
+    assert [*reading["rates"]] == ["not kept", "first start", "second start"]
+    assert reading["images"] == 24
+    assert 0 <= step["kept"]["waiting_share"] < 1
+    assert step["images_a_step"] == 16
+    assert "Written" in capsys.readouterr().out
+
+
 def test_bench_embed(capsys, monkeypatch, tmp_path):
     backbone = tiny.backbone()
     monkeypatch.setattr(backbones, "load", lambda name: backbone)
