@@ -57,7 +57,10 @@ def measure(images: int, widths: Mapping[str, int]) -> Row:
         job = {"images": images, **widths, "folder": folder}
         pool_scale_process.write(pathlib.Path(folder), job)
         done = subprocess.run(
-            [sys.executable, "-m", "experiments.pool_scale_process", json.dumps(job)],
+            [
+                *(sys.executable, "-m", "experiments.pool_scale_process"),
+                f"--job={json.dumps(job)}",
+            ],
             capture_output=True,
             text=True,
         )

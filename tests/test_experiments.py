@@ -19,6 +19,7 @@ from experiments import (
     choices_page,
     mnist_table,
     picked,
+    pool_scale,
     runs,
     selection_contestants,
     selection_data,
@@ -860,3 +861,21 @@ def test_bench_selection(tmp_path, capsys):
     assert table["points"] == ["N", "F", "picks", "ours", "NumPy"]
     run_command("bench_selection", *sizes, f"--output={path}")  # nothing is missing
     assert _rows(path) == [row]
+
+
+def test_pool_scale_fits_what_follows_its_model():
+    true = {"start": 4e8, "image": 30.0, "name": 8.0, "input": 12.0, "embedding": 5.0}
+    rows = [
+        {"images": images, **pool_scale.SMALL, **larger}
+        for images, larger in pool_scale.POOLS
+    ]
+    for row in rows:
+        row["peak_whole"] = pool_scale.predicted(true, row["images"], row)
+    found = pool_scale.fitted(rows, "peak_whole")
+    assert found == pytest.approx(true)
+
+
+def test_pool_scale_measures_a_pool():
+    row = pool_scale.measure(3000, pool_scale.SMALL)
+    assert row["peak_whole"] >= row["peak_read"] > 1e8
+    assert row["whole"] > row["reading"] > 0
