@@ -234,7 +234,7 @@ def make_encoder(config: Config) -> nn.Module:
     options = config.model
     implementation = options.convolution
     if implementation == "auto":
-        implementation = "tiled" if jax.default_backend() == "cpu" else "stock"
+        implementation = "by_shape" if jax.default_backend() == "cpu" else "stock"
     return encoders.make(
         options.encoder,
         side=config.data.crop,

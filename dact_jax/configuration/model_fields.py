@@ -38,8 +38,9 @@ MODEL = {
     ),
     "convolution": Field(
         "auto",
-        kinds.choice("auto", "stock", "tiled"),
-        "stock (XLA's), tiled (faster on CPU), or auto: tiled on CPU, else stock",
+        kinds.choice("auto", "stock", "tiled", "by_shape"),
+        "stock (XLA's), tiled or by_shape (faster on CPU), or auto: by_shape on CPU, "
+        "else stock",
     ),
 }
 

@@ -1,6 +1,7 @@
 """Encoders by name, with their options checked."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import flax.linen as nn
 
@@ -12,6 +13,7 @@ RESNETS = {
     "resnet34": resnet.resnet34,
     "resnet50": resnet.resnet50,
 }
+IMPLEMENTATIONS = ("auto", *get_args(conv.Implementation))
 ON_VECTORS = ("mlp",)  # encoders of vectors; all others encode images
 
 
@@ -42,7 +44,7 @@ def make(
       InputError: an unknown name or value, or values that contradict each other.
     """
     errors.check_choice("model.encoder", name, ("lenet", "mlp", *RESNETS))
-    errors.check_choice("model.convolution", implementation, ("auto", "stock", "tiled"))
+    errors.check_choice("model.convolution", implementation, IMPLEMENTATIONS)
     errors.check_choice("model.variant", variant, ("torchvision", "mme"))
     errors.check_choice("model.num_norms", num_norms, (1, 2))
     if name in RESNETS:

@@ -249,6 +249,6 @@ def test_an_encoder_starts_from_given_weights(tmp_path):
 def test_convolution_is_chosen_by_device():
     config = files.load("configs/tiny.py")
     assert jax.default_backend() == "cpu"
-    assert build.make_encoder(config).implementation == "tiled"
+    assert build.make_encoder(config).implementation == "by_shape"
     config.model.convolution = "stock"
     assert build.make_encoder(config).implementation == "stock"

@@ -191,7 +191,7 @@ def test_mme_losses(case):
             close(d_params[layer][leaf].T, expected, **tolerance)
 
 
-@pytest.mark.parametrize("implementation", ["stock", "tiled"])
+@pytest.mark.parametrize("implementation", ["stock", "tiled", "by_shape"])
 def test_clue_lenet(implementation):
     fixture = toy.golden("clue_lenet")
     network = model.make_model(

@@ -323,12 +323,14 @@ def test_lenet_with_batch_norm_has_rows():
 def test_resnet_implementations_agree(block, variant):
     """Stem, strides and projections; gradients are compared in test_conv."""
     x = jnp.asarray(np.random.default_rng(0).standard_normal((1, 32, 32, 3)), "f4")
-    stock, tiled = (
-        resnet.ResNet((1, 1), block, variant, how) for how in ("stock", "tiled")
+    stock, *others = (
+        resnet.ResNet((1, 1), block, variant, how)
+        for how in ("stock", "tiled", "by_shape")
     )
     variables = positive(functools.partial(stock.init, images=x, train=False))
-    one, other = (
+    expected, *found = (
         jax.jit(functools.partial(encoder.apply, train=False))(variables, x)
-        for encoder in (stock, tiled)
+        for encoder in (stock, *others)
     )
-    assert_close(one, other)
+    for outputs in found:
+        assert_close(expected, outputs)
