@@ -103,7 +103,8 @@ def convolve(
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     columns = (x.shape[2] - kernel.shape[1]) // strides[1] + 1
     tile = tile_width(columns, kernel.shape, strides[1])
-    if implementation == "tiled" or len(x) <= IMAGES:
+    # A part of a batch that lies on several devices would be moved between them.
+    if implementation == "tiled" or len(x) <= IMAGES or jax.device_count() > 1:
         return tiled(x, kernel, strides, tile)
     size = max(IMAGES, -(-len(x) // MAX_PARTS))
     parts = [x[first : first + size] for first in range(0, len(x), size)]

@@ -98,8 +98,9 @@ def test_is_mapped_and_looped_as_it_is_called():
 
 
 @pytest.mark.parametrize("outputs", [5, 64])
-def test_by_shape_divides_a_long_batch(outputs):
-    """The last part is shorter; a part of each image's gradient is nobody else's."""
+def test_by_shape_divides_a_long_batch(outputs, monkeypatch):
+    """The last part is shorter than the others. Here there are several devices."""
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
     x = normal(0, (2 * conv.IMAGES + 3, 5, 6, 2))
     kernel = normal(1, (3, 3, 2, outputs))
 
