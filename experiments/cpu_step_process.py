@@ -93,6 +93,9 @@ def make_torch(
 
 def main(argv: list[str]) -> None:
     """Makes the contestant, reports, and times a call for each line of the input."""
+    if "--help" in argv:
+        print(__doc__)
+        sys.exit(0)
     job = json.loads(argv[1])
     make = make_torch if job["contestant"] == "torch" else make_ours
     started = time.perf_counter()
