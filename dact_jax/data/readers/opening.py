@@ -39,10 +39,12 @@ def size_and_head(path: str, stamp: Stamp | None = None) -> tuple[int, bytes]:
     """
     try:
         with opened(path) as file:
-            check(file, path, stamp)
-            return os.fstat(file.fileno()).st_size, file.read(HEAD)
+            head = file.read(HEAD)
+            now = _stamp(file, head)
     except UnreadableError as error:
         raise errors.InputError(unreadable(path, str(error))) from None
+    _compare(path, now, stamp)
+    return now.size, head
 
 
 def stamp(path: str) -> Stamp:
@@ -135,16 +137,29 @@ def _reason(error: Exception) -> str:
 
 def stamp_of(file: BinaryIO) -> Stamp:
     """What an open file is recognized by; afterwards it is at its beginning."""
-    status = os.fstat(file.fileno())
-    digest = hashlib.blake2b(file.read(HEAD), digest_size=8).digest()
+    found = _stamp(file, file.read(HEAD))
     file.seek(0)
-    head = int.from_bytes(digest, signed=True)
-    return Stamp(status.st_size, status.st_mtime_ns, head)
+    return found
+
+
+def _stamp(file: BinaryIO, head: bytes) -> Stamp:
+    """What an open file is recognized by, of which `head` was read."""
+    status = os.fstat(file.fileno())
+    digest = hashlib.blake2b(head, digest_size=8).digest()
+    return Stamp(
+        status.st_size, status.st_mtime_ns, int.from_bytes(digest, signed=True)
+    )
 
 
 def check(file: BinaryIO, path: str, stamp: Stamp | None) -> None:
     """Raises InputError unless the file is what its stamp says, if it has one."""
-    if stamp is not None and stamp != stamp_of(file):
+    if stamp is not None:
+        _compare(path, stamp_of(file), stamp)
+
+
+def _compare(path: str, now: Stamp, stamp: Stamp | None) -> None:
+    """Raises InputError unless the file is now what it was, if that is known."""
+    if stamp is not None and stamp != now:
         raise errors.InputError(
             f"{errors.printable(path)} has changed since this run began to read its "
             "data: put the old file back and run the same command, or start a new run."
