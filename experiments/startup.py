@@ -137,7 +137,11 @@ def main(values: flags.FlagValues) -> None:
     for config in values.configs:
         row = measure(codes, config, values.repeats)
         row |= {**selection_row.machine(), "git": _commit()}
-        row["command"] = "python -m " + " ".join(["experiments.startup", *sys.argv[1:]])
+        before = "--before=OLDER " if values.before else ""
+        row["command"] = (
+            f"python -m experiments.startup {before}--configs={config} "
+            f"--repeats={values.repeats}"
+        )
         rows = [other for other in rows if other["config"] != config] + [row]
         if path:
             runs.write(path, rows)
