@@ -1,13 +1,24 @@
-"""The time of one training iteration of MME, with either implementation of convolution.
+"""The speed of training iterations: methods and networks, beside PyTorch.
 
-Makes: printed milliseconds of an iteration for each implementation, and their ratio.
+Makes: with --methods, a row for each method, network and batch, printed and written to
+       --output; else milliseconds of an iteration of MME on this machine's processor,
+       with either implementation of convolution, and their ratio.
 Data:  none; images are random numbers.
-Time:  1 min of processor time on 2 CPU cores.
+Time:  1 min of processor time on 2 CPU cores, without --methods.
 
     python -m experiments.bench_step --side=28 --channels=1
+    python -m experiments.bench_step --methods=source_only,mme,dann,alda \\
+        --backbones=resnet50 --batches=32,128
 
-Both implementations are timed alternately in one process. Iterations run in a loop, as
-in a run. The medians are printed.
+A row has images/s, the utilization of the device (FLOP by XLA's cost analysis, over the
+time and the peak that experiments/peaks.py knows; null where it knows none), the share
+of the time in which the loop waits for its batches, the seconds until the first
+iterations are done, and the peak of memory. Where torch is installed, the same
+iterations are timed in it, alternately in the same process: on a GPU in channels_last,
+autocast to bfloat16 and torch.compile, else in channels_last. `alda` is ALDA + DSBN.
+The medians are shown.
+
+The exit code is 1 if a row failed; its error is in the row.
 """
 
 import statistics
@@ -21,10 +32,10 @@ from absl.flags import FlagValues
 
 from dact_jax import plugins
 from dact_jax.configuration import build_stages, defaults
-from dact_jax.models import lenet, model, resnet
+from dact_jax.models import lenet, model, precisions, resnet
 from dact_jax.training import step
 from dact_jax.types import Batch, Examples
-from experiments import commands
+from experiments import commands, runs, step_case, step_rows
 
 ENCODERS = {"lenet": lenet.LeNet, "resnet18": resnet.resnet18}
 IMPLEMENTATIONS = ("tiled", "stock")
@@ -69,23 +80,8 @@ def make(implementation: str, flags: FlagValues) -> Callable[[Batch], None]:
     return train
 
 
-@commands.command(
-    __doc__,
-    commands.choice("encoder", "lenet", tuple(ENCODERS), "Network."),
-    commands.integer(
-        "side", 28, "Height and width in pixels; LeNet needs 16.", least=16
-    ),
-    commands.integer("channels", 1, "Channels of the images."),
-    commands.integer(
-        "batch",
-        32,
-        "Source images, and labelled target images; twice as many unlabelled.",
-    ),
-    commands.integer("chunk", 8, "Iterations in a call."),
-    commands.integer("repeats", 7, "Timings of each implementation."),
-)
-def main(flags: FlagValues) -> None:
-    """Times both implementations."""
+def compare_implementations(flags: FlagValues) -> None:
+    """Times both implementations of convolution, and prints the medians."""
     batch = draw(flags)
     train = {name: make(name, flags) for name in IMPLEMENTATIONS}
     for compile_and_train in train.values():
@@ -100,6 +96,41 @@ def main(flags: FlagValues) -> None:
     for name in IMPLEMENTATIONS:
         print(f"{name}: {1000 * median[name] / flags.chunk:.1f} ms an iteration")
     print(f"stock / tiled: {median['stock'] / median['tiled']:.1f}")
+
+
+@commands.command(
+    __doc__,
+    commands.choice("encoder", "lenet", tuple(ENCODERS), "Network of the comparison."),
+    commands.integer(
+        "side", 28, "Height and width in pixels; LeNet needs 16.", least=16
+    ),
+    commands.integer("channels", 1, "Channels of the images."),
+    commands.integer(
+        "batch",
+        32,
+        "Source images, and labelled target images; twice as many unlabelled.",
+    ),
+    commands.integer("chunk", 8, "Iterations in a call."),
+    commands.integer("repeats", 7, "Timings of each implementation, or windows."),
+    commands.words("methods", [], "Methods of the rows."),
+    commands.words("backbones", list(step_case.SIDES), "Networks of the rows."),
+    commands.words("batches", ["32"], "Images of each domain in a row."),
+    commands.integer("pixels", 0, "Side of a row's images; 0: 32 or 224.", least=0),
+    commands.choice(
+        "precision", "auto", ("auto", *precisions.ALL), "Of a row: train.precision."
+    ),
+    commands.number("seconds", 2.0, "Of a window, at least."),
+    commands.number("limit", 600.0, "Seconds of a row, after which it is ended."),
+    commands.switch("alone", "Leave torch out."),
+    commands.text("output", "runs/bench_step.json", "Rows as JSON lines."),
+    runs.COMMIT,
+)
+def main(flags: FlagValues) -> None:
+    """Compares both implementations, or measures the rows of methods."""
+    if not flags.methods:
+        compare_implementations(flags)
+    elif step_rows.measure(flags):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

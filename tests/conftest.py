@@ -52,6 +52,15 @@ def compiled_quickly(request):
         yield
 
 
+@pytest.fixture(autouse=True)
+def exact_products(request):
+    """Numbers of the reference codes are float32: no TF32 on a GPU, as is JAX's way."""
+    golden = "golden" in request.module.__name__
+    precise = jax.default_matmul_precision("highest")
+    with precise if golden else contextlib.nullcontext():
+        yield
+
+
 @pytest.fixture(autouse=True, scope="session")
 def drawn_once():
     """Printed digits take seconds to draw: each size is drawn once and read-only."""

@@ -6,7 +6,7 @@ batch norm, spatial means, sums of products, biases and outputs of heads are flo
 """
 
 import contextlib
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from jax import lax
 from dact_jax.types import PyTree
 
 Precision = Literal["float32", "bfloat16"]
+ALL: tuple[Precision, ...] = get_args(Precision)
 
 _HALVED = ("gpu", "tpu")  # backends that multiply bfloat16 several times as fast
 

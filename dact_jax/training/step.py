@@ -100,7 +100,7 @@ def loop_steps(
       the iterations before `first`; it fills in its own. `no_metrics` gives those of no
       iteration.
     """
-    iterate = _make_iteration(step, load)
+    once = single_step(step, load)
 
     def advance(
         state: TrainState,
@@ -115,12 +115,34 @@ def loop_steps(
         def body(
             i: jax.Array, carry: tuple[TrainState, Metrics]
         ) -> tuple[TrainState, Metrics]:
-            state, metrics = carry
-            state, values = iterate(state, resident, _at(drawn, i - begin), key)
-            metrics = {name: metrics[name].at[i].set(values[name]) for name in metrics}
-            return state, metrics
+            return once(*carry, resident, drawn, key, i, begin)
 
         return jax.lax.fori_loop(first, first + count, body, (state, metrics))
+
+    return advance
+
+
+def single_step(
+    step: Step, load: Callable[[PyTree, Batch, Key], Batch]
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """(state, metrics, resident, drawn, key, i, begin) -> (state, metrics).
+
+    Iteration i of a chunk, with the arguments of `loop_steps`.
+    """
+    iterate = _make_iteration(step, load)
+
+    def advance(
+        state: TrainState,
+        metrics: Metrics,
+        resident: PyTree,
+        drawn: Batch,
+        key: Key,
+        i: jax.Array,
+        begin: jax.Array | int = 0,
+    ) -> tuple[TrainState, Metrics]:
+        state, values = iterate(state, resident, _at(drawn, i - begin), key)
+        metrics = {name: metrics[name].at[i].set(values[name]) for name in metrics}
+        return state, metrics
 
     return advance
 
