@@ -172,7 +172,7 @@ def _read(
         tfds_dir=data.tfds_dir,
         on_error="unchecked" if unchecked else data.on_error,
         max_pixels=data.max_pixels,
-        cache=_cache(config),
+        cache=None if unchecked else _cache(config),
         scale=data.scale,
         classes=classes,
         others=bool(chosen),

@@ -7,6 +7,8 @@ import shutil
 import time
 from typing import NamedTuple
 
+from absl import logging
+
 from dact_jax import errors, storage
 from dact_jax.data.cache import parts
 
@@ -36,9 +38,13 @@ def cache_of(place: str) -> Cache | None:
     if place == NONE:
         return None
     if not place:
-        with contextlib.suppress(OSError):  # no home folder, as in some containers
+        try:
             return Cache(storage.user_cache() / "images", LIMIT)
-        return None
+        except OSError as error:  # no home folder, as in some containers
+            logging.warning(
+                "Decoded images are not kept: %s, or data.cache_dir.", error.strerror
+            )
+            return None
     folder = pathlib.Path(place)
     try:
         folder.mkdir(parents=True, exist_ok=True)

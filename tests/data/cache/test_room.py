@@ -42,10 +42,11 @@ def test_the_field_names_a_folder_the_users_or_none(tmp_path, monkeypatch):
         room.cache_of(str(tmp_path / "file/below"))
 
 
-def test_without_a_home_nothing_is_kept(monkeypatch):
+def test_without_a_home_nothing_is_kept(monkeypatch, caplog):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     assert room.cache_of("") is None
+    assert "set XDG_CACHE_HOME to a folder for caches, or data.cache_dir" in caplog.text
 
 
 def test_the_oldest_go_first_and_only_as_many_as_needed(tmp_path, free):
