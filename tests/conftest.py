@@ -5,6 +5,7 @@ share the cache of the package itself, which a killed one leaves whole.
 """
 
 import atexit
+import contextlib
 import functools
 import os
 import shutil
