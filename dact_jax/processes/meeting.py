@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dact_jax import errors
-from dact_jax.processes import group, messages
+from dact_jax.processes import forwarding, group, messages
 from dact_jax.processes.group import Link
 from dact_jax.processes.places import Place
 
@@ -231,7 +231,8 @@ def _go_to_first(
         connection.close()
         raise errors.InputError(str(what))
     first = f"process 0 of {place.size} (at {place.address})"
-    return {0: group.link(connection, first)}, f"{place.host}:{what}"
+    coordinator = forwarding.address(place.host.strip("[]"), int(what), seconds)
+    return {0: group.link(connection, first)}, coordinator
 
 
 def _connected(place: Place, seconds: float) -> socket.socket:

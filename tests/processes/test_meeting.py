@@ -49,10 +49,10 @@ def sentence(met):
     return str(error)
 
 
-def test_all_get_links_and_one_address(start):
+def test_all_get_links_and_an_address(start):
     met = [one.result(timeout=30) for one in [start(2), start(0), start(1)]]
     links, addresses = zip(*met, strict=True)
-    assert len(set(addresses)) == 1
+    assert len(set(addresses)) == 3  # the others have a way of their own
     assert sorted(links[1]) == [1, 2]
     assert sorted(links[0]) == sorted(links[2]) == [0]
     assert links[1][2].name.startswith("process 2 of 3 (on ")
