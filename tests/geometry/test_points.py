@@ -12,6 +12,7 @@ import pytest
 
 import dact_jax
 from dact_jax.geometry import k_center, points
+from tests import quick
 from tests.geometry import reference
 from tests.geometry.reference import BLOCKS, greedy
 
@@ -49,7 +50,8 @@ for scan in (0, 2**20):
 
 
 def start(num_local_devices, *args):
-    flags = f"--xla_force_host_platform_device_count={num_local_devices}"
+    count = f"--xla_force_host_platform_device_count={num_local_devices}"
+    flags = f"{count} {quick.xla_flags()}"
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     command = [sys.executable, "-c", SCRIPT, *args]
     return subprocess.Popen(
