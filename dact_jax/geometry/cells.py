@@ -73,6 +73,29 @@ def table(cell: np.ndarray, room: int) -> Table:
     return Table(order.astype(np.int32), key)
 
 
+def groups(
+    table: Table, cell: np.ndarray, compared: np.ndarray, most: int
+) -> list[tuple[slice, slice]]:
+    """Points of one cell each, and the centers in `table.order` to compare them with.
+
+    These are all centers in the cell that some point of the group was not compared
+    with.
+
+    Args:
+      table: of the centers.
+      cell: int[S], of the points, ascending.
+      compared: int[S], as in `spans`.
+      most: points in a group.
+    """
+    starts = np.append(np.flatnonzero(np.diff(cell)) + 1, np.arange(0, len(cell), most))
+    starts = np.unique(starts)
+    own_cell, room = cell[starts].astype(np.int64), len(table.order)
+    first = own_cell * room + np.minimum.reduceat(compared, starts)
+    span = np.searchsorted(table.key, np.stack([first, (own_cell + 1) * room], -1))
+    rows = map(slice, starts.tolist(), [*starts[1:].tolist(), len(cell)])
+    return list(zip(rows, map(slice, *span.T.tolist()), strict=True))
+
+
 def spans(
     table: Table, cell: np.ndarray, compared: np.ndarray, group: int
 ) -> np.ndarray:

@@ -8,7 +8,8 @@ import numpy as np
 
 from dact_jax import devices, vectors
 from dact_jax.geometry import bounds, cells, nearest, points
-from dact_jax.geometry.nearest import Tiles, TwoNearest
+from dact_jax.geometry.nearest import Survey, Tiles, TwoNearest
+from dact_jax.geometry.on_host import blocks as host_blocks
 from dact_jax.geometry.points import Points
 from dact_jax.geometry.traversal import Traversal
 
@@ -27,6 +28,18 @@ def compare_all(state: Traversal) -> None:
     pool, tuning = state.pool, state.tuning
     tiles = tuning.small_tiles if pool.on_cpu else tuning.accelerator_tiles
     count = min(state.num, tiles.centers)
+    on_host = pool.read_on_host is not None
+    surveys = host_blocks.survey(state, count) if on_host else _surveys(state, tiles)
+    for rows, survey in surveys:
+        vectors.check_valid(rows, np.asarray(survey.valid))
+        bounds.record_survey(state.bounds, rows, survey)
+        _record(state, rows, survey.nearest, count, all_cells=True)
+    if count < state.num:
+        update_bounds(state, math.inf)
+
+
+def _surveys(state: Traversal, tiles: Tiles) -> Iterator[tuple[np.ndarray, Survey]]:
+    pool = state.pool
     size = _rows_per_part(pool, _block_rows(state), tiles)
     for rows, block in points.blocks(pool, size):
         survey = nearest.survey(
@@ -38,12 +51,7 @@ def compare_all(state: Traversal) -> None:
             mode=state.mode,
             tiles=tiles,
         )
-        survey = jax.device_get(survey)
-        vectors.check_valid(rows, survey.valid)
-        bounds.record_survey(state.bounds, rows, survey)
-        _record(state, rows, survey.nearest, count, all_cells=True)
-    if count < state.num:
-        update_bounds(state, math.inf)
+        yield rows, jax.device_get(survey)
 
 
 def update_bounds(state: Traversal, least: float) -> None:
@@ -67,6 +75,9 @@ def update_bounds(state: Traversal, least: float) -> None:
     size = _rows_per_part(pool, block, tiles)
     compared = pool_bounds.compared
     rows = bounds.rows_to_update(pool_bounds, compared < count, size, pool.part, least)
+    if pool.read_on_host is not None:
+        _compare_on_host(state, rows[0], compared, None)
+        return
     numbers = np.arange(len(state.row), dtype=np.int32)
     order = devices.put(numbers, pool.mesh, split=False)
     for block_rows in _sorted_blocks(rows, size, compared.astype(np.int64)):
@@ -86,6 +97,9 @@ def _compare_in_cells(state: Traversal, least: float, block: int) -> None:
     size = _rows_per_part(pool, block, tiles)
     rows = bounds.rows_to_update(pool_bounds, compared < count, size, pool.part, least)
     table = cells.table(cell[state.row[:count]], len(state.row))
+    if pool.read_on_host is not None:
+        _compare_on_host(state, rows[0], compared, table)
+        return
     order = devices.put(table.order, pool.mesh, split=False)
     key = cell * np.int64(len(state.row)) + compared
     for block_rows in _sorted_blocks(rows, size, key):
@@ -151,6 +165,23 @@ def _compare(
         tiles=tiles,
     )
     _record(state, rows, jax.device_get(result), state.num, all_cells=all_cells)
+
+
+def _compare_on_host(
+    state: Traversal, rows: np.ndarray, compared: np.ndarray, table: cells.Table | None
+) -> None:
+    """Compares rows with all centers, or with those of their cell in a table.
+
+    In a cell only the nearest center matters: before a row becomes a candidate it is
+    compared with all of them, and these give the bound for the others.
+    """
+    key = compared.astype(np.int64)
+    if table is not None:
+        key += state.bounds.cell * np.int64(len(state.row))
+    (rows,) = _sorted_blocks(rows[None], len(rows), key)
+    first = _first_center(state.bounds.bound, compared, rows, state.num)
+    for part, found in host_blocks.compare(state, rows, first, table):
+        _record(state, part, found, state.num, all_cells=table is None)
 
 
 def _record(

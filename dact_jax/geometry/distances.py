@@ -32,8 +32,8 @@ class Frame(NamedTuple):
 class Centers(NamedTuple):
     """Centers in the order chosen, followed by padding."""
 
-    factor: jax.Array  # [C, F], -2 times the center in the frame; padding: 0
-    squared_norm: jax.Array  # [C], of the center, rounded up; padding: inf
+    factor: Array  # [C, F], -2 times the center in the frame; padding: 0
+    squared_norm: Array  # [C], of the center, rounded up; padding: inf
 
 
 def make_frame(sample: np.ndarray) -> Frame:

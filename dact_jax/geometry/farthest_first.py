@@ -90,7 +90,8 @@ def _pick(state: Traversal, budget: int, *, forced: bool) -> _Step:
     if forced:
         outside, budget = Outside(np.float64(-1), np.int32(0)), 1
     padded = np.resize(rows, size).astype(np.int32)
-    padded_points = pool.read_replicated(padded)
+    read = pool.read_on_host or pool.read_replicated
+    padded_points = read(padded)
     before = pool_bounds.bound[rows]
     picks = candidates.pick(
         rows,

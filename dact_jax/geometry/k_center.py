@@ -39,12 +39,16 @@ So no digit is lost that tells rows apart. (Products begin in float32 all the sa
 
 *Memory*, in bytes beside the pool: 96 N + 20 F R + 49 152 F G, with R the least power
 of two >= L + budget + 256 (at least 1024), and G the least one >= N / 2^18 (from 1 to
-8): the bounds of the rows, the centers, and one block. Never N x N, never L x N. The
-pool itself is copied only where it becomes resident on the devices, or where the plain
-scan reads it: 24 N F, and N F <= 2^20. Where points are float64, the terms with F are
-twice as large.
+8): the bounds of the rows, the centers, and one block; and 2^23 for each thread of the
+host. Never N x N, never L x N. The pool itself is copied only where it becomes resident
+on the devices, or where the plain scan reads it: 24 N F, and N F <= 2^20. Where points
+are float64, the terms with F are twice as large.
+
+*Where*: a pool on the host is compared by NumPy, in threads, if a CPU is the only
+device (`on_host`), and nothing is compiled; else by the devices.
 """
 
+import contextlib
 import functools
 import operator
 from collections.abc import Sequence
@@ -153,7 +157,10 @@ def select(
     else:
         with jax.enable_x64(True):
             pool = points.make(features, mesh=mesh, resident=resident, precise=True)
-            row, distance = farthest_first.traverse(pool, centers, left, report, tuning)
+            with _one_thread_a_product():
+                row, distance = farthest_first.traverse(
+                    pool, centers, left, report, tuning
+                )
     distance = np.append(np.full(len(first), np.inf), distance)
     return Picked(np.append(first, row), distance.astype(np.float32))
 
@@ -166,9 +173,14 @@ def _scan(
     form = vectors.precise_form(host)._replace(dtype=vectors.FLOAT64.dtype)
     all_points = vectors.cast(host, form)
     vectors.check_valid(np.arange(len(host)), vectors.valid(all_points))
-    with _blas().limit(limits=1, user_api="blas"):  # on two, a pass may take longer
+    with _one_thread_a_product():
         row, squared = plain_scan.scan(all_points, centers, budget)
     return devices.from_process_0((row, np.sqrt(squared)))
+
+
+def _one_thread_a_product() -> contextlib.AbstractContextManager[object]:
+    """On several threads a small product takes longer, and other threads wait."""
+    return _blas().limit(limits=1, user_api="blas")
 
 
 @functools.cache

@@ -5,9 +5,7 @@ never copied as a whole; a pool on the devices is split over them by rows. Every
 of a distributed job holds, or maps, the whole pool of the host.
 """
 
-import concurrent.futures
 import functools
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -17,13 +15,11 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from dact_jax import devices, vectors
+from dact_jax.geometry.on_host import workers
 from dact_jax.types import Array
 from dact_jax.vectors import Form
 
 _MEMORY_SHARE = 0.5  # of a device's free memory that the points may take
-_THREADS = min(
-    8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-)
 _ONE_THREAD_BYTES = 2**18  # that one thread copies faster than several
 
 
@@ -39,6 +35,9 @@ class Points(NamedTuple):
     read_split: Callable[[np.ndarray], jax.Array]
     # int[r], any rows -> float[r, F], on every device.
     read_replicated: Callable[[np.ndarray], jax.Array]
+    # Where the only device is the CPU, and holds no copy of the pool: int[r] -> a copy
+    # float[r, F]; a slice -> perhaps a view. Then NumPy computes, else the devices do.
+    read_on_host: Callable[[np.ndarray | slice], np.ndarray] | None = None
 
     @property
     def part(self) -> int:
@@ -102,10 +101,17 @@ def blocks(points: Points, size: int) -> Iterator[tuple[np.ndarray, jax.Array]]:
         yield rows, points.read_split(rows)
 
 
+def read(points: Points, rows: np.ndarray) -> np.ndarray:
+    """float[r, F], any rows int[r], on the host; every process gets them."""
+    if points.read_on_host is not None:
+        return points.read_on_host(rows)
+    return np.asarray(points.read_replicated(rows))
+
+
 def sample(points: Points, size: int) -> tuple[np.ndarray, np.ndarray]:
     """(int64[n] rows, float32[n, F] points), n <= size equally spaced rows."""
     rows = np.linspace(0, points.num - 1, min(size, points.num)).astype(np.int64)
-    return rows, np.asarray(points.read_replicated(rows))
+    return rows, read(points, rows)
 
 
 def _fits(features: Array, mesh: Mesh, size: int) -> bool:
@@ -132,7 +138,22 @@ def _hosted(features: Array, mesh: Mesh, form: Form) -> Points:
 
         return read
 
-    return Points(len(features), width, mesh, 1, reader(split), reader(replicated))
+    def read_on_host(rows: np.ndarray | slice) -> np.ndarray:
+        if isinstance(rows, slice):
+            part = features[rows]
+            return part if part.dtype == form.dtype else vectors.cast(part, form)
+        return _take(features, rows, form)
+
+    alone = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
+    return Points(
+        len(features),
+        width,
+        mesh,
+        1,
+        reader(split),
+        reader(replicated),
+        read_on_host if alone else None,
+    )
 
 
 def _take(
@@ -148,11 +169,12 @@ def _take(
         else:
             copy[part] = vectors.cast(features[rows[part]], form)
 
-    if copy.nbytes <= _ONE_THREAD_BYTES or _THREADS == 1:
+    count = 1 if copy.nbytes <= _ONE_THREAD_BYTES else workers.COUNT
+    if count == 1 or workers.is_worker():
         read(slice(None))
         return copy
-    cut = np.linspace(0, len(rows), _THREADS + 1).astype(int)
-    list(_threads().map(read, map(slice, cut[:-1], cut[1:])))
+    cut = np.linspace(0, len(rows), count + 1).astype(int)
+    list(workers.executor().map(read, map(slice, cut[:-1], cut[1:])))
     return copy
 
 
@@ -162,11 +184,6 @@ def _aligned(shape: tuple[int, int], dtype: np.dtype[Any]) -> np.ndarray:
     raw = np.empty(size + align, np.uint8)
     start = -raw.ctypes.data % align
     return raw[start : start + size].view(dtype).reshape(shape)
-
-
-@functools.cache
-def _threads() -> concurrent.futures.ThreadPoolExecutor:
-    return concurrent.futures.ThreadPoolExecutor(_THREADS)
 
 
 def _resident(features: Array, mesh: Mesh, form: Form) -> Points:

@@ -1,10 +1,8 @@
 """State of a greedy selection: its pool, centers and bounds."""
 
-import functools
 import math
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from dact_jax import devices, vectors
@@ -12,8 +10,10 @@ from dact_jax.geometry import bounds, cells, distances, points
 from dact_jax.geometry.bounds import Bounds
 from dact_jax.geometry.distances import Centers, Frame
 from dact_jax.geometry.nearest import Tiles
+from dact_jax.geometry.on_host import nearest as nearest_on_host
 from dact_jax.geometry.points import Points
 from dact_jax.geometry.tuning import Tuning
+from dact_jax.types import Array
 
 
 class Traversal(NamedTuple):
@@ -22,7 +22,7 @@ class Traversal(NamedTuple):
     pool: Points
     tuning: Tuning
     frame: Frame
-    pivots: jax.Array  # float32[cells, F], in the frame
+    pivots: Array  # float32[cells, F], in the frame
     mode: str  # one of distances.MODES
     centers: Centers
     point: np.ndarray  # float[C, F], the centers on the host; written to
@@ -47,17 +47,15 @@ def start(pool: Points, chosen: np.ndarray, budget: int, tuning: Tuning) -> Trav
     rows, sample = points.sample(pool, tuning.sample)
     vectors.check_valid(rows, vectors.valid(sample))
     host_frame, total = distances.make_frame(sample), len(chosen) + budget
-    pivots = devices.put(
-        _pivots(pool, sample, host_frame, total, tuning), pool.mesh, split=False
-    )
-    frame = Frame(*(devices.put(x, pool.mesh, split=False) for x in host_frame))
+    pivots = _put(_pivots(pool, sample, host_frame, total, tuning), pool)
+    frame = Frame(*(_put(x, pool) for x in host_frame))
     # Appending candidates and reading a whole tile may reach beyond the last center.
     widest = max(t.centers for t in tuning if isinstance(t, Tiles))
     needed = total + max(tuning.candidates, widest)
     # Powers of two: few shapes, so few compilations over the rounds of a run.
     room = max(tuning.center_room, 2 ** math.ceil(math.log2(needed)))
     row = np.resize(chosen, room)  # what follows the chosen rows becomes padding
-    point = np.array(pool.read_replicated(row))
+    point = np.array(points.read(pool, row))
     unavailable = np.append(chosen, np.arange(pool.num, pool.rows))
     return Traversal(
         pool,
@@ -92,15 +90,16 @@ def _centers(
     pool: Points, point: np.ndarray, count: int, frame: Frame, mode: str, chunk: int
 ) -> Centers:
     """The first `count` centers for products in a mode, appended in chunks."""
-    put = functools.partial(devices.put, split=False)
     dtype = np.float32 if mode == "float32" else np.float64
     padding = np.full(len(point), np.inf, dtype)
-    centers = Centers(
-        put(np.zeros(point.shape, dtype), pool.mesh), put(padding, pool.mesh)
-    )
+    centers = Centers(_put(np.zeros(point.shape, dtype), pool), _put(padding, pool))
     order = np.arange(chunk, dtype=np.int32)
     for first in range(0, count, chunk):
-        appended = put(point[first : first + chunk], pool.mesh)
+        if pool.read_on_host is not None:
+            block = point[first : min(count, first + chunk)]
+            nearest_on_host.append_centers(centers, block, first, frame, mode=mode)
+            continue
+        appended = _put(point[first : first + chunk], pool)
         num = np.int32(count - first)
         centers = distances.append_centers(
             centers, appended, order, np.int32(first), num, frame, mode=mode
@@ -108,8 +107,14 @@ def _centers(
     return centers
 
 
+def _put(values: Array, pool: Points) -> Array:
+    """The values where a pool's comparisons are computed."""
+    on_host = pool.read_on_host is not None
+    return values if on_host else devices.put(values, pool.mesh, split=False)
+
+
 def add_centers(
-    state: Traversal, rows: np.ndarray, candidates: jax.Array, picked: np.ndarray
+    state: Traversal, rows: np.ndarray, candidates: Array, picked: np.ndarray
 ) -> Traversal:
     """Adds picks to the centers.
 
@@ -122,6 +127,12 @@ def add_centers(
     count, num = state.num, len(picked)
     state.row[count : count + num] = rows[picked]
     state.point[count : count + num] = np.asarray(candidates)[picked]
+    if state.pool.read_on_host is not None:
+        appended = state.point[count : count + num]
+        nearest_on_host.append_centers(
+            state.centers, appended, count, state.frame, mode=state.mode
+        )
+        return state._replace(num=count + num)
     centers = distances.append_centers(
         state.centers,
         candidates,
@@ -154,7 +165,6 @@ def increase_precision(state: Traversal) -> Traversal:
 
 def _without_origin(state: Traversal) -> Traversal:
     origin, scale = (np.asarray(x) for x in state.frame)
-    put = functools.partial(devices.put, mesh=state.pool.mesh, split=False)
-    frame = Frame(put(np.zeros_like(origin)), state.frame.scale)
+    frame = Frame(_put(np.zeros_like(origin), state.pool), state.frame.scale)
     moved = np.asarray(state.pivots) + (origin * scale).astype(np.float32)
-    return state._replace(frame=frame, pivots=put(moved))
+    return state._replace(frame=frame, pivots=_put(moved, state.pool))

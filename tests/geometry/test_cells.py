@@ -50,3 +50,21 @@ def test_spans_hold_the_centers_that_a_point_was_not_compared_with(seed):
         span = table.order[first:last]
         assert set(needed) <= set(span)
         assert set(center_cell[span]) <= set(range(cell[-1] + 1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_hold_the_centers_that_a_point_was_not_compared_with(seed):
+    rng = np.random.default_rng(seed)
+    center_cell, room, most = rng.integers(5, size=23), 32, 6
+    table = cells.table(center_cell, room)
+    cell, compared = rng.integers(5, size=40), rng.integers(24, size=40)
+    order = np.lexsort([compared, cell])
+    cell, compared = cell[order], compared[order]
+    groups = cells.groups(table, cell, compared, most)
+    assert [at for rows, _ in groups for at in range(40)[rows]] == list(range(40))
+    for rows, span in groups:
+        assert 1 <= rows.stop - rows.start <= most
+        (own_cell,) = set(cell[rows])
+        least = compared[rows].min()
+        needed = [n for n in range(least, 23) if center_cell[n] == own_cell]
+        assert table.order[span].tolist() == needed

@@ -1,0 +1,58 @@
+"""Threads that compute on blocks of rows at the same time.
+
+Copying rows, products and most of NumPy leave Python to other threads. The products of
+a block are too small to be shared by several cores: each core takes blocks of its own.
+"""
+
+import concurrent.futures
+import functools
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+COUNT = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+Block = TypeVar("Block")
+Result = TypeVar("Result")
+_thread = threading.local()
+
+
+def each(
+    compute: Callable[[Block], Result], blocks: Iterable[Block]
+) -> Iterator[Result]:
+    """Yields compute(block) for each block, in their order; threads compute.
+
+    Args:
+      compute: called by several threads at a time.
+      blocks: the caller's thread takes them, a few ahead of the results.
+    """
+    if COUNT == 1:
+        yield from map(compute, blocks)
+        return
+    waiting: deque[concurrent.futures.Future[Result]] = deque()
+    try:
+        for block in blocks:
+            waiting.append(executor().submit(compute, block))
+            if len(waiting) > COUNT:  # one in reserve, so that no thread has to wait
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def is_worker() -> bool:
+    """Whether the calling thread is one of these."""
+    return getattr(_thread, "is_worker", False)
+
+
+@functools.cache
+def executor() -> concurrent.futures.ThreadPoolExecutor:
+    """The threads, COUNT of them."""
+    return concurrent.futures.ThreadPoolExecutor(COUNT, initializer=_mark)
+
+
+def _mark() -> None:
+    _thread.is_worker = True
