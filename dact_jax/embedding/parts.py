@@ -12,7 +12,7 @@ import os
 import pathlib
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ _SUFFIX = ".npz"
 _DIGEST = 32  # bytes of a SHA-256
 _VECTOR = "vector"  # name of the array with the vectors
 _FLOAT = np.dtype("<f4")  # of its numbers
+AMBIGUOUS = b""  # in place of a content: no file has it
 
 
 class Kept(NamedTuple):
@@ -43,21 +44,23 @@ class Place(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Where vectors are, by what their files are recognized by."""
+    """Where vectors are, by what their files are recognized by.
 
-    by_stamp: dict[Stamp, Place]
+    Two pictures without compression, unpacked from an archive, may have one size, time
+    and beginning. Their stamp then says nothing, and only their content does.
+    """
+
+    by_stamp: dict[Stamp, bytes]  # the content; AMBIGUOUS: of several files
     by_content: dict[bytes, Place]
     width: int = 0  # F, numbers of a vector
 
     def of_stamp(self, stamp: Stamp) -> np.ndarray | None:
         """The vector float32[F] of a file; None if it is not known."""
-        return self._vector(self.by_stamp.get(stamp))
+        return self.of_content(self.by_stamp.get(stamp, AMBIGUOUS))
 
     def of_content(self, content: bytes) -> np.ndarray | None:
         """The same by the SHA-256 of the file."""
-        return self._vector(self.by_content.get(content))
-
-    def _vector(self, place: Place | None) -> np.ndarray | None:
+        place = self.by_content.get(content)
         if place is None:
             return None
         try:
@@ -68,6 +71,27 @@ class Known(NamedTuple):
             return None
         is_whole = len(raw) == self.width * _FLOAT.itemsize
         return np.frombuffer(raw, _FLOAT) if is_whole else None
+
+
+def joined(known: Sequence[Known], width: int) -> Known:
+    """The vectors of several folders."""
+    both = Known({}, {}, width)
+    for one in known:
+        for stamp, content in one.by_stamp.items():
+            _note(both.by_stamp, stamp, content)
+        both.by_content.update(one.by_content)
+    return both
+
+
+def without(known: Known, stamps: Iterable[Stamp]) -> Known:
+    """The same, where these stamps say nothing."""
+    return known._replace(by_stamp=known.by_stamp | dict.fromkeys(stamps, AMBIGUOUS))
+
+
+def _note(by_stamp: dict[Stamp, bytes], stamp: Stamp, content: bytes) -> None:
+    before = by_stamp.setdefault(stamp, content)
+    if before != content:
+        by_stamp[stamp] = AMBIGUOUS
 
 
 def read(folder: pathlib.Path, identity: str, width: int) -> Known:
@@ -94,7 +118,7 @@ def read(folder: pathlib.Path, identity: str, width: int) -> Known:
             zip(stamps.tolist(), contents, strict=True)
         ):
             place = Place(path, begin + row * size)
-            known.by_stamp[Stamp(*stamp)] = place
+            _note(known.by_stamp, Stamp(*stamp), content.tobytes())
             known.by_content[content.tobytes()] = place
     return known
 

@@ -86,6 +86,7 @@ def embed(
     folder = None if cache is None else cache / backbone.identity
     if known is None:
         known = known_vectors(backbone, *([] if cache is None else [cache]))
+    known = parts.without(known, _repeated(files))
     files = reformed(files, Form(backbone.side, 3, backbone.filter, files.max_pixels))
     ahead = 2 * batch * jax.local_device_count()
     reads = _read_ahead(files, known, ahead=ahead, tolerant=faults is not None)
@@ -103,13 +104,17 @@ def embed(
 
 def known_vectors(backbone: Backbone, *caches: pathlib.Path) -> Known:
     """The vectors of a backbone that folders of kept vectors hold, which may miss."""
-    known = Known({}, {}, backbone.width)
-    for cache in caches:
-        folder = cache / backbone.identity
-        found = parts.read(folder, backbone.identity, backbone.width)
-        known.by_stamp.update(found.by_stamp)
-        known.by_content.update(found.by_content)
-    return known
+    identity, width = backbone.identity, backbone.width
+    found = [parts.read(cache / identity, identity, width) for cache in caches]
+    return parts.joined(found, width)
+
+
+def _repeated(files: ImageFiles) -> list[Stamp]:
+    """The stamps that several of the files have."""
+    if files.stamps is None:
+        return []
+    stamps, counts = np.unique(files.stamps, axis=0, return_counts=True)
+    return [Stamp(*stamp) for stamp in stamps[counts > 1].tolist()]
 
 
 def _kept(

@@ -263,6 +263,27 @@ def test_content_is_of_all_bytes(tmp_path):
     assert first[1] != second[1]
 
 
+def test_files_that_begin_alike_have_their_own_vectors(tmp_path):
+    # Uncompressed pictures of an archive: one size, one time, one white beginning.
+    paths = [tmp_path / f"{number}.bmp" for number in range(3)]
+    for number, path in enumerate(paths):
+        pixels = np.full((200, 150, 3), 255, np.uint8)
+        pixels[:20] = 80 * number  # a .bmp begins with the last row
+        Image.fromarray(pixels).save(path)
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    photos = stamped(files.ImageFiles(tuple(map(str, paths)), 3, 1))
+    assert (photos.stamps == photos.stamps[0]).all()
+    backbone, cache = tiny.backbone(), tmp_path / "cache"
+    expected = sweep.embed(photos, backbone)
+    assert len(np.unique(expected, axis=0)) == 3
+
+    first, last = files.take(photos, np.arange(2)), files.take(photos, np.arange(2, 3))
+    for part in (first, photos, photos, last):  # the last is asked about alone
+        rows = [photos.paths.index(path) for path in part.paths]
+        found = sweep.embed(part, backbone, cache=cache)
+        np.testing.assert_array_equal(found, expected[rows])
+
+
 def test_kept_vectors_stay_on_the_disk_until_they_are_needed(photos, tmp_path, counted):
     backbone, caches = tiny.backbone(), [tmp_path / "one", tmp_path / "two"]
     expected = sweep.embed(files.take(photos, np.arange(6)), backbone, cache=caches[0])

@@ -96,7 +96,7 @@ def _are_known(
 
     def is_known(row: int) -> bool:
         stamp = images.stamp(row)
-        if stamp in kept.by_stamp:
+        if stamp is not None and kept.by_stamp.get(stamp) in kept.by_content:
             return True
         try:
             return opening.content(images.paths[row], stamp)[1] in kept.by_content
