@@ -49,8 +49,8 @@ def run(
     config = defaults.expanded(config)
     folder = pathlib.Path(paths.expanded(where, "workdir"))
     devices.check()
-    config = preparation.decided(config, folder)
     runner.check_folders(config, folder)
+    config = preparation.decided(config, folder)
     claim.check(folder, defaults.identity(config), defaults=defaults.initial())
     with programs.kept(compilation_cache), lock.hold(folder):
         return _tried(config, folder)

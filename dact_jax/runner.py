@@ -86,11 +86,12 @@ def run(
             f"this is one of {jax.process_count()} processes of jax.distributed, and "
             "they have not met: start them by python -m dact_jax.main --distributed."
         )
+    if group.is_first():  # it alone uses the folder
+        check_folders(config, folder)
     config = preparation.decided(config, folder)
     identity = defaults.identity(config)
     held: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if group.is_first():  # it alone uses the folder
-        check_folders(config, folder)
+    if group.is_first():
         # Reading the data can take long.
         claim.check(folder, identity, defaults=defaults.initial())
         held = lock.hold(folder)

@@ -188,12 +188,24 @@ def _stop(why: str) -> None:
     sys.exit(2)
 
 
-def main() -> None:
-    """Does all stages; each is recorded when it is done."""
-    parser = argparse.ArgumentParser(prog="gpu_check.sh", description=__doc__)
+class _Parser(argparse.ArgumentParser):
+    """Of the standard library: absl may be one of the packages that are missing."""
+
+    def format_help(self) -> str:
+        """The module's docstring, then the flags."""
+        return f"{__doc__}\n{super().format_help()}"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Does all stages; each is recorded when it is done.
+
+    Args:
+      arguments: the name of the command and its flags.
+    """
+    parser = _Parser(prog="gpu_check.sh")
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--size", default="auto", choices=("auto", "full", "small"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments[1:])
     if absent := missing():
         _stop(
             f"this Python lacks {', '.join(absent)}: install them, or give a folder "
@@ -227,4 +239,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv)
