@@ -29,7 +29,7 @@ from absl.flags import FlagValues
 import dact_jax
 from dact_jax import errors
 from dact_jax.types import Row
-from experiments import commands, published, runs, selection_row
+from experiments import commands, machine, published, runs
 
 ROOT = pathlib.Path(dact_jax.__file__).parent.parent
 WORKER = pathlib.Path(__file__).parent / "cpu_step_process.py"
@@ -134,16 +134,6 @@ def measure(
     return {"contestants": entries, "ratio_to_torch": ratios}
 
 
-def commit(folder: pathlib.Path) -> str | None:
-    """The git commit of a version, with + if files differ from it; None without git."""
-    git = ["git", "-C", str(folder), "describe", "--always", "--dirty=+"]
-    try:
-        done = subprocess.run(git, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
 def shown(rows: Sequence[Row]) -> str:
     """A Markdown table: milliseconds of an iteration, and the ratio to torch."""
     names = ("torch", "before", "now")
@@ -184,7 +174,9 @@ def main(flags: FlagValues) -> None:
     output = pathlib.Path(flags.output)
     rows = runs.read(output)
     present = {row["case"] for row in rows}
-    commits = {name: commit(folder) for name, folder in folders.items() if folder}
+    commits = {
+        name: machine.commit(folder) for name, folder in folders.items() if folder
+    }
     for name in flags.cases:
         if name in present:
             print(f"{output} has the row of {name} already.")
@@ -194,7 +186,7 @@ def main(flags: FlagValues) -> None:
         row = {
             "case": name,
             **job,
-            **selection_row.machine(),
+            **machine.described(),
             "command": COMMAND,
             "commits": commits,
             "repeats": flags.repeats,

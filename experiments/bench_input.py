@@ -35,7 +35,7 @@ from PIL import Image
 
 from dact_jax import errors
 from dact_jax.types import Row
-from experiments import commands, input_step, published, runs, selection_row
+from experiments import commands, input_step, machine, published, runs
 
 DOMAINS = ("studio", "phone")
 COUNT = 800  # files of each domain that is made
@@ -221,17 +221,15 @@ def main(flags: FlagValues) -> None:
     began = time.perf_counter()
     found: dict[str, Any] = {"what": flags.what, **WHAT[flags.what](flags)}
     command = " ".join(["python -m experiments.bench_input", *_given(flags)])
-    row = {**found, **selection_row.machine(), "commit": _commit(), "command": command}
+    row = {
+        **found,
+        **machine.described(),
+        "commit": machine.commit(),
+        "command": command,
+    }
     print(json.dumps(row, indent=1))
     runs.write(path, [*runs.read(path), row])
     print(f"Written: {path}, after {time.perf_counter() - began:.0f} s.")
-
-
-def _commit() -> str:
-    """The version of the code that is measured; "" outside of a repository."""
-    git = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "--short"]
-    found = subprocess.run([*git, "HEAD"], capture_output=True, text=True)
-    return found.stdout.strip()
 
 
 def _given(flags: FlagValues) -> list[str]:

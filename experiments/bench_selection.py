@@ -33,6 +33,7 @@ from dact_jax import errors
 from dact_jax.types import Row
 from experiments import (
     commands,
+    machine,
     published,
     runs,
     selection_data,
@@ -61,7 +62,7 @@ def jobs(flags: FlagValues) -> Iterator[Job]:
     """The jobs of the grid; sizes that are impossible or too large are left out."""
     features = pathlib.Path(flags.features).resolve() if flags.features else None
     settings = {
-        **selection_row.machine(),
+        **machine.described(),
         **{key: flags[key].value for key in _SETTINGS},
         "features": features and str(features),
     }

@@ -28,7 +28,13 @@ import numpy as np
 from absl.flags import FlagValues
 
 from dact_jax import errors
-from experiments import commands, pool_scale_process, published, runs, selection_row
+from experiments import (
+    commands,
+    machine,
+    pool_scale_process,
+    published,
+    runs,
+)
 
 Row = dict[str, Any]
 SIZES = (100_000, 1_000_000, 3_000_000)
@@ -125,14 +131,6 @@ def summary(rows: Sequence[Row]) -> Row:
     }
 
 
-def _commit() -> str:
-    """The version of the code; "" outside a repository."""
-    here = pathlib.Path(__file__).parent
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
 @commands.command(
     __doc__,
     commands.integer("shrink", 1, "Divides all pools, for a quick try."),
@@ -150,8 +148,8 @@ def main(flags: FlagValues) -> None:
         print(json.dumps(rows[-1]), flush=True)
     found = {
         "command": "python -m experiments.pool_scale",
-        "commit": _commit(),
-        **selection_row.machine(),
+        "commit": machine.commit(),
+        **machine.described(),
         "pools": rows,
         **summary(rows),
     }

@@ -11,7 +11,6 @@ the largest one of a round, over the seeds that have both precisions.
 """
 
 import pathlib
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from absl.flags import FlagValues
 
 import dact_jax
 from dact_jax.types import Row
-from experiments import commands, published, runs, selection_row
+from experiments import commands, machine, published, runs
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -43,23 +42,11 @@ def measure(spec: str, seed: int, precision: str, steps: int) -> Row:
         "test_accuracy": done.accuracies,
         "losses": [row["loss"] for row in done.rows if row["event"] == "train"],
         **({"settings": {"steps": steps}} if steps else {}),
-        **selection_row.machine(),
+        **machine.described(),
         "device": jax.devices()[0].device_kind,
-        "commit": commit(),
+        "commit": machine.commit(),
         "command": "python -m experiments.precision",
     }
-
-
-def commit() -> str | None:
-    """The commit of this code; None outside a repository."""
-    asked = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=pathlib.Path(__file__).parent,
-    )
-    return asked.stdout.strip() or None
 
 
 def differences(rows: Sequence[Row]) -> np.ndarray:

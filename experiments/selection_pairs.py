@@ -26,8 +26,9 @@ from absl.flags import FlagValues
 
 from dact_jax import errors
 from dact_jax.types import Row
-from experiments import commands, published, runs, selection_row
+from experiments import commands, machine, published, runs
 
+COMMAND = "python -m experiments.selection_pairs --before=FOLDER"
 ROOT = pathlib.Path(__file__).parents[1]
 ASKED = """
 import hashlib, json, sys, time
@@ -115,7 +116,8 @@ def measure(job: Row, before: pathlib.Path, repeats: int, loops: int) -> Row:
     picks = {a["picks"] for n, own in answers.items() if n[0] != "l" for a in own}
     return {
         **job,
-        **selection_row.machine(),
+        **machine.described(),
+        "commits": {"before": machine.commit(before), "after": machine.commit()},
         "cores": len(usable),
         "same_picks": len(picks) == 1,
         "first_s": {name: own[0]["seconds"] for name, own in answers.items()},
@@ -161,6 +163,9 @@ def main(flags: FlagValues) -> None:
     features = flags.features and str(pathlib.Path(flags.features).resolve())
     row = measure({**job, "features": features}, before, flags.repeats, flags.loops)
     row["features"] = row["features"] and pathlib.Path(row["features"]).name
+    given = {**job, "features": row["features"]}
+    shown = [f"--{key}={value}" for key, value in given.items() if value]
+    row["command"] = " ".join([COMMAND, *shown])
     kept = [r for r in runs.read(output) if any(r[key] != row[key] for key in job)]
     runs.write(output, [*kept, row])
     print(json.dumps({**row, **_summary(row)}, indent=1))

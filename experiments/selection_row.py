@@ -1,12 +1,10 @@
 """One row of `bench_selection`: starts the processes and sums up their answers."""
 
 import contextlib
-import importlib.metadata
 import itertools
 import json
 import os
 import pathlib
-import platform
 import subprocess
 import sys
 import tempfile
@@ -16,7 +14,6 @@ from typing import Any
 from dact_jax import errors
 from experiments import selection_process
 
-PACKAGES = ("numpy", "jax", "torch", "scikit-activeml")
 # Columns that identify a row.
 CELL = ("data", "rows", "width", "budget", "cores", "platform", "cpu")
 SHORT = (20, 60)  # picks that are timed where the whole budget would take too long
@@ -24,21 +21,6 @@ TOLERANCE = 1e-4  # relative, of the cover radius
 
 Row = dict[str, Any]
 Job = Mapping[str, Any]  # for a process, as JSON
-
-
-def machine() -> Row:
-    """Columns of a row on the processor and the versions of packages."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.split(": ")[1] for line in lines if line.startswith("model name")]
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    cpu = models[0] if models else platform.processor()
-    return {"cpu": cpu, "cpu_cores": os.cpu_count(), "versions": versions}
 
 
 def physical_memory() -> int:

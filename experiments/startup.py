@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from absl import flags
 
 from dact_jax import errors
-from experiments import commands, runs, selection_row
+from experiments import commands, machine, runs
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _WATCH = pathlib.Path(__file__).with_name("startup_watch.py").read_text("utf-8")
@@ -136,7 +136,7 @@ def main(values: flags.FlagValues) -> None:
     rows = runs.read(path) if path else []
     for config in values.configs:
         row = measure(codes, config, values.repeats)
-        row |= {**selection_row.machine(), "git": _commit()}
+        row |= {**machine.described(), "git": machine.commit()}
         before = "--before=OLDER " if values.before else ""
         row["command"] = (
             f"python -m experiments.startup {before}--configs={config} "
@@ -146,18 +146,6 @@ def main(values: flags.FlagValues) -> None:
         if path:
             runs.write(path, rows)
     print(_shown(rows))
-
-
-def _commit() -> str:
-    """Of the present code; "" outside of a clone."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

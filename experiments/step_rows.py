@@ -16,8 +16,7 @@ from absl.flags import FlagValues
 from dact_jax import errors, plugins
 from dact_jax.models import precisions
 from dact_jax.types import Row
-from experiments import published, runs, selection_row, step_case
-from experiments.precision import commit
+from experiments import machine, published, runs, step_case
 from experiments.step_case import Case
 
 _LAST = 3  # lines of what a process says that are kept when it fails
@@ -36,7 +35,7 @@ def measure(flags: FlagValues) -> int:
     if not with_torch and not flags.alone:
         print("torch is not installed: left out.", file=sys.stderr)
     rows: list[Row] = []
-    about = {**selection_row.machine(), "commit": commit()}
+    about = {**machine.described(), "commit": machine.commit()}
     about["command"] = " ".join(["python -m experiments.bench_step", *sys.argv[1:]])
     for case in cases:
         job = {
