@@ -1,7 +1,6 @@
 """The rows of `bench_step`, and what `gpu_check` does before and after its stages."""
 
 import json
-import sys
 
 import pytest
 
@@ -108,9 +107,8 @@ def test_stages_end_in_time_and_their_failures_are_recorded(tmp_path):
 
 def test_what_is_missing_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(gpu_check, "_MODULES", {"json": "json", "no_such": "no-such"})
-    monkeypatch.setattr(sys, "argv", ["gpu_check", "--output=x.json"])
     with pytest.raises(SystemExit) as stop:
-        gpu_check.main()
+        gpu_check.main(["gpu_check", "--output=x.json"])
     assert stop.value.code == 2
     assert "this Python lacks no-such: " in capsys.readouterr().err
 
