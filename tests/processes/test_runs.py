@@ -101,6 +101,13 @@ class Together:
             found.append((process.returncode, err))
         return found
 
+    def ended_by(self, sent, number):
+        """`ended` after a signal to a process in round 1, the seconds, and these."""
+        self.wait_for(1, 2)
+        before = time.monotonic()
+        self.processes[number].send_signal(sent)
+        return self.ended(), time.monotonic() - before, self
+
 
 def rows(folder, event):
     path = folder / workdir.METRICS
@@ -130,11 +137,7 @@ def one(place):
 @pytest.fixture(scope="module")
 def stopped(place, one):
     """4 processes go on, until one of them gets SIGTERM."""
-    four = Together(place, 4, 1, "a")
-    four.wait_for(1, 2)
-    before = time.monotonic()
-    four.processes[2].send_signal(signal.SIGTERM)
-    return four.ended(), time.monotonic() - before, four
+    return Together(place, 4, 1, "a").ended_by(signal.SIGTERM, 2)
 
 
 @pytest.fixture(scope="module")
@@ -147,11 +150,7 @@ def eight(place, stopped):
 @pytest.fixture(scope="module")
 def killed(place, eight):
     """2 processes go on with a run of 8 devices, until one of them is killed."""
-    two = Together(place, 2, 1, "b")
-    two.wait_for(1, 2)
-    before = time.monotonic()
-    two.processes[1].send_signal(signal.SIGKILL)
-    return two.ended(), time.monotonic() - before, two
+    return Together(place, 2, 1, "b").ended_by(signal.SIGKILL, 1)
 
 
 def assert_equal(folder, reference):
