@@ -3,8 +3,8 @@
 XLA has a fast convolution for CPUs, which packs patches into the cache and multiplies
 them with the kernel. It is used where the channels come last and the kernel is not
 reversed. Outside of loops XLA brings every convolution into this form. In a loop it
-does not, and computes the gradients up to 30 times slower. Here they are written in
-this form.
+does not, and the gradients are many times slower (docs/scaling.md). Here they are
+written in this form.
 
 One core does the work unless there are at least `WIDE` output channels. With fewer, the
 kernel is repeated for `tile` neighboring outputs, shifted: they are channels of one
