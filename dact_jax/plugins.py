@@ -13,9 +13,11 @@ the config. It may also have, at module level:
   target.
 * in acquisitions, `NEEDS`: outputs that it reads besides the classifier's logits, and
   `NEEDS_IF = {(option, value): outputs}`. `ON_TARGET = {option: value}`: the values
-  that it must have to rank the target, whose labels are unknown. `BLIND = True`: it
-  reads no evidence. `MIN_CLASSES`: fewest classes that it can rank by; 1 if absent.
-  `SCORE`: what its scores are and which is first, where it picks in their order.
+  that it must have to rank the target, whose labels are unknown. `READS`: fields of
+  the evidence that it reads besides embedding and outputs, of ("input", "bought").
+  `BLIND = True`: it reads no evidence. `MIN_CLASSES`: fewest classes that it can rank
+  by; 1 if absent. `SCORE`: what its scores are and which is first, where it picks in
+  their order.
 * in policies, `check_pools(*, num_source, num_target, num_free, num_given, option,
   ...)`: raises InputError for pools that are too small. It is called before an image
   is read, where they are files. `BUYS = False`: it never ranks the target.
@@ -155,6 +157,11 @@ def needs(acquisition: str, chosen: Mapping[str, Any] | None = None) -> tuple[st
 def on_target(acquisition: str) -> Mapping[str, Any]:
     """ON_TARGET of an acquisition: values by option that it must have on the target."""
     return getattr(module("acquisitions", acquisition), "ON_TARGET", {})
+
+
+def reads(acquisition: str) -> tuple[str, ...]:
+    """READS of an acquisition: fields of the evidence besides embedding and outputs."""
+    return getattr(module("acquisitions", acquisition), "READS", ())
 
 
 def blind(acquisition: str) -> bool:

@@ -133,6 +133,11 @@ class Evidence(NamedTuple):  # of one sweep: a forward pass over a pool
     embedding: np.ndarray  # float32[N, F]
     outputs: Mapping[str, np.ndarray]  # head name -> float32[N, ...]
     label: np.ndarray | None  # int32[N] for the source, None for the target
+    # float32[N, D], what training does not change: the stored vectors, or the embedding
+    # of the network before adaptation. None: no acquisition reads it.
+    input: np.ndarray | None = None
+    # int32[N], the target's labels that are bought, UNLABELED elsewhere; None likewise.
+    bought: np.ndarray | None = None
 
 
 class Encode(Protocol):

@@ -60,6 +60,7 @@ OUTSIDE = {
 PRINTS = "cli main select embed label predict export compare"
 VAGUE = ("utils", "util", "common", "base", "helpers", "helper", "misc")
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 280, 50, 16
+FAMILIES = "methods acquisitions policies"  # of plug-ins: one more is one more file
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -231,7 +232,7 @@ def test_no_folder_is_crowded():
     def faults():
         for folder in {path.parent for path in (ROOT / PACKAGE).glob("*/**/*.py")}:
             count = len(list(folder.glob("*.py")))
-            if count > FOLDER_FILES:
+            if count > FOLDER_FILES and folder.name not in FAMILIES.split():
                 yield f"{folder.name} has {count} files, more than {FOLDER_FILES}"
 
     assert len(LAYERS) <= 24
