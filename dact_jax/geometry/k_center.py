@@ -48,19 +48,17 @@ are float64, the terms with F are twice as large.
 device (`on_host`), and nothing is compiled; else by the devices.
 """
 
-import contextlib
-import functools
 import operator
 from collections.abc import Sequence
 
 import jax
 import numpy as np
-import threadpoolctl  # type: ignore[import-untyped]
 from jax.sharding import Mesh
 
 from dact_jax import devices, errors, labelled_rows, vectors
 from dact_jax.geometry import farthest_first, plain_scan, points, tuning
 from dact_jax.geometry.farthest_first import ReportProgress
+from dact_jax.geometry.on_host import workers
 from dact_jax.geometry.tuning import Tuning
 from dact_jax.types import Array, Picked
 
@@ -157,7 +155,7 @@ def select(
     else:
         with jax.enable_x64(True):
             pool = points.make(features, mesh=mesh, resident=resident, precise=True)
-            with _one_thread_a_product():
+            with workers.one_thread_a_product():
                 row, distance = farthest_first.traverse(
                     pool, centers, left, report, tuning
                 )
@@ -173,19 +171,9 @@ def _scan(
     form = vectors.precise_form(host)._replace(dtype=vectors.FLOAT64.dtype)
     all_points = vectors.cast(host, form)
     vectors.check_valid(np.arange(len(host)), vectors.valid(all_points))
-    with _one_thread_a_product():
+    with workers.one_thread_a_product():
         row, squared = plain_scan.scan(all_points, centers, budget)
     return devices.from_process_0((row, np.sqrt(squared)))
-
-
-def _one_thread_a_product() -> contextlib.AbstractContextManager[object]:
-    """On several threads a small product takes longer, and other threads wait."""
-    return _blas().limit(limits=1, user_api="blas")
-
-
-@functools.cache
-def _blas() -> threadpoolctl.ThreadpoolController:
-    return threadpoolctl.ThreadpoolController()
 
 
 def _budget(budget: int, left: int) -> int:

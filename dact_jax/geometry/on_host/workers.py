@@ -5,12 +5,15 @@ a block are too small to be shared by several cores: each core takes blocks of i
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
+
+import threadpoolctl  # type: ignore[import-untyped]
 
 COUNT = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
 Block = TypeVar("Block")
@@ -41,6 +44,16 @@ def each(
     finally:
         for future in waiting:
             future.cancel()
+
+
+def one_thread_a_product() -> contextlib.AbstractContextManager[object]:
+    """On several threads a small product takes longer, and other threads wait."""
+    return _blas().limit(limits=1, user_api="blas")
+
+
+@functools.cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()
 
 
 def is_worker() -> bool:
