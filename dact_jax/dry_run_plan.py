@@ -65,7 +65,8 @@ def purchases(config: ml_collections.ConfigDict, run: Run) -> list[str]:
         listed = ", ".join(f"{name}={value}" for name, value in options.items())
         return [first, f"policy {policy!r} decides in {rounds} what to buy ({listed})."]
     initial, each, number = (options[name] for name in _BUDGET)
-    start = f"{initial} labels, at random"
+    how = f"by {config.acquisition}" if run.policy.ranks_first else "at random"
+    start = f"{initial} labels, {how}"
     if given:
         start += f", besides {given} that are given"
     lines = [f"  round 0: {start}"]
@@ -117,6 +118,7 @@ def times(
         ready
         + pace.start * len(set(steps))
         + turn.start
+        + measured.first
         + _stages(config, run, measured)
     )
     rounds = (

@@ -14,7 +14,9 @@ the config. It may also have, at module level:
 * in acquisitions, `NEEDS`: outputs that it reads besides the classifier's logits, and
   `NEEDS_IF = {(option, value): outputs}`. `ON_TARGET = {option: value}`: the values
   that it must have to rank the target, whose labels are unknown. `READS`: fields of
-  the evidence that it reads besides embedding and outputs, of ("input", "bought").
+  the evidence that it reads besides embedding and outputs, of ("input", "bought");
+  `READS_IF = {(option, value): fields}`. `NEEDS_LOGITS = False`: it reads no logits of
+  the classifier; one that also reads "input" ranks by it in place of the embedding.
   `BLIND = True`: it reads no evidence. `MIN_CLASSES`: fewest classes that it can rank
   by; 1 if absent. `SCORE`: what its scores are and which is first, where it picks in
   their order.
@@ -145,13 +147,20 @@ def needs(acquisition: str, chosen: Mapping[str, Any] | None = None) -> tuple[st
     Args:
       chosen: values by option; the others have their defaults.
     """
+    return _demanded(acquisition, chosen, "NEEDS")
+
+
+def _demanded(
+    acquisition: str, chosen: Mapping[str, Any] | None, name: str
+) -> tuple[str, ...]:
+    """What is declared as `name`, and as `name`_IF for the values of its options."""
     plugin = module("acquisitions", acquisition)
     values = {**options("acquisitions", acquisition), **(chosen or {})}
-    outputs = list(getattr(plugin, "NEEDS", ()))
-    for (option, value), more in getattr(plugin, "NEEDS_IF", {}).items():
+    found = list(getattr(plugin, name, ()))
+    for (option, value), more in getattr(plugin, f"{name}_IF", {}).items():
         if values[option] == value:
-            outputs += more
-    return tuple(outputs)
+            found += more
+    return tuple(found)
 
 
 def on_target(acquisition: str) -> Mapping[str, Any]:
@@ -159,9 +168,19 @@ def on_target(acquisition: str) -> Mapping[str, Any]:
     return getattr(module("acquisitions", acquisition), "ON_TARGET", {})
 
 
-def reads(acquisition: str) -> tuple[str, ...]:
-    """READS of an acquisition: fields of the evidence besides embedding and outputs."""
-    return getattr(module("acquisitions", acquisition), "READS", ())
+def reads(acquisition: str, chosen: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """READS of an acquisition, and those of READS_IF that its options ask for.
+
+    Args:
+      chosen: values by option; the others have their defaults.
+    """
+    return _demanded(acquisition, chosen, "READS")
+
+
+def needs_logits(acquisition: str) -> bool:
+    """NEEDS_LOGITS of an acquisition: whether it reads the classifier's logits."""
+    plugin = module("acquisitions", acquisition)
+    return getattr(plugin, "NEEDS_LOGITS", not blind(acquisition))
 
 
 def blind(acquisition: str) -> bool:

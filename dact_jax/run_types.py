@@ -95,6 +95,9 @@ class Run(NamedTuple):
     pretraining: Pretraining | None = None
     loss_predictor: LossPredictorStage | None = None  # if the policy chooses source
     person: Person | None = None  # who is asked for labels; None: the dataset has them
+    # By domain, fields of the evidence besides embedding and outputs that acquisitions
+    # read: "input" or "bought".
+    reads: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
 class Track(NamedTuple):  # the evaluations of a round so far; -1 where nothing is known

@@ -25,6 +25,7 @@ Row = Mapping[str, Any]  # a row of metrics.jsonl
 
 SOURCE, TARGET = 0, 1  # rows of the norm collections
 UNLABELED = -1  # label of an image that has none
+START = "start"  # `Picked.origin`: the network that round 0 begins with
 SKIPPED = -2  # of one that a person would not label: it is out of the pool for good
 
 
@@ -209,7 +210,7 @@ class Picked(NamedTuple):
     row: np.ndarray  # int32[budget] into the pool, in pick order
     score: np.ndarray  # float32[budget], the value that the acquisition ranked by
     labels_read: int = 0  # labels of the pool that the acquisition read
-    origin: str = ""  # the network that ranked, if it is not the adapted one
+    origin: str = ""  # the network that ranked, if it is not the adapted one; or START
 
 
 class Acquire(Protocol):
@@ -252,6 +253,7 @@ class Acquisitions(NamedTuple):
     target: Acquire  # which labels to buy
     source: Acquire  # which source samples to use
     blind: bool = False  # the source acquisition needs no evidence
+    target_blind: bool = False  # the target acquisition needs none
 
 
 class Selection(NamedTuple):
@@ -265,10 +267,12 @@ class Selection(NamedTuple):
 class Policy(NamedTuple):  # (init, select), as optax is (init, update)
     """A turn between rounds is one or more `select`s; runs can resume after each."""
 
+    # It sweeps nothing: it is also called for the shapes of a checkpoint.
     init: Callable[[Lab, int, int, Key], Selection]  # pool sizes -> first selection
     select: Callable[[Lab, Variables, Pools, PyTree, Key], Selection]
     num_rounds: int  # rounds of training
     num_selections: int  # a turn follows each of the first `num_selections` rounds
+    ranks_first: bool = False  # a `select` before round 0 ranks the target
 
 
 Prepare = Callable[[jax.Array], jax.Array]  # stored images to network input

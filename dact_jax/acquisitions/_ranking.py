@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import errors, vectors
+from dact_jax import errors, ops, vectors
 from dact_jax.types import Array, Evidence
 
 
@@ -73,6 +73,38 @@ def class_logits(evidence: Evidence, num_rows: int) -> jax.Array:
       InputError: they are missing, have another shape, or are not all finite.
     """
     return finite_matrix(evidence.outputs.get("classifier"), "classifier", num_rows)
+
+
+def fixed_input(
+    evidence: Evidence, num_rows: int, *, normalize: bool = False
+) -> jax.Array:
+    """float32[num_rows, D], the representation that training does not change.
+
+    Args:
+      normalize: whether each row is divided by its length; rows of zeros stay.
+
+    Raises:
+      InputError: it is missing, has another shape, or is not all finite.
+    """
+    values = finite_matrix(evidence.input, "input", num_rows)
+    return ops.normalize(values) if normalize else values
+
+
+def bought_labels(evidence: Evidence, num_rows: int) -> np.ndarray:
+    """int32[num_rows], the target's bought labels, UNLABELED elsewhere.
+
+    Raises:
+      InputError: the evidence has none, or of another number of rows.
+    """
+    if evidence.bought is None:
+        raise errors.InputError("the evidence has no bought labels ('bought').")
+    bought = np.asarray(evidence.bought)
+    if bought.shape != (num_rows,):
+        raise errors.InputError(
+            f"'bought' must be int[{num_rows}], one label for each image of the pool; "
+            f"its shape is {bought.shape}."
+        )
+    return bought.astype(np.int32)
 
 
 @jax.jit

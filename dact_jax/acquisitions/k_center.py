@@ -19,6 +19,7 @@ SCORE = (
     "the distance to the nearest image that was labeled or picked before: the farthest "
     "is first"
 )
+NEEDS_LOGITS = False
 # Outputs that it reads besides the classifier's, by option and value.
 NEEDS_IF = {("features", "head"): ("classifier.features",)}
 

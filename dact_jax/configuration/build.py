@@ -58,6 +58,8 @@ def build(
     # Check all that does not depend on the data first: reading photos takes a while.
     defaults.check(config)
     checks.check(config)
+    if make_policy(config, np.zeros(0, bool)).ranks_first:
+        plugin_checks.check_start(config)
     prepare = build_data.make_prepare(config)
     encoder = make_encoder(config)
     embedding = embedded.make_embedding(config, embed, progress)
@@ -180,6 +182,7 @@ def _run(
         key=keys.root(config.seed),
         train=build_stages.make_state(variables, optimizer, schedule.first_steps),
         given=given,
+        reads=plugin_checks.reads(config),
     )
 
 
@@ -190,6 +193,7 @@ def _acquisitions(config: Config) -> Acquisitions:
         target=_load(config, "acquisitions"),
         source=plugins.load("acquisitions", name, **options),
         blind=plugins.blind(name),
+        target_blind=plugins.blind(config.acquisition),
     )
 
 

@@ -47,6 +47,7 @@ def check(config: Config) -> None:
     _check_evaluation(config)
     if plugins.buys(config.policy):
         plugin_checks.check_acquisition(config)
+    plugin_checks.check_inputs(config)
 
 
 def check_method(config: Config, method: Method) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from dact_jax import errors, plugins
 from dact_jax.configuration import defaults
 from dact_jax.configuration.defaults import Config
+from dact_jax.models import encoders, heads
 from dact_jax.types import UNLABELED, Task
 
 
@@ -138,6 +139,77 @@ def check_source_acquisition(config: Config) -> None:
             f"{output!r}, which method {method!r} of the loss predictor does not "
             f"provide; acquisitions that fit: {_listed(fitting)}."
         )
+
+
+def reads(config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """By domain, what acquisitions read of the evidence besides embedding, outputs."""
+    source: tuple[str, ...] = ()
+    if plugins.loss_predictor(config.policy) is not None:
+        source = _read_by(config, config.source_acquisition)
+    buys = plugins.buys(config.policy)
+    return source, _read_by(config, config.acquisition) if buys else ()
+
+
+def _read_by(config: Config, acquisition: str) -> tuple[str, ...]:
+    return plugins.reads(acquisition, dict(config.acquisitions[acquisition]))
+
+
+def check_inputs(config: Config) -> None:
+    """Checks that acquisitions which see images as before adaptation see something.
+
+    Raises:
+      InputError: one of them reads the field "input", and a random network makes it.
+    """
+    if config.model.encoder in encoders.ON_VECTORS or _has_trained_encoder(config):
+        return
+    names = config.source_acquisition, config.acquisition  # as SOURCE and TARGET are
+    for acquisition, fields in zip(names, reads(config), strict=True):
+        if "input" in fields:
+            raise errors.InputError(
+                f"acquisition {acquisition!r} sees images as the network does before "
+                "adaptation, and that network is untrained: set pretrain.steps, such "
+                "as 500, or model.weights."
+            )
+
+
+def check_start(config: Config) -> None:
+    """Checks that the acquisition can choose labels before round 0.
+
+    Args:
+      config: of a policy that asks it to (`Policy.ranks_first`).
+
+    Raises:
+      InputError: nothing has trained what it ranks by.
+    """
+    name = config.acquisition
+    if plugins.blind(name):
+        return
+    way = ""
+    if "start" in plugins.options("policies", config.policy):
+        way = f"policies.{config.policy}.start='random'"
+    outputs = plugins.needs(name, dict(config.acquisitions[name]))
+    for output in outputs:
+        if output.partition(".")[0] != heads.CLASSIFIER:
+            raise errors.InputError(
+                f"acquisition {name!r} reads the output {output!r}, which nothing "
+                "trains before round 0, when it is to choose the first labels: set "
+                f"{way or 'another acquisition'}."
+            )
+    if plugins.needs_logits(name) or outputs:
+        trained = config.pretrain.steps > 0
+    else:  # it ranks by the embedding, or by its input, which `check_inputs` checks
+        trained = _has_trained_encoder(config) or "input" in _read_by(config, name)
+    if not trained:
+        raise errors.InputError(
+            f"acquisition {name!r} is to choose the first labels, before round 0, by "
+            "a network that is untrained: set pretrain.steps, such as 500"
+            + (f", or {way}." if way else ".")
+        )
+
+
+def _has_trained_encoder(config: Config) -> bool:
+    """Whether the network that round 0 begins with has learned what images show."""
+    return bool(config.pretrain.steps or config.model.weights)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from dact_jax import errors
 
 
 class Budget(NamedTuple):
-    """Target labels: `initial` at random, then `purchases` times `per_round`."""
+    """Target labels: `initial` before round 0, then `purchases` times `per_round`."""
 
     name: str  # prefix of the config fields, for error messages
     initial: int

@@ -12,13 +12,14 @@ acc_s = acc_t, favors the target; after the last iteration the rest of T_l's bud
 bought, and one more training ends the run.
 """
 
-import enum
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from dact_jax import keys, kinds
-from dact_jax.policies import _pool_sizes, single
+from dact_jax.policies import _pool_sizes, _purchases, single
+from dact_jax.policies._dual_state import Line, Memory, Plan, Trial
+from dact_jax.policies._purchases import Start
 from dact_jax.types import (
     Acquisitions,
     Evidence,
@@ -34,41 +35,10 @@ from dact_jax.types import (
 LOSS_PREDICTOR = "loss_prediction"  # the method that trains (P_t, P_l)
 
 _NAME = "policies.dual"
-Trial = Literal["warm", "scratch"]
-
-
-class Line(enum.IntEnum):
-    """Steps of an iteration of Algorithm 2. Checkpoints store these numbers."""
-
-    TRAIN = 0  # line 5
-    CHOOSE = 1  # lines 6-8
-    TRY_SOURCE = 2  # lines 9-10
-    DECIDE = 3  # lines 11-15
-    BUY = 4  # line 16
-
-
-class Memory(NamedTuple):
-    """The state of Algorithm 2 besides the pools N and T_l."""
-
-    line: int  # a `Line`, the next to execute
-    iteration: int  # number of finished iterations, i - 1
-    purchases: int  # number of purchases so far
-    union: Pools  # U
-    read: np.ndarray  # bool[N_s], source samples whose labels were read
-    variables: Variables  # of (P_t, P_l)
-    accuracy: float  # acc_s of the current iteration
-
-
-class Plan(NamedTuple):
-    acquire: Acquisitions
-    purchases: int  # total number of purchases
-    source_per_round: int  # B_s; 0: such that half of the source is chosen in all
-    source_rounds: int  # n
-    trial: Trial
-
+_BUDGET = ("initial", "start", "per_round", "purchases")  # options of `single` as well
 
 OPTIONS = {
-    **{name: single.OPTIONS[name] for name in ("initial", "per_round", "purchases")},
+    **{name: option for name, option in single.OPTIONS.items() if name in _BUDGET},
     "source_per_round": kinds.Option(
         kinds.whole(), "source samples chosen at once; 0: half of the source in all"
     ),
@@ -86,6 +56,7 @@ def make(
     labelled: np.ndarray,
     *,
     initial: int = 10,
+    start: Start = "random",
     per_round: int = 10,
     purchases: int = 4,
     source_per_round: int = 0,
@@ -98,7 +69,8 @@ def make(
       acquire: `source` chooses N, predicted_loss for D_AcT and random for R_AcT;
         `target` is the acquisition of S_AcT.
       labelled: bool[N_t], target samples labelled from the start at no cost.
-      initial: size of the random first set T_l.
+      initial: size of the first set T_l.
+      start: who chooses it: "random" or "acquisition", as in `single`.
       per_round: B_t, labels bought in each purchase.
       purchases: number of purchases; |T_l| = initial + purchases * per_round.
       source_per_round: B_s, source samples chosen in each iteration; 0: as many as
@@ -115,18 +87,19 @@ def make(
     plan = Plan(acquire, purchases, source_per_round, source_rounds, trial)
     budget = _pool_sizes.Budget(_NAME, initial, per_round, purchases)
     given = int(labelled.sum())
-    begin, buy = single.buying(acquire.target, labelled, budget)
+    purchase = _purchases.buying(acquire, labelled, budget, start)
 
     def init(lab: Lab, num_source: int, num_target: int, key: Key) -> Selection:
         _pool_sizes.check_start(
             _NAME, source_per_round, source_rounds, num_source, initial + given
         )
-        first = begin(lab, num_source, num_target, key)
+        first = purchase.init(lab, num_source, num_target, key)
         no_source = np.zeros(num_source, bool)
         pools = first.pools._replace(source=no_source)
         assert lab.loss_predictor is not None
         weights = lab.loss_predictor.initial
-        memory = Memory(Line.TRAIN, 0, 0, pools, no_source, weights, 0.0)
+        line = Line.TRAIN if purchase.first is None else Line.START
+        memory = Memory(line, 0, 0, pools, no_source, weights, 0.0)
         return Selection(pools, memory, first.picked, again=True)
 
     def select(
@@ -134,6 +107,9 @@ def make(
     ) -> Selection:
         assert lab.loss_predictor is not None
         key = keys.key(key, "iteration", memory.iteration)
+        if memory.line == Line.START:
+            assert purchase.first is not None
+            return _started(memory, purchase.first(lab, variables, pools, (), key))
         if memory.line == Line.TRAIN:
             return _train(lab.loss_predictor, pools, memory, key)
         if memory.line == Line.CHOOSE:
@@ -142,9 +118,10 @@ def make(
             return _try_source(plan, lab.loss_predictor, pools, memory, key)
         if memory.line == Line.DECIDE:
             return _decide(plan, lab.loss_predictor, pools, memory, key)
-        return _bought(plan, memory, buy(lab, variables, pools, (), key))
+        return _bought(plan, memory, purchase.next(lab, variables, pools, (), key))
 
-    return Policy(init, select, num_rounds=purchases + 1, num_selections=purchases)
+    ranks_first = purchase.first is not None
+    return Policy(init, select, purchases + 1, purchases, ranks_first)
 
 
 def check_pools(
@@ -168,6 +145,14 @@ def check_pools(
         num_target=num_target,
         num_free=num_free,
         num_given=num_given,
+    )
+
+
+def _started(memory: Memory, bought: Selection) -> Selection:
+    """The first T_l, chosen by the acquisition, is also the first U."""
+    union = memory.union._replace(target=bought.pools.target)
+    return bought._replace(
+        memory=memory._replace(line=Line.TRAIN, union=union), again=True
     )
 
 

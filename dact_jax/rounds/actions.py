@@ -18,10 +18,11 @@ from dact_jax.rounds import (
     workdir,
 )
 from dact_jax.run_types import NEVER, Experiment, Run, Show, Stop, lengths
-from dact_jax.training import inference, loop as training, step
+from dact_jax.training import inference, loop as training, representation, step
 from dact_jax.types import (
     SKIPPED,
     SOURCE,
+    TARGET,
     UNLABELED,
     Evidence,
     Examples,
@@ -112,19 +113,42 @@ def bind(
     )
 
 
-def lab(run: Run, label: np.ndarray, predictor: LossPredictor | None = None) -> Lab:
+def lab(
+    run: Run,
+    label: np.ndarray,
+    predictor: LossPredictor | None = None,
+    inputs: Callable[[int], np.ndarray] | None = None,
+) -> Lab:
     """What the run's policy may do.
 
     Args:
       label: int32[N_t], labels bought so far.
       predictor: of `loss_predictor.bind`, for a policy that chooses source samples.
+      inputs: of `representation.make_inputs`, for the acquisitions that read them;
+        None: those of this lab alone.
     """
+    inputs = inputs or representation.make_inputs(run)
+
+    def with_fields(evidence: Evidence, domain: int) -> Evidence:
+        """The evidence with what the acquisition of a domain reads besides."""
+        if "input" in run.reads[domain]:
+            evidence = evidence._replace(input=inputs(domain))
+        if "bought" in run.reads[domain] and domain == TARGET:
+            evidence = evidence._replace(bought=np.where(label < 0, UNLABELED, label))
+        return evidence
 
     def sweep(variables: Variables, domain: int) -> Evidence:
         pool = (run.task.source, run.task.target)[domain].train
         evidence = _sweep(run, variables, pool, domain)
-        return evidence if domain == SOURCE else evidence._replace(label=None)
+        if domain == TARGET:
+            evidence = evidence._replace(label=None)
+        return with_fields(evidence, domain)
 
+    if predictor is not None:
+        predicted = predictor.sweep
+        predictor = predictor._replace(
+            sweep=lambda variables: with_fields(predicted(variables), SOURCE)
+        )
     skipped = label == SKIPPED
     buyable = ~skipped  # a person can label any image
     if run.person is None:
@@ -146,6 +170,7 @@ def template(run: Run) -> Experiment:
         seconds=0.0,
         track=evaluation.begin(run, run.train),
         losses=training.pack({}, run.schedule.chunk),
+        turn=selection.again,
     )
 
 
@@ -182,10 +207,11 @@ def _labs(
     run: Run, announce: Callable[[str], object] = lambda text: None
 ) -> Callable[[np.ndarray], Lab]:
     """Labels bought so far, int32[N_t] -> what the policy may do with them."""
+    inputs = representation.make_inputs(run)
     if run.loss_predictor is None:
-        return lambda label: lab(run, label)
+        return lambda label: lab(run, label, None, inputs)
     predictor = loss_predictor.bind(run, announce)
-    return lambda label: lab(run, label, predictor(label))
+    return lambda label: lab(run, label, predictor(label), inputs)
 
 
 def _sweep(run: Run, variables: Variables, examples: Examples, domain: int) -> Evidence:
@@ -208,6 +234,9 @@ def _picks(
         elif number:
             ids, by = run.task.target.id, run.acquisition
             origin = f"{number - 1}/{lengths(run)[number - 1]}"
+        elif picks.origin:  # an acquisition chose the first labels
+            ids, by = run.task.target.id, run.acquisition
+            origin = workdir.PRETRAINED if run.pretraining is not None else ""
         else:
             ids, by, origin = run.task.target.id, "initial", ""
         for order, (row, score) in enumerate(zip(picks.row, picks.score, strict=True)):

@@ -178,7 +178,7 @@ def pretrain(
     """
     stage = outer.pretraining
     assert stage is not None
-    place = pathlib.Path(stage.folder) if stage.folder else folder / "pretrained"
+    place = pathlib.Path(stage.folder) if stage.folder else folder / workdir.PRETRAINED
     flag = "--config.pretrain.folder" if stage.folder else "--workdir"
     writes = group.is_first()
     if writes and (place / workdir.CONFIG).exists():  # refused without waiting

@@ -14,6 +14,7 @@ from dact_jax.rounds.formats import manifest, rows
 from dact_jax.types import Row
 
 METRICS, PICKS, CONFIG = "metrics.jsonl", "picks.csv", "config.yaml"
+PRETRAINED = "pretrained"  # the folder of the stage on the source alone
 CHECKPOINTS = "checkpoints"
 EMBEDDINGS = "embeddings"  # folder of vectors that were computed before
 

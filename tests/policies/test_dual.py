@@ -384,5 +384,6 @@ def test_checkpoints_of_any_version_number_the_lines_alike():
         "TRY_SOURCE": 2,
         "DECIDE": 3,
         "BUY": 4,
+        "START": 5,
     }
     assert np.asarray(dual.Line.BUY).dtype == np.int64

@@ -155,6 +155,21 @@ def test_order_of_a_run(key):
     assert places == expected
 
 
+def test_the_first_labels_may_be_chosen_before_the_first_round(key):
+    world, swept = World(), []
+
+    def sweep(variables, domain):
+        swept.append(variables)
+        return _sweep(variables, domain)
+
+    world.lab = lambda label: LAB._replace(sweep=sweep)
+    _go(world, _policy(start="acquisition"), key)
+    assert swept[0] == 1.0  # the network that round 0 begins with
+    # Nothing is given, then four are bought; and round 0 trains on them.
+    assert [row[:2] for row in world.rows[:4]] == [(0, -1), (0, -1), (0, 0), (0, 1)]
+    assert [len(row[2]) for row in world.rows[:2]] == [0, 4]
+
+
 def test_only_bought_labels_are_known(key):
     done = _go(World(), _policy(), key)
     np.testing.assert_array_equal(
@@ -179,16 +194,18 @@ def test_a_finished_run_does_nothing(key):
     assert (world.rows, world.calls) == before
 
 
-def test_killed_at_any_call_and_resumed_it_is_the_same_run(key):
-    whole = World()
-    done = _go(whole, _policy(), key)
+@pytest.mark.parametrize("start", ["random", "acquisition"])
+def test_killed_at_any_call_and_resumed_it_is_the_same_run(key, start):
+    whole, policy = World(), _policy(start=start)
+    done = _go(whole, policy, key)
+    assert done.pools.target.sum() == 10
     for die_at in range(1, whole.calls + 1):
         world = World(die_at)
         with pytest.raises(toy.Killed):
-            _go(world, _policy(), key)
+            _go(world, policy, key)
         world.die_at = None
         world.rewind()
-        again = _go(world, _policy(), key)
+        again = _go(world, policy, key)
         assert world.rows == whole.rows, f"killed at call {die_at}"
         np.testing.assert_array_equal(again.pools.target, done.pools.target)
         assert (again.train, again.track) == (done.train, done.track)

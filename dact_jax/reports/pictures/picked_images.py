@@ -35,7 +35,8 @@ def draw(
         rows = picked["target"].row
     if not rows.size or not any_in(domain):
         return None
-    by = run.acquisition if number else "initial"
+    chosen = number or picked["target"].origin  # by the acquisition
+    by = run.acquisition if chosen else "initial"
     names = run.task.class_names
     made = group(f"Round {number}, {by}", domain, rows, label, names)
     return contact_sheet.draw([made])

@@ -29,10 +29,12 @@ def make(run: Run, person: Person, asked: Asked, row: np.ndarray) -> Query:
     """
     scores = dict(zip(asked.row.tolist(), asked.score.tolist(), strict=True))
     ranked = bool(asked.score.any())  # a random pick has the score 0
+    # Without pre-training, the classifier that round 0 begins with is untrained.
+    suggests = asked.round > 0 or run.pretraining is not None
     names, items = run.task.class_names, []
     for number in row.tolist():
         suggested, confidence = "", None
-        if asked.logits is not None:
+        if asked.logits is not None and suggests:
             probability = _softmax(asked.logits[number])
             best = int(probability.argmax())
             suggested, confidence = names[best], round(float(probability[best]), 4)

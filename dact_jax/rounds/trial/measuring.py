@@ -10,7 +10,7 @@ from dact_jax import devices, keys
 from dact_jax.rounds import actions, evaluation
 from dact_jax.run_types import Experiment, Run, lengths
 from dact_jax.training import feeding, loop as training
-from dact_jax.types import Pools
+from dact_jax.types import Key, Pools, Selection
 
 _LONG = 30.0  # seconds of a selection that is not timed twice
 _SECONDS = 3.0  # of iterations that are timed, unless the round is over before
@@ -33,6 +33,7 @@ class Times(NamedTuple):
     turn: Pace | None
     pretraining: Pace | None
     predictor: Pace | None
+    first: float = 0.0  # of the selection before round 0, if there is one
 
 
 def measure(run: Run) -> Times:
@@ -41,7 +42,7 @@ def measure(run: Run) -> Times:
     Raises:
       DivergedError: a loss became NaN at once.
     """
-    experiment = _begin(run)
+    experiment, first = _begin(run)
     pace, experiment = _train(run, experiment)
     evaluation.measure(run, experiment)  # compiles
     began = time.perf_counter()
@@ -52,20 +53,29 @@ def measure(run: Run) -> Times:
         turn = _time_turn(run, experiment)
     pretraining = None if run.pretraining is None else _stage(run.pretraining.run)
     predictor = None if run.loss_predictor is None else _stage(run.loss_predictor.run)
-    return Times(pace, evaluated, turn, pretraining, predictor)
+    return Times(pace, evaluated, turn, pretraining, predictor, first)
 
 
-def _begin(run: Run) -> Experiment:
-    """The state before round 0; a label that nobody has given yet is class 0."""
+def _begin(run: Run) -> tuple[Experiment, float]:
+    """The state before round 0, and seconds of the selection that leads to it.
+
+    A label that nobody has given yet is class 0.
+    """
     experiment = actions.template(run)
+    state = devices.replicate(evaluation.copy(run.train))
+    seconds = 0.0
+    if run.policy.ranks_first:  # in a dry run, by a network without pre-training
+        selection, seconds = _select(
+            run, experiment._replace(train=state), keys.key(run.key, "first")
+        )
+        experiment = experiment._replace(pools=selection.pools, memory=selection.memory)
     pools = experiment.pools
     if not pools.source.any():  # a policy that chooses source samples has none yet
         pools = pools._replace(source=np.ones_like(pools.source))
     known = np.asarray(run.task.target.train.label)
     label = np.where(experiment.pools.target, np.maximum(known, 0), experiment.label)
-    state = devices.replicate(evaluation.copy(run.train))
     label = label.astype(np.int32)
-    return experiment._replace(pools=pools, label=label, train=state)
+    return experiment._replace(pools=pools, label=label, train=state), seconds
 
 
 def _train(run: Run, experiment: Experiment) -> tuple[Pace, Experiment]:
@@ -94,19 +104,24 @@ def _train(run: Run, experiment: Experiment) -> tuple[Pace, Experiment]:
 def _time_turn(run: Run, experiment: Experiment) -> Pace:
     seconds = []
     for _ in range(2):
-        began = time.perf_counter()
-        selection = run.policy.select(
-            actions.lab(run, experiment.label),
-            experiment.train.variables,
-            experiment.pools,
-            experiment.memory,
-            keys.key(run.key, "select", 0),
-        )
-        jax.block_until_ready(selection.pools)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(_select(run, experiment, keys.key(run.key, "select", 0))[1])
         if seconds[0] > _LONG:  # the second one would not take much less
             break
     return Pace(max(seconds[0] - seconds[-1], 0.0), seconds[-1])
+
+
+def _select(run: Run, experiment: Experiment, key: Key) -> tuple[Selection, float]:
+    """One step of the policy's turn, and its seconds."""
+    began = time.perf_counter()
+    selection = run.policy.select(
+        actions.lab(run, experiment.label),
+        experiment.train.variables,
+        experiment.pools,
+        experiment.memory,
+        key,
+    )
+    jax.block_until_ready(selection.pools)
+    return selection, time.perf_counter() - began
 
 
 def _stage(run: Run) -> Pace:
@@ -115,5 +130,5 @@ def _stage(run: Run) -> Pace:
     pools = Pools(
         np.ones(len(run.task.source.train.label), bool), np.zeros(num_target, bool)
     )
-    pace, _ = _train(run, _begin(run)._replace(pools=pools))
+    pace, _ = _train(run, _begin(run)[0]._replace(pools=pools))
     return pace
