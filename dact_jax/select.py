@@ -25,7 +25,7 @@ from dact_jax import (
     select_methods,
     signals,
 )
-from dact_jax.data.selection import labelled as listed, picks, pools
+from dact_jax.data.selection import class_numbers, labelled as listed, picks, pools
 from dact_jax.models.weight_files import torch_files
 from dact_jax.types import Picked
 
@@ -81,12 +81,15 @@ def run(
     if labelled:
         read = functools.partial(listed.read, names=pool.path, num=num)
         is_labelled = np.any([read(x, pool=str(features)) for x in labelled], axis=0)
+    bought = None
+    if "bought" in plugins.reads(method, method_options):
+        bought = _bought(pool, is_labelled, labelled, method, features)
     scores = _read_predictions(logits, probabilities, num)
     picks.check_budget(budget, is_labelled, features)
 
     started = time.perf_counter()
     picked = select_methods.select(
-        pool, is_labelled, budget, method, method_options, scores, seed
+        pool, is_labelled, budget, method, method_options, scores, seed, bought
     )
     seconds = time.perf_counter() - started
     picks.write(output, picked, pool.path)
@@ -104,6 +107,24 @@ def run(
     for note in _notes(pool, picked, is_labelled, features):
         print(note, flush=True)
     return picked
+
+
+def _bought(
+    pool: pools.Pool,
+    is_labelled: np.ndarray,
+    labelled: Sequence[str],
+    method: str,
+    features: pathlib.Path,
+) -> np.ndarray:
+    """int32[N], the classes of labelled rows, by the pool's file and by --labelled."""
+    num = len(pool.features)
+    label = np.full(num, "") if pool.label is None else pool.label
+    for given in labelled:
+        found = listed.read_labels(given, pool.path, num, str(features))
+        label = np.where(found != "", found, label)
+    return class_numbers.of_labelled(
+        label, is_labelled, pool.class_names, method=method, features=features
+    )
 
 
 def _read_predictions(

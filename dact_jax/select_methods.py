@@ -26,6 +26,7 @@ def select(
     options: dict[str, Any],
     logits: np.ndarray | None,
     seed: int,
+    bought: np.ndarray | None = None,
 ) -> Picked:
     """The picks of a method; on a terminal, a progress bar is shown.
 
@@ -37,6 +38,7 @@ def select(
       options: keyword arguments of its `make`.
       logits: [N, K], or None.
       seed: random seed, for random, clue and badge.
+      bought: int32[N], classes of labelled rows, for methods that read them.
 
     Raises:
       InputError: the method rejects its input, or a row is not finite.
@@ -55,7 +57,14 @@ def select(
         vectors.check(pool.features, "--features")
         if not plugins.blind(method):
             vectors.check_kept(pool.features, "--features")
-        evidence = Evidence(pool.features, outputs, None)
+        reads = plugins.reads(method, options)
+        evidence = Evidence(
+            pool.features,
+            outputs,
+            None,
+            pool.features if "input" in reads else None,
+            bought,
+        )
         return acquire(evidence, labelled, budget, keys.root(seed))
 
     bar = terminal.selection_progress(budget, chosen=int(labelled.sum()))
@@ -80,7 +89,7 @@ def check_method(method: str, *, logits: bool) -> None:
             f"--method={method} needs a head that only a run trains (python -m "
             f"dact_jax.main); valid here: {listed}."
         )
-    uses = not (method == DEFAULT or plugins.blind(method))
+    uses = plugins.needs_logits(method)
     if uses and not logits:
         raise errors.InputError(
             f"--method={method} needs predictions: add --logits=, a .npy file [N, K] "

@@ -10,9 +10,10 @@ import warnings
 import numpy as np
 import pytest
 
-from dact_jax import cells, errors, select, select_methods
+from dact_jax import cells, errors, plugins, select, select_methods
 from dact_jax.data.selection import picks, pools
 from dact_jax.geometry import k_center
+from dact_jax.types import Picked
 from tests.fuzz import torch_seeds
 
 N, F, K = 40, 5, 3
@@ -80,6 +81,7 @@ import signal, sys
 import jax, numpy as np
 from dact_jax import select
 from dact_jax.geometry import k_center
+from dact_jax.types import Picked
 from tests.fuzz import torch_seeds
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -476,3 +478,84 @@ def test_no_warning_of_numpy_reaches_the_user(folder):
         warnings.simplefilter("always")
         _select("--features=half.npy", "--budget=2")
     assert not seen
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What the method `margin` gets, if it reads all that there is."""
+    found = []
+
+    def make():
+        def acquire(evidence, taken, budget, key):
+            found.append(evidence)
+            row = np.flatnonzero(~taken)[:budget].astype(np.int32)
+            return Picked(row, np.zeros(budget, np.float32))
+
+        return acquire
+
+    margin = plugins.module("acquisitions", "margin")
+    monkeypatch.setattr(margin, "make", make)
+    monkeypatch.setattr(margin, "READS", ("input", "bought"), raising=False)
+    return found
+
+
+def _margin(features, *args):
+    logits = "--logits=logits.npy"
+    _select(f"--features={features}", "--budget=2", "--method=margin", logits, *args)
+
+
+def test_a_method_sees_the_vectors_and_the_labels_that_are_known(folder, seen):
+    label = np.where(np.arange(N) < 4, np.arange(N) % 3, -1)
+    path = np.arange(N).astype(str)
+    np.savez("some.npz", features=X, label=label, path=path, classes=["b", "a", "c"])
+    _margin("some.npz")
+    np.testing.assert_array_equal(seen[0].input, X)
+    np.testing.assert_array_equal(seen[0].bought, label)
+    assert seen[0].label is None
+    with open("more.csv", "w") as file:
+        file.write("row,path,label\n1,1,a\n7,7,b\n")
+    _margin("some.npz", "--labelled=more.csv", "--output=b.csv")
+    expected = np.full(N, -1)  # row 0 has a label that does not count now
+    expected[[1, 7]] = 1, 0
+    np.testing.assert_array_equal(seen[1].bought, expected)
+
+
+def test_labels_in_text_are_classes_too(folder, seen):
+    lines = [",".join(map(str, row)) for row in X]
+    with open("x.csv", "w") as file:
+        file.write("a,b,c,d,e,label\n")
+        file.writelines(
+            f"{line},{'cup' if row == 3 else 'bag' if row == 5 else ''}\n"
+            for row, line in enumerate(lines)
+        )
+    _margin("x.csv")
+    assert seen[0].bought[[3, 5]].tolist() == [1, 0]
+    assert (seen[0].bought >= 0).sum() == 2
+    with open("x.labels.txt", "w") as file:
+        file.writelines("dog\n" if row == 8 else "\n" for row in range(N))
+    _margin("x.npy", "--output=b.csv")
+    assert np.flatnonzero(seen[1].bought == 0).tolist() == [8]
+    _margin("logits.npy", "--output=c.csv")  # nothing is labelled
+    assert (seen[2].bought == -1).all()
+
+
+def test_a_method_that_reads_labels_is_given_all(folder, seen, capsys):
+    (folder / "more.csv").write_text("row,label\n2,cat\n")
+    (folder / "wrong.csv").write_text("row,label\n2,ct\n")
+    np.savez("named.npz", features=X, label=np.full(N, -1), classes=["cat", "dog"])
+    logits = ["--budget=2", "--method=margin", "--logits=logits.npy"]
+    for args, expected in (
+        (["--features=x.npy", "--labelled=2,3"], "row 2 has none: give them in x.npy"),
+        (["--features=x.npy", "--labelled=more.csv", "--labelled=3"], "row 3 has none"),
+        (
+            ["--features=named.npz", "--labelled=wrong.csv"],
+            "'ct' in named.npz; did you",
+        ),
+    ):
+        message = _error(capsys, *args, *logits)
+        assert expected in message, message
+    assert not seen
+
+
+def test_labels_that_no_method_reads_may_be_missing(folder):
+    _select("--features=x.npy", "--budget=2", "--labelled=2,3")

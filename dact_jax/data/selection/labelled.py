@@ -25,6 +25,7 @@ class _Entry(NamedTuple):
     line: int
     row: str | None  # as it is written
     name: str | None
+    label: str = ""  # as it is written; "" without a column of labels
 
 
 def read(given: str, names: np.ndarray | None, num: int, pool: str) -> np.ndarray:
@@ -56,6 +57,22 @@ def read(given: str, names: np.ndarray | None, num: int, pool: str) -> np.ndarra
         return labelled_rows.mask(values, num, flag)
     entries = _entries(path, _text(path), names)
     return _mask(_rows(entries, path, names, num, pool), num, flag)
+
+
+def read_labels(
+    given: str, names: np.ndarray | None, num: int, pool: str
+) -> np.ndarray:
+    """str[num], the classes that a table gives its rows; "" where there is none.
+
+    Args:
+      given: as for `read`, which has accepted it.
+    """
+    label = np.full(num, "", object)
+    path = pathlib.Path(given)
+    if path.is_file() and path.suffix.lower() != ".npy":
+        entries = _entries(path, _text(path), names)
+        label[_rows(entries, path, names, num, pool)] = [e.label for e in entries]
+    return label.astype(str)
 
 
 def _mask(rows: list[int], num: int, flag: str) -> np.ndarray:
@@ -117,6 +134,7 @@ def _of_table(path: pathlib.Path, table: tables.Table) -> list[_Entry]:
                 line,
                 None if row is None else record[row].strip(),
                 None if name is None else record[name],
+                "" if label is None else record[label].strip(),
             )
         )
     return entries

@@ -28,6 +28,8 @@ class Pool(NamedTuple):
     labelled: np.ndarray  # bool[N], rows that have a label in the file
     path: np.ndarray | None = None  # str[N], names of the rows, if the file has them
     unread: tuple[str, ...] = ()  # arrays of the file that are not read
+    label: np.ndarray | None = None  # str[N], names of classes, "" where there is none
+    class_names: tuple[str, ...] = ()  # in the order of their numbers, if it is known
 
 
 def read(path: pathlib.Path) -> Pool:
@@ -47,11 +49,14 @@ def read(path: pathlib.Path) -> Pool:
     if suffix in reading.SUFFIXES and suffix != ".npy":
         data = embeddings.read(path)
         is_labelled = data.label != UNLABELED
-        return Pool(data.features, is_labelled, data.path, data.unread)
+        pool = Pool(data.features, is_labelled, data.path, data.unread)
+        label = np.array([*data.class_names, ""])[data.label]  # "": of -1
+        return pool._replace(label=label, class_names=data.class_names)
     if suffix in (".csv", ".tsv", ".txt"):
         table = text_numbers.read(path)
         features = vectors.matrix(table.numbers, f"--features={path}")
-        return Pool(np.asarray(features), table.is_labelled, table.path)
+        pool = Pool(np.asarray(features), table.is_labelled, table.path)
+        return pool._replace(label=table.label)
     if suffix in _CONVERT:
         package = _CONVERT[suffix].partition("(")[0].split(".")[0]
         line = _CONVERT[suffix].format(path=str(path))
@@ -75,7 +80,9 @@ def _with_text(path: pathlib.Path, features: np.ndarray) -> Pool:
         return pool
     arrays = npy.beside(path, features).arrays
     if contents.LABEL in arrays:
-        pool = pool._replace(labelled=arrays[contents.LABEL] != "")
+        label = arrays[contents.LABEL]
+        classes = tuple(map(str, arrays.get(contents.CLASSES, ())))
+        pool = pool._replace(labelled=label != "", label=label, class_names=classes)
     if contents.PATH in arrays:
         ids = embeddings.check_ids(arrays[contents.PATH], str(path), len(features))
         pool = pool._replace(path=ids)

@@ -31,6 +31,7 @@ class Table(NamedTuple):
     numbers: np.ndarray  # float64[N, F]
     is_labelled: np.ndarray  # bool[N], rows with a label
     path: np.ndarray | None  # str[N], names of the rows, if the file has them
+    label: np.ndarray | None = None  # str[N], "" where there is none; None: no column
 
 
 def read(path: pathlib.Path) -> Table:
@@ -64,17 +65,14 @@ def read(path: pathlib.Path) -> Table:
     if name is not None:
         names = np.array([cells.restore(row[name]) for _, row in rows])
         _check_unique(path, names)
-    return Table(
-        np.array([_numbers(path, line, row, columns) for line, row in rows]),
-        np.array(
-            [
-                label is not None
-                and listed.is_labelled(f"{path}, line {line}", row[label])
-                for line, row in rows
-            ]
-        ),
-        names,
+    numbers = np.array([_numbers(path, line, row, columns) for line, row in rows])
+    if label is None:
+        return Table(numbers, np.zeros(len(rows), bool), names)
+    written = np.array([cells.restore(row[label]).strip() for _, row in rows])
+    is_labelled = np.array(
+        [listed.is_labelled(f"{path}, line {line}", row[label]) for line, row in rows]
     )
+    return Table(numbers, is_labelled, names, np.where(is_labelled, written, ""))
 
 
 def _rows(path: pathlib.Path) -> list[tables.Row]:
