@@ -8,9 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dact_jax import plugins
+from dact_jax import plugins, select, select_methods
 from dact_jax.training import optimizer, schedules, step
-from dact_jax.types import SOURCE, Acquisitions, Evidence, Fitted, Lab, LossPredictor
+from dact_jax.types import (
+    SOURCE,
+    UNLABELED,
+    Acquisitions,
+    Evidence,
+    Fitted,
+    Lab,
+    LossPredictor,
+)
 from tests import toy
 
 METHODS = plugins.names("methods")
@@ -22,15 +30,26 @@ ORDER_DEPENDENT = ("random", "clue", "badge", "predicted_loss", "las")
 
 
 def _evidence(seed=0, num=40):
+    """All that an acquisition may read; every fourth row is labelled."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(num, 5)).astype(np.float32)
     embedding = rng.normal(size=(num, 6)).astype(np.float32)
     domain = rng.normal(size=(num, 2)).astype(np.float32)
     outputs = {"classifier": logits, "discriminator": domain}
     outputs["classifier.features"] = rng.normal(size=(num, 4)).astype(np.float32)
+    dropped = logits[:, None] + rng.normal(size=(num, 3, 5))
+    outputs["classifier.dropout"] = dropped.astype(np.float32)
     for name in ("predicted_loss", "actual_loss"):
         outputs[name] = rng.gamma(1.0, size=num).astype(np.float32)
-    return Evidence(embedding, outputs, None)
+    bought = np.where(_taken(num), rng.integers(0, 5, num), UNLABELED)
+    stored = rng.normal(size=(num, 7)).astype(np.float32)
+    return Evidence(embedding, outputs, None, stored, bought.astype(np.int32))
+
+
+def _rows_of(evidence, rows):
+    """A pool made of rows of another, which may repeat; none is labelled in it."""
+    pool = jax.tree.map(lambda values: values[rows], evidence)
+    return pool._replace(bought=np.full(len(rows), UNLABELED, np.int32))
 
 
 def _taken(num=40):
@@ -59,14 +78,73 @@ def test_acquisitions_are_functions_of_the_key(name, key):
 def test_permuting_the_pool_permutes_the_picks(name, key):
     acquire, evidence = plugins.load("acquisitions", name), _evidence()
     order = np.random.default_rng(1).permutation(40)
-    permuted = Evidence(
-        evidence.embedding[order],
-        {head: values[order] for head, values in evidence.outputs.items()},
-        None,
-    )
+    permuted = jax.tree.map(lambda values: values[order], evidence)
     picked = acquire(evidence, _taken(), 9, key)
     moved = acquire(permuted, _taken()[order], 9, key)
     np.testing.assert_array_equal(order[moved.row], picked.row)
+
+
+def _pick(name, pool, taken, budget, key):
+    """The picks, after checks of what holds for every pool."""
+    picked = plugins.load("acquisitions", name)(pool, taken, budget, key)
+    assert picked.row.shape == picked.score.shape == (budget,)
+    assert len(set(picked.row.tolist())) == budget
+    assert not taken[picked.row].any()
+    assert not np.isnan(picked.score).any()
+    return picked.row
+
+
+TWO = np.array([3, 8])  # rows of a pool that make another
+POOLS = {  # rows of `_evidence`, which rows are taken, budget
+    "two_vectors": (TWO[np.arange(12) % 2], np.zeros(12, bool), 6),
+    "two_vectors_of_which_one_is_taken": (
+        TWO[np.arange(12) % 2],
+        np.arange(12) % 2 == 0,
+        6,
+    ),
+    "equal_rows": (np.full(12, 5), np.zeros(12, bool), 6),
+    "equal_rows_of_which_some_are_taken": (np.full(12, 5), np.arange(12) < 6, 6),
+    "one_row": (np.array([5]), np.zeros(1, bool), 1),
+    "one_row_that_is_taken": (np.array([5]), np.ones(1, bool), 0),
+    "the_whole_pool": (np.arange(12), np.zeros(12, bool), 12),
+}
+
+
+@pytest.mark.parametrize("name", ACQUISITIONS)
+@pytest.mark.parametrize("case", POOLS)
+def test_acquisitions_pick_distinct_rows_of_any_pool(name, case, key):
+    rows, taken, budget = POOLS[case]
+    _pick(name, _rows_of(_evidence(), rows), taken, budget, key)
+
+
+@pytest.mark.parametrize("name", ACQUISITIONS)
+def test_acquisitions_stand_ten_thousand_duplicates(name, key):
+    rows = np.minimum(np.arange(10_020), 20)  # all but the first 20 rows are equal
+    _pick(name, _rows_of(_evidence(), rows), np.zeros(10_020, bool), 6, key)
+
+
+@pytest.mark.parametrize("name", ACQUISITIONS)
+def test_acquisitions_take_half_precision_as_the_numbers_that_it_holds(name, key):
+    def rounded(dtype):
+        evidence = jax.tree.map(lambda x: x.astype(np.float16), _evidence())
+        evidence = jax.tree.map(lambda x: x.astype(dtype), evidence)
+        return evidence._replace(bought=_evidence().bought)
+
+    half = _pick(name, rounded(np.float16), _taken(), 9, key)
+    single = _pick(name, rounded(np.float32), _taken(), 9, key)
+    np.testing.assert_array_equal(half, single)
+
+
+@pytest.mark.parametrize("name", select_methods.methods())
+def test_two_selections_with_one_seed_write_one_file(name, tmp_path, capsys):
+    evidence, files = _evidence(), [tmp_path / "a.csv", tmp_path / "b.csv"]
+    features, logits = tmp_path / "x.npz", tmp_path / "logits.npy"
+    np.savez(features, features=evidence.embedding, label=evidence.bought)
+    np.save(logits, evidence.outputs["classifier"])
+    given = logits if plugins.needs_logits(name) else None
+    for output in files:
+        select.run(features, 7, method=name, logits=given, seed=3, output=output)
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -144,8 +222,15 @@ def _lab():
     return Lab(sweep, np.arange(60) != 5, predictor)
 
 
-@pytest.mark.parametrize("name", POLICIES)
-def test_policies_only_grow_the_pools(name, key):
+STARTS = [(name, {}) for name in POLICIES] + [
+    (name, {"start": "acquisition"})
+    for name in POLICIES
+    if "start" in plugins.options("policies", name)
+]
+
+
+@pytest.mark.parametrize(("name", "chosen"), STARTS)
+def test_policies_only_grow_the_pools(name, chosen, key):
     num_source, num_target = 2000, 60
     options = plugins.options("policies", name)
     most = {  # picks of one selection
@@ -156,7 +241,8 @@ def test_policies_only_grow_the_pools(name, key):
         target=plugins.load("acquisitions", "k_center"),
         source=plugins.load("acquisitions", "predicted_loss"),
     )
-    policy = plugins.load("policies", name, acquire, np.arange(60) < 2)
+    policy = plugins.load("policies", name, acquire, np.arange(60) < 2, **chosen)
+    assert policy.ranks_first == bool(chosen)
     selection = policy.init(_lab(), num_source, num_target, key)
     pools = selection.pools
     assert pools.source.shape == (num_source,)
