@@ -134,6 +134,18 @@ def any_stale(bounds: Bounds, compared: np.ndarray, least: float, count: int) ->
     return bool(np.any((bounds.bound >= least) & (compared < count)))
 
 
+def count_far(bounds: Bounds, count: int) -> int:
+    """How many stale points may be farther than all not yet compared in their cell.
+
+    Args:
+      bounds: of the pool.
+      count: centers; a point that was compared with fewer is stale.
+    """
+    bound, not_in_cell = bounds.bound, bounds.cell_compared < count
+    least = np.max(bound, initial=-1, where=not_in_cell)
+    return int(np.count_nonzero((bound >= least) & (bounds.compared < count)))
+
+
 def rows_to_update(
     bounds: Bounds, stale: np.ndarray, size: int, part: int, least: float
 ) -> np.ndarray:
@@ -162,24 +174,34 @@ def rows_to_update(
 
 
 def choose_candidates(
-    bounds: Bounds, size: int, count: int
+    bounds: Bounds, size: int, count: int, *, spare: int
 ) -> tuple[np.ndarray, Outside]:
     """int[size or fewer] candidates, ascending rows with the largest current bounds.
 
     Args:
       bounds: of the pool.
       size: most candidates.
+      count: centers; a bound is current if its row was compared with as many.
+      spare: candidates besides those that may be picked.
 
     Returns:
       The candidates, and a summary of all other points.
     """
-    rows = np.flatnonzero((bounds.compared == count) & (bounds.bound >= 0))
-    if len(rows) > size:
-        rows = rows[_largest(bounds.bound[rows], size)]
     outside = bounds.bound.copy()
+    rows = np.flatnonzero((bounds.compared == count) & (outside >= 0))
+    bound = outside[rows]
     outside[rows] = -1
-    row = int(np.argmax(outside >= candidates.tied(outside.max())))
-    return rows, Outside(outside.max(), np.int32(row))
+    # A candidate below the largest stale bound cannot be picked.
+    eligible = int(np.count_nonzero(bound >= candidates.tied(outside.max())))
+    size = min(size, eligible + spare)
+    if len(rows) > size:
+        largest = _largest(bound, size)
+        outside[rows] = bound
+        rows = rows[largest]
+        outside[rows] = -1
+    most = outside.max()
+    row = int(np.argmax(outside >= candidates.tied(most)))
+    return rows, Outside(most, np.int32(row))
 
 
 def _largest(bound: np.ndarray, size: int) -> np.ndarray:

@@ -64,6 +64,9 @@ def update_bounds(state: Traversal, least: float) -> None:
       least: a squared distance that some point is known to have.
     """
     pool, tuning, pool_bounds, count = state.pool, state.tuning, state.bounds, state.num
+    if pool.read_on_host is not None:
+        _update_on_host(state, least)
+        return
     block = _block_rows(state)
     tiles = tuning.large_tiles if pool.on_cpu else tuning.accelerator_tiles
     if len(state.pivots) > 1:
@@ -75,9 +78,6 @@ def update_bounds(state: Traversal, least: float) -> None:
     size = _rows_per_part(pool, block, tiles)
     compared = pool_bounds.compared
     rows = bounds.rows_to_update(pool_bounds, compared < count, size, pool.part, least)
-    if pool.read_on_host is not None:
-        _compare_on_host(state, rows[0], compared, None)
-        return
     numbers = np.arange(len(state.row), dtype=np.int32)
     order = devices.put(numbers, pool.mesh, split=False)
     for block_rows in _sorted_blocks(rows, size, compared.astype(np.int64)):
@@ -97,9 +97,6 @@ def _compare_in_cells(state: Traversal, least: float, block: int) -> None:
     size = _rows_per_part(pool, block, tiles)
     rows = bounds.rows_to_update(pool_bounds, compared < count, size, pool.part, least)
     table = cells.table(cell[state.row[:count]], len(state.row))
-    if pool.read_on_host is not None:
-        _compare_on_host(state, rows[0], compared, table)
-        return
     order = devices.put(table.order, pool.mesh, split=False)
     key = cell * np.int64(len(state.row)) + compared
     for block_rows in _sorted_blocks(rows, size, key):
@@ -167,21 +164,40 @@ def _compare(
     _record(state, rows, jax.device_get(result), state.num, all_cells=all_cells)
 
 
-def _compare_on_host(
-    state: Traversal, rows: np.ndarray, compared: np.ndarray, table: cells.Table | None
-) -> None:
-    """Compares rows with all centers, or with those of their cell in a table.
+def _update_on_host(state: Traversal, least: float) -> None:
+    """As `update_bounds`.
 
-    In a cell only the nearest center matters: before a row becomes a candidate it is
-    compared with all of them, and these give the bound for the others.
+    With all centers it compares just the rows that comparing in cells leaves farther
+    than those that it did not reach.
     """
-    key = compared.astype(np.int64)
-    if table is not None:
-        key += state.bounds.cell * np.int64(len(state.row))
-    (rows,) = _sorted_blocks(rows[None], len(rows), key)
-    first = _first_center(state.bounds.bound, compared, rows, state.num)
-    for part, found in host_blocks.compare(state, rows, first, table):
-        _record(state, part, found, state.num, all_cells=table is None)
+    tuning, pool_bounds, count = state.tuning, state.bounds, state.num
+    size = _block_rows(state)
+    if len(state.pivots) > 1 and count >= tuning.few_on_host:
+        table = cells.table(pool_bounds.cell[state.row[:count]], len(state.row))
+        _compare_on_host(state, size, least, table)
+        num_far = bounds.count_far(pool_bounds, count)
+        size = min(size, max(tuning.spare_candidates, num_far))
+    _compare_on_host(state, size, least, None)
+
+
+def _compare_on_host(
+    state: Traversal, size: int, least: float, table: cells.Table | None
+) -> None:
+    """Compares the farthest rows with all centers, or those of their cell in a table.
+
+    At least `size` of them, if as many were not compared yet.
+    """
+    pool_bounds, count = state.bounds, state.num
+    compared = pool_bounds.compared if table is None else pool_bounds.cell_compared
+    size = max(1, min(size, state.pool.rows))
+    (rows,) = bounds.rows_to_update(
+        pool_bounds, compared < count, size, state.pool.rows, least
+    )
+    rows = rows[: state.pool.rows]  # without repetitions
+    rows = rows[(compared[rows] < count) & (pool_bounds.bound[rows] >= 0)]
+    if len(rows):
+        rows, found = host_blocks.compare(state, rows, compared[rows], table)
+        _record(state, rows, found, count, all_cells=table is None)
 
 
 def _record(

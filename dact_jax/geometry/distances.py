@@ -19,6 +19,10 @@ from dact_jax.types import Array
 # How distances are computed, in increasing order of precision and cost.
 MODES = ("float32", "float64", "differences")
 _MEDIAN_ROWS = 128  # least number of rows of which the median is taken
+# Least share of the points' mean squared norm that the points, centered, must have so
+# that they are not moved: products err by a share of the norm.
+_CENTERED_SHARE = 0.25
+_PLAIN_SPREAD = 2.0**16  # largest coordinate of points that are not scaled
 _NARROW = 64  # features; XLA's sums over shorter rows are slow on CPUs
 
 
@@ -37,17 +41,23 @@ class Centers(NamedTuple):
 
 
 def make_frame(sample: np.ndarray) -> Frame:
-    """A frame in which points like these lie around 0, within -1 .. 1.
+    """A frame in which products of points like these err little.
 
-    The origin is the median, which a few far points do not move: the error of a product
-    grows with the distance from the origin. Bounds hold in any frame, but are looser.
+    The error of a product grows with the distance from the origin: that is the median,
+    which a few far points do not move, and points lie within -1 .. 1. Points that lie
+    around 0 already, as those of most networks, stay as they are, so that nothing has
+    to be computed to place them. Bounds hold in any frame, but are looser.
 
     Args:
       sample: float[n, F], finite points.
     """
     rows = sample[:: max(1, len(sample) // _MEDIAN_ROWS)]
     origin = np.median(rows, axis=0).astype(sample.dtype)
-    spread = float(np.abs(sample - origin).max())
+    centered = (sample - origin).astype(np.float64)
+    norm = np.square(centered).mean(), np.square(sample, dtype=np.float64).mean()
+    if np.abs(sample).max() <= _PLAIN_SPREAD and norm[0] >= _CENTERED_SHARE * norm[1]:
+        return Frame(np.zeros_like(origin), np.ones((), np.float32))
+    spread = float(np.abs(centered).max())
     # Never enlarge: a point far beyond the sample must not overflow.
     scale = 2.0 ** -np.ceil(np.log2(max(spread, 1.0)))
     return Frame(origin, np.asarray(scale, np.float32))

@@ -86,12 +86,14 @@ def _pick(state: Traversal, budget: int, *, forced: bool) -> _Step:
     """
     pool, pool_bounds, count = state.pool, state.bounds, state.num
     size = state.tuning.candidates
-    rows, outside = bounds.choose_candidates(pool_bounds, size, count)
+    spare = state.tuning.spare_candidates
+    rows, outside = bounds.choose_candidates(pool_bounds, size, count, spare=spare)
     if forced:
         outside, budget = Outside(np.float64(-1), np.int32(0)), 1
-    padded = np.resize(rows, size).astype(np.int32)
-    read = pool.read_on_host or pool.read_replicated
-    padded_points = read(padded)
+    on_host = pool.read_on_host is not None
+    # Programs of the devices keep their shapes; NumPy reads no padding.
+    padded = np.resize(rows, len(rows) if on_host else size).astype(np.int32)
+    padded_points = (pool.read_on_host or pool.read_replicated)(padded)
     before = pool_bounds.bound[rows]
     picks = candidates.pick(
         rows,

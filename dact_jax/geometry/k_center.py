@@ -8,9 +8,10 @@ arrays in, row numbers out.
 distance to the nearest center; only rows whose bound is large enough to matter are
 recomputed. The loop compares the rows with the largest bounds with the new centers of
 their cell (`cells`), which are probably near; compares those whose bound is still large
-with all centers, in blocks and by matrix products (`nearest`); takes the few hundred
-largest of these bounds as candidates; and picks greedily among them (`candidates`)
-while the farthest candidate is at least as far as the largest bound of all other rows.
+with all centers, in blocks and by matrix products (`nearest`); takes as candidates
+those whose bounds exceed all others, a few hundred at most; and picks greedily among
+them (`candidates`) while the farthest candidate is at least as far as the largest bound
+of all other rows.
 
 *Exact*: the distance to any center is an upper bound of the distance to the nearest,
 and a new center only makes distances shorter, so a bound remains one when centers are

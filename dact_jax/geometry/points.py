@@ -174,7 +174,7 @@ def _take(
         read(slice(None))
         return copy
     cut = np.linspace(0, len(rows), count + 1).astype(int)
-    list(workers.executor().map(read, map(slice, cut[:-1], cut[1:])))
+    workers.run(read, map(slice, cut[:-1], cut[1:]))
     return copy
 
 

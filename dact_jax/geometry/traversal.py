@@ -10,7 +10,7 @@ from dact_jax.geometry import bounds, cells, distances, points
 from dact_jax.geometry.bounds import Bounds
 from dact_jax.geometry.distances import Centers, Frame
 from dact_jax.geometry.nearest import Tiles
-from dact_jax.geometry.on_host import nearest as nearest_on_host
+from dact_jax.geometry.on_host import products
 from dact_jax.geometry.points import Points
 from dact_jax.geometry.tuning import Tuning
 from dact_jax.types import Array
@@ -97,7 +97,7 @@ def _centers(
     for first in range(0, count, chunk):
         if pool.read_on_host is not None:
             block = point[first : min(count, first + chunk)]
-            nearest_on_host.append_centers(centers, block, first, frame, mode=mode)
+            products.append_centers(centers, block, first, frame, mode=mode)
             continue
         appended = _put(point[first : first + chunk], pool)
         num = np.int32(count - first)
@@ -129,7 +129,7 @@ def add_centers(
     state.point[count : count + num] = np.asarray(candidates)[picked]
     if state.pool.read_on_host is not None:
         appended = state.point[count : count + num]
-        nearest_on_host.append_centers(
+        products.append_centers(
             state.centers, appended, count, state.frame, mode=state.mode
         )
         return state._replace(num=count + num)

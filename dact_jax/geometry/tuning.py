@@ -19,6 +19,9 @@ class Tuning(NamedTuple):
     # Points among which picks are made at once. A pick costs as many operations, and
     # their table of distances has the square of it.
     candidates: int = 256
+    # Of these, points nearer than the farthest point outside may be: they cannot be
+    # picked, but tell how far the points are that follow.
+    spare_candidates: int = 64
     # Points compared with centers before the host looks at all bounds again. A larger
     # block needs fewer looks, but compares points that need not have been.
     block: int = 4096
@@ -31,6 +34,8 @@ class Tuning(NamedTuple):
     # Up to this number of centers, blocks are not reduced to `all_centers_block`:
     # comparing with few centers is cheap.
     few_centers: int = 128
+    # Up to this number of centers, NumPy compares with all of them at once.
+    few_on_host: int = 32
     # From this number of pairs of points and centers on, cells pay off (CPUs only).
     cell_pairs: int = 2**22
     # Most cells; with more, fewer products, but more points near the edge of a cell.

@@ -9,10 +9,10 @@ import numpy as np
 
 from dact_jax.geometry import cells
 from dact_jax.geometry.nearest import Survey, TwoNearest
-from dact_jax.geometry.on_host import nearest, workers
+from dact_jax.geometry.on_host import nearest
 from dact_jax.geometry.traversal import Traversal
 
-_ROWS = 4096  # that a thread compares at once, at most
+_ROWS = 2**16  # surveyed before they are recorded, at most
 
 
 def survey(state: Traversal, count: int) -> Iterator[tuple[np.ndarray, Survey]]:
@@ -24,21 +24,13 @@ def survey(state: Traversal, count: int) -> Iterator[tuple[np.ndarray, Survey]]:
     """
     pool, read = state.pool, state.pool.read_on_host
     assert read is not None
-
-    def measure(first: int) -> tuple[np.ndarray, Survey]:
+    pivots = np.asarray(state.pivots)
+    for first in range(0, pool.num, _ROWS):
         rows = slice(first, min(first + _ROWS, pool.num))
         found = nearest.survey(
-            read,
-            rows,
-            np.asarray(state.pivots),
-            state.centers,
-            count,
-            state.frame,
-            mode=state.mode,
+            read, rows, pivots, state.centers, count, state.frame, mode=state.mode
         )
-        return np.arange(rows.start, rows.stop), found
-
-    yield from workers.each(measure, range(0, pool.num, _ROWS))
+        yield np.arange(rows.start, rows.stop), found
 
 
 def compare(
@@ -46,41 +38,39 @@ def compare(
     rows: np.ndarray,
     compared: np.ndarray,
     table: cells.Table | None,
-) -> Iterator[tuple[np.ndarray, TwoNearest]]:
-    """Yields (int[S] rows, their nearest centers) until all rows came.
+) -> tuple[np.ndarray, TwoNearest]:
+    """Compares rows with centers; returns them in another order, with the results.
 
     Args:
       state: of the selection.
-      rows: int[n], the rows, in the order in which they are compared.
-      compared: int[n], a row was compared with the centers below this number; with all
-        of them: it needs no comparison.
-      table: of the centers; rows are ascending by cell, and compared with the centers
-        of their cell only. None: with all.
+      rows: int[n], distinct rows, at least one.
+      compared: int[n], a row was compared with the centers below this number.
+      table: of the centers; rows are compared with the centers of their cell only.
+        None: with all.
     """
     read, most = state.pool.read_on_host, nearest.at_once(state.pool.width)
     assert read is not None
-
-    def groups(part: slice) -> list[tuple[slice, slice]]:
-        if table is not None:
-            cell = state.bounds.cell[rows[part]]
-            return cells.groups(table, cell, compared[part], most)
-        starts = list(range(0, len(rows[part]), most))
-        first = np.minimum.reduceat(compared[part], starts).tolist()
-        ends = [*starts[1:], len(rows[part])]
+    cell = np.zeros(1, np.int32) if table is None else state.bounds.cell[rows]
+    by_cell = _order(compared, cell)
+    rows, compared = rows[by_cell], compared[by_cell]
+    if table is not None:
+        groups = cells.groups(table, cell[by_cell], compared, most)
+    else:
+        starts = list(range(0, len(rows), most))
+        first = np.minimum.reduceat(compared, starts).tolist()
         spans = (slice(number, state.num) for number in first)
-        return list(zip(map(slice, starts, ends), spans, strict=True))
+        parts = map(slice, starts, [*starts[1:], len(rows)])
+        groups = list(zip(parts, spans, strict=True))
+    order = None if table is None else table.order
+    found = nearest.two_nearest(
+        read, rows, groups, order, state.centers, state.frame, mode=state.mode
+    )
+    return rows, found
 
-    def compare_part(part: slice) -> tuple[np.ndarray, TwoNearest]:
-        found = nearest.two_nearest(
-            read,
-            rows[part],
-            groups(part),
-            None if table is None else table.order,
-            state.centers,
-            state.frame,
-            mode=state.mode,
-        )
-        return rows[part], found
 
-    size = min(_ROWS, -(-len(rows) // workers.COUNT))
-    yield from workers.each(compare_part, nearest.parts(len(rows), size))
+def _order(compared: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """int[n], the order of rows by cell and by what they were compared with."""
+    num = len(compared)
+    key = cell * np.int64(compared.max() + 1) + compared
+    # Sorting distinct numbers is several times as fast as a stable argsort.
+    return np.sort(key * num + np.arange(num)) % num

@@ -2,6 +2,8 @@
 
 Copying rows, products and most of NumPy leave Python to other threads. The products of
 a block are too small to be shared by several cores: each core takes blocks of its own.
+A thread that waits for another wakes only some 25 microseconds after the other is done,
+so blocks should call NumPy rarely, and for long.
 """
 
 import concurrent.futures
@@ -46,6 +48,48 @@ def each(
             future.cancel()
 
 
+def run(compute: Callable[[Block], Result], blocks: Iterable[Block]) -> list[Result]:
+    """The results compute(block) of all blocks, in their order.
+
+    The calling thread computes, too. Where blocks fail, the error of the first of these
+    is raised.
+
+    Args:
+      compute: called by several threads at a time.
+      blocks: each thread takes the next one when it has finished another.
+    """
+    waiting = list(enumerate(blocks))[::-1]
+    helpers = min(COUNT, len(waiting)) - 1
+    if helpers < 1 or is_worker():
+        return [compute(block) for _, block in reversed(waiting)]
+    results: dict[int, Result] = {}
+    failed: dict[int, BaseException] = {}
+
+    def work() -> None:
+        while waiting and not failed:
+            try:
+                number, block = waiting.pop()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                results[number] = compute(block)
+            except BaseException as error:  # raised by the calling thread
+                failed[number] = error
+
+    started = [executor().submit(work) for _ in range(helpers)]
+    _thread.is_worker = True
+    try:
+        work()
+    finally:
+        _thread.is_worker = False
+    for future in started:
+        if not future.cancel():
+            future.result()
+    if failed:
+        raise failed[min(failed)]
+    return [results[number] for number in range(len(results))]
+
+
 def one_thread_a_product() -> contextlib.AbstractContextManager[object]:
     """On several threads a small product takes longer, and other threads wait."""
     return _blas().limit(limits=1, user_api="blas")
@@ -57,7 +101,7 @@ def _blas() -> threadpoolctl.ThreadpoolController:
 
 
 def is_worker() -> bool:
-    """Whether the calling thread is one of these."""
+    """Whether the calling thread computes a block."""
     return getattr(_thread, "is_worker", False)
 
 

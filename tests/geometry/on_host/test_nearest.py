@@ -5,7 +5,7 @@ import pytest
 
 from dact_jax.geometry import distances, points
 from dact_jax.geometry.distances import Centers, Frame
-from dact_jax.geometry.on_host import nearest
+from dact_jax.geometry.on_host import nearest, products
 from tests.geometry import reference
 
 
@@ -19,15 +19,15 @@ def _case(mode, dtype=np.float32):
     centers = Centers(
         np.zeros((40, 24), product_dtype), np.full(40, np.inf, product_dtype)
     )
-    nearest.append_centers(centers, chosen[:10], 0, frame, mode=mode)
-    nearest.append_centers(centers, chosen[10:], 10, frame, mode=mode)
+    products.append_centers(centers, chosen[:10], 0, frame, mode=mode)
+    products.append_centers(centers, chosen[10:], 10, frame, mode=mode)
     return pool, chosen, frame, centers
 
 
 @pytest.mark.parametrize("mode", distances.MODES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_two_nearest_of_each_group(mode, dtype, monkeypatch):
-    monkeypatch.setattr(nearest, "_NUMBERS", 2048)  # several products for most spans
+    monkeypatch.setattr(nearest, "_PRODUCTS", 2048)  # several products for most spans
     pool, chosen, frame, centers = _case(mode, dtype)
     exact = reference.squared_distances(pool, chosen.astype(np.float64)) / 16
     rows = np.random.default_rng(1).permutation(700)[:600]

@@ -17,6 +17,40 @@ def count(request, monkeypatch):
 
 
 def test_results_come_in_the_order_of_the_blocks(count):
+    found = workers.run(lambda n: (n * n, workers.is_worker()), range(50))
+    assert found == [(n * n, count > 1) for n in range(50)]
+    assert not workers.is_worker()
+    assert workers.run(lambda n: n, []) == []
+
+
+def test_several_blocks_are_computed_at_a_time(count):
+    meet = threading.Barrier(count, timeout=60)
+    blocks = range(4 * count)
+    assert workers.run(lambda n: meet.wait() >= 0, blocks) == [True] * len(blocks)
+
+
+def test_a_block_does_not_wait_for_threads_that_compute_others(count):
+    del count
+    inner = workers.run(lambda n: workers.run(lambda m: n * m, range(5)), range(9))
+    assert inner == [[n * m for m in range(5)] for n in range(9)]
+
+
+def test_the_error_of_the_first_block_reaches_the_caller(count):
+    """Later ones fail, too, at once; the others end before."""
+    meet = threading.Barrier(count, timeout=60)
+
+    def fail(number):
+        if number < count:
+            meet.wait()
+        raise ValueError(str(number))
+
+    for _ in range(20):
+        with pytest.raises(ValueError, match=r"^0$"):
+            workers.run(fail, range(100))
+        assert not workers.is_worker()
+
+
+def test_blocks_are_taken_a_few_ahead_of_the_results(count):
     taken = []
 
     def blocks():
@@ -33,15 +67,7 @@ def test_results_come_in_the_order_of_the_blocks(count):
     assert not workers.is_worker()
 
 
-def test_several_blocks_are_computed_at_a_time(count):
-    meet = threading.Barrier(count, timeout=60)
-    blocks = range(4 * count)
-    assert list(workers.each(lambda n: meet.wait() >= 0, blocks)) == [True] * len(
-        blocks
-    )
-
-
-def test_an_error_reaches_the_caller(count):
+def test_an_error_of_each_reaches_the_caller(count):
     del count
     with pytest.raises(ZeroDivisionError):
         list(workers.each(lambda n: 1 // (n - 5), range(1000)))
