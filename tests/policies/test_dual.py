@@ -141,9 +141,14 @@ class Trace(NamedTuple):
         return [row[name] for row in self.rows if name in row]
 
 
-def trace(world, policy, key):
-    """A whole run in the real outer loop."""
+def trace(world, policy, key, saved=None):
+    """A whole run in the real outer loop.
+
+    Args:
+      saved: gets the checkpoints; the run goes on from the last that is in it.
+    """
     rows, picks = [], []
+    saved = [] if saved is None else saved
 
     def record_picks(number, picked, label):
         picks.extend((side, picks.row.tolist()) for side, picks in picked.items())
@@ -156,14 +161,15 @@ def trace(world, policy, key):
         track=lambda train: (),
         lab=world.lab,
         oracle=oracle.from_dataset(np.zeros(NUM_TARGET, np.int32)),
-        save=lambda experiment: None,
+        save=saved.append,
         record_round=lambda row: None,
         record_selection=rows.append,
         record_picks=record_picks,
         record_corrections=lambda number, row, label: None,
     )
     sizes = NUM_SOURCE, NUM_TARGET
-    first = loop.begin(actions, policy, Train(), sizes, key)
+    resumed = saved[-1] if saved else None
+    first = resumed or loop.begin(actions, policy, Train(), sizes, key)
     done = loop.run(first, actions, policy, key)
     return Trace(rows, picks, done.pools, done.memory)
 

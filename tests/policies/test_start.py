@@ -16,9 +16,11 @@ from dact_jax.types import (
     LossPredictor,
     Picked,
 )
+from tests.policies import test_dual
 
 POINTS = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
 GIVEN = np.arange(30) == 4
+NOTHING = np.zeros(test_dual.NUM_TARGET, bool)  # is labelled in `test_dual`
 OPTIONS = {"initial": 3, "per_round": 2, "purchases": 2, "start": "acquisition"}
 
 
@@ -146,3 +148,22 @@ def test_d_act_trains_its_predictor_on_the_labels_that_were_chosen(key):
     trained = policy.select(lab, None, bought.pools, bought.memory, key)
     assert unions == [sorted([4, *_chosen(3, [4])])]
     assert trained.memory.line == dual.Line.CHOOSE
+
+
+def test_d_act_resumed_after_any_step_is_the_same_run(key):
+    def go(saved):
+        world = test_dual.World(lambda source, target: 0.5)
+        policy = test_dual.make(initial=2, start="acquisition", labelled=NOTHING)
+        return test_dual.trace(world, policy, key, saved)
+
+    saved = []
+    whole = go(saved)
+    assert whole.picked[1] == ("target", [11, 10])  # the first labels
+    assert saved[0].memory.line == dual.Line.START
+    assert whole.rows[0]["line"] == "buy target labels"
+    for count in range(1, len(saved) + 1):
+        again = go(saved[:count])
+        np.testing.assert_array_equal(again.pools.source, whole.pools.source)
+        np.testing.assert_array_equal(again.pools.target, whole.pools.target)
+        assert again.memory.variables == whole.memory.variables
+        assert again.picked == whole.picked[len(whole.picked) - len(again.picked) :]

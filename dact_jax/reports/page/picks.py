@@ -1,6 +1,7 @@
 """The target images that were picked, round by round, with what became of each."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -153,10 +154,11 @@ def _describer(record: Record, run: Run) -> Callable[[Pick], Shown]:
         item, answer = items.get(pick.id), given.get(pick.id)
         suggested = item.suggested if item else answer.suggested if answer else ""
         label = label_of(pick.id)
+        is_ranked = pick.acquisition in ranked and math.isfinite(pick.score)
         return Shown(
             id=pick.id,
             order=pick.order,
-            score=pick.score if pick.acquisition in ranked else None,
+            score=pick.score if is_ranked else None,
             label=label,
             skipped=answer is not None and answer.skip,
             suggested=suggested,

@@ -107,12 +107,11 @@ def picks(made: Sequence[workdir.Pick]) -> Section | None:
     )
     if not counts:
         return None
-    note = "Checkpoints are named round/iteration."
+    note = "Checkpoints are named round/iteration"
+    if any(pick.checkpoint == workdir.PRETRAINED for pick in made):
+        note += "; pretrained is the network trained on the source alone"
     if any(pick.checkpoint.startswith("predictor/") for pick in made):
-        note = (
-            "Checkpoints are named round/iteration; predictor/2 is the loss predictor "
-            "of iteration 2 of Algorithm 2."
-        )
+        note += "; predictor/2 is the loss predictor of iteration 2 of Algorithm 2"
     head = ("used from round", "pool", "acquisition", "checkpoint", "picks")
     body = [
         (number, side, acquisition, checkpoint or "-", count)
@@ -121,7 +120,7 @@ def picks(made: Sequence[workdir.Pick]) -> Section | None:
     return content.section(
         "Picks",
         Table(head, body),
-        f"{note} {workdir.PICKS} lists every pick with its score.",
+        f"{note}. {workdir.PICKS} lists every pick with its score.",
     )
 
 

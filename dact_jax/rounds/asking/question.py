@@ -30,11 +30,12 @@ def make(run: Run, person: Person, asked: Asked, row: np.ndarray) -> Query:
     scores = dict(zip(asked.row.tolist(), asked.score.tolist(), strict=True))
     ranked = bool(asked.score.any())  # a random pick has the score 0
     # Without pre-training, the classifier that round 0 begins with is untrained.
-    suggests = asked.round > 0 or run.pretraining is not None
+    suggests = asked.logits is not None and (asked.round or run.pretraining is not None)
     names, items = run.task.class_names, []
     for number in row.tolist():
         suggested, confidence = "", None
-        if asked.logits is not None and suggests:
+        if suggests:
+            assert asked.logits is not None
             probability = _softmax(asked.logits[number])
             best = int(probability.argmax())
             suggested, confidence = names[best], round(float(probability[best]), 4)
@@ -45,7 +46,10 @@ def make(run: Run, person: Person, asked: Asked, row: np.ndarray) -> Query:
                 path=person.files[number],
                 suggested=suggested,
                 confidence=confidence,
-                score=float(scores[number]) if ranked else None,
+                # Infinite is that of a first pick, which is far from nothing yet.
+                score=scores[number]
+                if ranked and np.isfinite(scores[number])
+                else None,
                 digest=_digest(person.files[number]),
             )
         )
