@@ -12,9 +12,12 @@ import pytest
 from PIL import Image
 
 import dact_jax
+from dact_jax import main
 from dact_jax.data.readers import digits, printed
 from dact_jax.rounds import workdir
-from tests import quick
+from tests.crash import campaign
+
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module")  # of config_flags
 
 CONFIG = "configs/tiny.py"
 SHORT = [
@@ -33,28 +36,34 @@ def _command(folder, preset, *options):
     return [*command, f"--workdir={folder}", *options]
 
 
-def _run(folder, preset, *options, as_users=False):
-    done = _try(folder, preset, *options, as_users=as_users)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(monkeypatch):
+    """Does the command in this process, which compiles once, and returns its output."""
+    monkeypatch.setattr(  # the rest of it would change the logging of this process
+        main.app, "run", lambda execute, argv, flags_parser: execute(flags_parser(argv))
+    )
+
+    def run(folder, preset, *options, code=0):
+        ended = campaign.run(["main", *_command(folder, preset, *options)[3:]])
+        assert ended.code == code, ended.err
+        return ended.err if code else ended.out
+
+    return run
 
 
-def _try(folder, preset, *options, as_users=False):
-    return subprocess.run(
+def _begun(folder, preset, *options):
+    """A process of its own does the command."""
+    return subprocess.Popen(
         _command(folder, preset, *options),
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        env=_env(as_users=as_users),
     )
 
 
-def _env(*, as_users=False):
-    """One device, as on a user's CPU; perhaps with programs compiled as there."""
-    compiled = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
-    return {
-        **os.environ,
-        **(compiled if as_users else quick.environment(quick.xla_flags())),
-    }
+def _as_users():
+    """One device, as on a user's CPU, and programs compiled as there."""
+    return {**os.environ, "XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +116,15 @@ def test_active_adaptation_beats_source_only_and_leaves_its_files(tmp_path):
     config = dact_jax.config("tiny:preset=source_only", figures=False)
     dact_jax.run(config, tmp_path / "source")
     active, plain = tmp_path / "active", "--config.figures=False"
-    out = _run(active, "preset=s_act", plain, as_users=True)
+    done = subprocess.run(
+        _command(active, "preset=s_act", plain),
+        capture_output=True,
+        text=True,
+        env=_as_users(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    out = done.stdout
     (alone,) = _accuracies(tmp_path / "source")
     adapted = _accuracies(tmp_path / "active")
     assert adapted[-1] > alone + 0.15
@@ -139,23 +156,20 @@ STAGED = [
 ]
 
 
-def test_killed_in_any_stage_and_started_again_it_is_the_same_run(tmp_path, vectors):
+def test_killed_in_any_stage_and_started_again_it_is_the_same_run(
+    tmp_path, vectors, run
+):
     s_act = "embeddings:preset=s_act"
     staged = [*STAGED, *vectors]
-    _run(tmp_path / "whole", s_act, *staged)
+    run(tmp_path / "whole", s_act, *staged)
     killed = tmp_path / "killed"
     stage = killed / "pretrained"
     # Both between two checkpoints; `tests.crash` kills at every other moment.
     for folder, place in ((stage, (0, 30)), (killed, (1, 10))):
-        process = subprocess.Popen(
-            _command(killed, s_act, *staged),
-            stdout=subprocess.DEVNULL,
-            env=_env(),
-        )
-        _wait_for(folder, place, process)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    out = _run(killed, s_act, *staged)
+        with _begun(killed, s_act, *staged) as process:
+            _wait_for(folder, place, process)
+            process.send_signal(signal.SIGKILL)
+    out = run(killed, s_act, *staged)
     assert _rows(stage) == _rows(tmp_path / "whole" / "pretrained")
     assert _rows(killed) == _rows(tmp_path / "whole")  # floats as text: every bit
     assert (killed / "picks.csv").read_bytes() == (
@@ -171,12 +185,14 @@ def test_killed_in_any_stage_and_started_again_it_is_the_same_run(tmp_path, vect
     )
 
     before = _contents(killed)
-    again = _run(killed, s_act, *staged)
+    again = run(killed, s_act, *staged)
     assert "finished" in again
     assert _contents(killed) == before
 
 
-def test_killed_while_it_chooses_source_samples_it_is_the_same_run(tmp_path, vectors):
+def test_killed_while_it_chooses_source_samples_it_is_the_same_run(
+    tmp_path, vectors, run
+):
     d_act = "embeddings:preset=d_act"
     short = [
         *SHORT,
@@ -187,22 +203,17 @@ def test_killed_while_it_chooses_source_samples_it_is_the_same_run(tmp_path, vec
         "--config.loss_predictor.batch=16",
     ]
     short += ["--config.policies.dual.source_per_round=200"]
-    out = _run(tmp_path / "whole", d_act, *short)
+    out = run(tmp_path / "whole", d_act, *short)
     last = workdir.read(tmp_path / "whole")[-1]
     assert (last["labels_target"], last["labels_val"]) == (30, 30)
     assert last["source_samples"] == 400
     assert out.count("loss predictor") == out.count("validation accuracy") == 2
     killed = tmp_path / "killed"
     for lines in (3, 6):  # of Algorithm 2 that are done
-        process = subprocess.Popen(
-            _command(killed, d_act, *short),
-            stdout=subprocess.DEVNULL,
-            env=_env(),
-        )
-        _wait(killed, lambda rows, n=lines: _lines(rows) >= n, process)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    _run(killed, d_act, *short)
+        with _begun(killed, d_act, *short) as process:
+            _wait(killed, lambda rows, n=lines: _lines(rows) >= n, process)
+            process.send_signal(signal.SIGKILL)
+    run(killed, d_act, *short)
     assert _rows(killed) == _rows(tmp_path / "whole")
     assert (killed / "picks.csv").read_bytes() == (
         tmp_path / "whole" / "picks.csv"
@@ -259,22 +270,20 @@ RUINOUS = [
 
 
 def test_a_loss_that_becomes_nan_stops_the_run_and_keeps_the_checkpoint(
-    tmp_path, drawn
+    tmp_path, drawn, run
 ):
     short = [*SHORT, *drawn, *RUINOUS]
-    done = _try(tmp_path / "run", "preset=s_act", *short)
-    assert done.returncode == 2
-    (line,) = done.stderr.strip().split("\n")
+    told = run(tmp_path / "run", "preset=s_act", *short, code=2)
+    (line,) = told.strip().split("\n")
     assert "round 0: " in line
     assert "at step " in line
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
 
 
-def test_weights_ruined_by_the_last_update_are_not_kept(tmp_path, drawn):
+def test_weights_ruined_by_the_last_update_are_not_kept(tmp_path, drawn, run):
     short = [*drawn, "--config.train.steps=1", *RUINOUS]
-    done = _try(tmp_path / "run", "preset=source_only", *short)
-    assert done.returncode == 2
-    assert "round 0: " in done.stderr
+    told = run(tmp_path / "run", "preset=source_only", *short, code=2)
+    assert "round 0: " in told
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
 
 
@@ -287,17 +296,11 @@ def interruptible():
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_stopped_by_ctrl_c_it_says_how_to_go_on(tmp_path, drawn):
-    process = subprocess.Popen(
-        _command(tmp_path / "run", "preset=s_act", *drawn),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=_env(),
-    )
-    _wait_for(tmp_path / "run", (0, 25), process)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
+def test_stopped_by_ctrl_c_it_says_how_to_go_on(tmp_path, vectors):
+    with _begun(tmp_path / "run", "embeddings:preset=s_act", *vectors) as process:
+        _wait_for(tmp_path / "run", (0, 25), process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
     assert process.returncode == 130
     assert "the same command goes on from" in err
     assert "Traceback" not in err

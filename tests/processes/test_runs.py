@@ -21,14 +21,15 @@ import pytest
 
 import dact_jax
 from dact_jax.rounds import workdir
+from tests import quick
 from tests.processes import work
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def environment(devices):
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    return {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    flags = f"--xla_force_host_platform_device_count={devices} {quick.xla_flags()}"
+    return {**os.environ, **quick.environment(flags), "PYTHONPATH": str(ROOT)}
 
 
 def alone(place, devices, whole="", goes_on="", begins=""):
