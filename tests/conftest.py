@@ -81,3 +81,12 @@ def drawn_once():
 @pytest.fixture
 def key():
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def built_once():
+    """Runs of one config share data, network and programs, in a module that asks."""
+    from tests.crash import operations
+
+    with operations.compiled_once():
+        yield

@@ -13,6 +13,8 @@ from dact_jax.reports.page import page
 from dact_jax.rounds import answers, workdir
 from tests.rounds.asking import campaigns
 
+pytestmark = pytest.mark.usefixtures("built_once")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

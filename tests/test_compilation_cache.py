@@ -320,7 +320,7 @@ def numbers(folder):
     return rows, workdir.read_picks(folder)
 
 
-# Runs of several kinds in one process: each has three purchases, and evaluations.
+# Runs of several kinds in one process: each has two purchases, and evaluations.
 _PROGRAM = """
 import json, pathlib, sys
 from jax._src import monitoring
@@ -348,7 +348,7 @@ for name in ("s_act", "s_clue", "d_act", "badge"):
     made.train.chunk = made.eval.every = made.loss_predictor.steps = 2
     made.loss_predictor.batch = 16
     for policy in (made.policies.single, made.policies.dual):
-        policy.purchases = 3
+        policy.purchases = 2
         policy.initial, policy.per_round = 7, 5
     made.policies.dual.source_per_round = 20
     run(made, folder, compilation_cache=programs)

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from dact_jax.configuration import build, defaults
+from dact_jax.configuration import build
 from dact_jax.reports.pictures import png
 from dact_jax.rounds import checkpoint, claim
 from dact_jax.training import loop
@@ -203,7 +203,7 @@ def compiled_once() -> Iterator[None]:
     plains: dict = {}
 
     def build_once(config, **options):
-        key = repr(defaults.identity(config))
+        key = repr(config)
         if key not in built:
             built[key] = build_run(config, **options)
         return built[key]

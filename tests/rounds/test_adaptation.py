@@ -12,6 +12,8 @@ from dact_jax.rounds import session, workdir
 from dact_jax.training import inference, loop as training
 from tests import toy
 
+pytestmark = pytest.mark.usefixtures("built_once")
+
 CHUNK = 4
 CHANGES = {
     "train.steps": 6,

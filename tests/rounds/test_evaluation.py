@@ -16,6 +16,8 @@ from dact_jax.training import inference
 from dact_jax.types import SOURCE, TARGET, UNLABELED, Pools
 from tests import toy
 
+pytestmark = pytest.mark.usefixtures("built_once")
+
 CHANGES = {"eval.every": 2, "eval.keep": "best_val", "model.num_norms": 2}
 
 

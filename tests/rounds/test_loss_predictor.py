@@ -13,6 +13,8 @@ from dact_jax.training import optimizer, schedules
 from dact_jax.types import UNLABELED, Pools
 from tests import toy
 
+pytestmark = pytest.mark.usefixtures("built_once")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def vectors(tmp_path_factory):

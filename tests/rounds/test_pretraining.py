@@ -17,6 +17,8 @@ from dact_jax.run_types import lengths
 from dact_jax.types import SOURCE
 from tests import toy
 
+pytestmark = pytest.mark.usefixtures("built_once")
+
 # Two norm rows, evaluations between, and the best weights go on: all that is stored.
 CHANGES = {
     "model.num_norms": 2,
