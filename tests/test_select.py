@@ -201,17 +201,17 @@ def test_a_selection_continues_an_earlier_one(folder):
 def test_every_method(folder, method, capsys):
     required = ["--features=x.npy", "--budget=4", f"--method={method}"]
     flags = [*required, "--labelled=taken.txt"]
-    if method not in ("k_center", "random"):
+    if plugins.needs_logits(method):
         flags.append("--logits=logits.npy")
     (folder / "taken.txt").write_text("0\n1\n2\n")
     for seed in "001":
         _select(*flags, f"--seed={seed}", f"--output={seed}.csv", "--overwrite")
         assert len({*_rows(f"{seed}.csv")} - {0, 1, 2}) == 4
     draws = method in ("random", "badge")
-    may_draw = method in ("clue", "las")
+    may_draw = method in ("clue", "las", "typiclust")
     assert (_rows("0.csv") != _rows("1.csv")) == draws or may_draw
     assert f"by {method} in" in capsys.readouterr().out
-    if method not in ("k_center", "random"):
+    if plugins.needs_logits(method):
         message = _error(capsys, *required)
         assert f"--method={method} " in message
         assert "--logits=" in message
