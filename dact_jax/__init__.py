@@ -5,8 +5,9 @@
   load(workdir)               the trained classifier of a run
   config("digits", seed=1)    the config of a file or of a packaged name
   k_center(features, budget)  only the selection: rows that cover the features
+  herd(features, budget)      rows to which most others are similar
 
-Each is imported when it is first used: `k_center` needs neither Flax nor Optax.
+Each is imported when it is first used: the last two need neither Flax nor Optax.
 """
 
 import importlib
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
     from dact_jax.campaigns import campaign
     from dact_jax.classifier import load
     from dact_jax.configuration.files import load as config
+    from dact_jax.geometry.coverage.herding import herd
     from dact_jax.geometry.k_center import k_center
     from dact_jax.runner import run
 
-__all__ = ["campaign", "config", "k_center", "load", "run"]
+__all__ = ["campaign", "config", "herd", "k_center", "load", "run"]
 
 _MODULES = {
     "campaign": ("campaigns", "campaign"),
     "config": ("configuration.files", "load"),
+    "herd": ("geometry.coverage.herding", "herd"),
     "k_center": ("geometry.k_center", "k_center"),
     "load": ("classifier", "load"),
     "run": ("runner", "run"),

@@ -10,6 +10,7 @@ import numpy as np
 from dact_jax import errors, keys, plugins, vectors
 from dact_jax.data.selection.pools import Pool
 from dact_jax.geometry import k_center
+from dact_jax.geometry.coverage import herding
 from dact_jax.geometry.farthest_first import ReportProgress
 from dact_jax.reports import terminal
 from dact_jax.types import Evidence, Picked
@@ -53,6 +54,15 @@ def select(
                 budget,
                 labelled=labelled,
                 report_progress=report_progress,
+            )
+        if method == "herding" and not options.get("normalize"):
+            return herding.select(
+                pool.features,
+                budget,
+                labelled=labelled,
+                scale=options.get("sigma") or None,
+                report_progress=report_progress,
+                max_rows=options.get("max_rows", herding.MAX_ROWS),
             )
         vectors.check(pool.features, "--features")
         if not plugins.blind(method):

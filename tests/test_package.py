@@ -33,8 +33,9 @@ def _loaded(code):
     return done.stdout.splitlines()[-1]
 
 
-def test_k_center_alone_loads_no_training_library():
-    picks = "dact_jax.k_center(np.eye(4, dtype=np.float32), 2)"
+def test_selection_alone_loads_no_training_library():
+    points = "np.eye(4, dtype=np.float32)"
+    picks = f"dact_jax.k_center({points}, 2); dact_jax.herd({points}, 2)"
     assert _loaded(f"import numpy as np, dact_jax; {picks}") == "[]"
 
 

@@ -13,6 +13,7 @@ import pytest
 from dact_jax import cells, errors, plugins, select, select_methods
 from dact_jax.data.selection import picks, pools
 from dact_jax.geometry import k_center
+from dact_jax.geometry.coverage import herding
 from dact_jax.types import Picked
 from tests.fuzz import torch_seeds
 
@@ -208,13 +209,22 @@ def test_every_method(folder, method, capsys):
         _select(*flags, f"--seed={seed}", f"--output={seed}.csv", "--overwrite")
         assert len({*_rows(f"{seed}.csv")} - {0, 1, 2}) == 4
     draws = method in ("random", "badge")
-    may_draw = method in ("clue", "las", "typiclust")
+    may_draw = method in ("clue", "las", "prob_cover")
     assert (_rows("0.csv") != _rows("1.csv")) == draws or may_draw
     assert f"by {method} in" in capsys.readouterr().out
     if plugins.needs_logits(method):
         message = _error(capsys, *required)
         assert f"--method={method} " in message
         assert "--logits=" in message
+
+
+def test_herding_is_that_of_the_package(folder):
+    flags = ["--features=x.npy", "--budget=5", "--method=herding", "--labelled=3,4"]
+    _select(*flags, "--option=sigma=2.5")
+    assert _rows() == herding.herd(X, 5, labelled=[3, 4], scale=2.5).tolist()
+    _select(*flags, "--option=normalize=True", "--output=unit.csv")
+    unit = X / np.linalg.norm(X, axis=-1, keepdims=True)
+    assert _rows("unit.csv") == herding.herd(unit, 5, labelled=[3, 4]).tolist()
 
 
 def test_entropy_is_of_the_logits(folder):

@@ -1,4 +1,4 @@
-"""k-center and k-means: arrays of points in, row numbers and centroids out.
+"""k-center, coverage, neighbors and k-means: points in, row numbers or centroids out.
 
 Knows devices and memory. Knows nothing of images, networks, labels or rounds.
 """
