@@ -90,6 +90,25 @@ def fixed_input(
     return ops.normalize(values) if normalize else values
 
 
+def points(
+    evidence: Evidence, num_rows: int, *, features: str, normalize: bool
+) -> Array:
+    """float[num_rows, F], the points whose distances count.
+
+    Args:
+      features: "embedding", or "input" for the representation that training does not
+        change.
+      normalize: whether each row is divided by its length; rows of zeros stay.
+
+    Raises:
+      InputError: `features` is "input", and the evidence has none that is right.
+    """
+    if features == "input":
+        return fixed_input(evidence, num_rows, normalize=normalize)
+    values = evidence.embedding
+    return ops.normalize(jnp.asarray(values, jnp.float32)) if normalize else values
+
+
 def bought_labels(evidence: Evidence, num_rows: int) -> np.ndarray:
     """int32[num_rows], the target's bought labels, UNLABELED elsewhere.
 
