@@ -11,7 +11,9 @@ the config. It may also have, at module level:
   acquisitions may read. "discriminator" is logits of the domain, "predicted_loss" is
   the predicted loss. `TRAINS_TARGET_NORM = False`: it updates no batch norm of the
   target.
-* in acquisitions, `NEEDS`: outputs that it reads besides the classifier's logits, and
+* in acquisitions, `NEEDS`: outputs that it reads besides the classifier's logits,
+  such as "classifier.features" (the input of its last layer), "classifier.dropout" (its
+  logits under dropout, float32[N, 3, K]) or one of a method's `PROVIDES`, and
   `NEEDS_IF = {(option, value): outputs}`. `ON_TARGET = {option: value}`: the values
   that it must have to rank the target, whose labels are unknown. `READS`: fields of
   the evidence that it reads besides embedding and outputs, of ("input", "bought");
@@ -133,7 +135,7 @@ def trains_target_norm(method: str) -> bool:
 def provides(method: str) -> tuple[str, ...]:
     """PROVIDES of a method, and the outputs of the classifier that every one has."""
     own = getattr(module("methods", method), "PROVIDES", ())
-    return "classifier", "classifier.features", *own
+    return "classifier", "classifier.features", "classifier.dropout", *own
 
 
 def providers(output: str) -> tuple[str, ...]:

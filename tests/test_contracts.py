@@ -26,7 +26,16 @@ ACQUISITIONS = plugins.names("acquisitions")
 POLICIES = plugins.names("policies")
 # These draw rows by their index in the pool, so that its order changes their picks.
 # (aada draws ranks.)
-ORDER_DEPENDENT = ("random", "clue", "badge", "predicted_loss", "las", "prob_cover")
+ORDER_DEPENDENT = (
+    "random",
+    "clue",
+    "badge",
+    "predicted_loss",
+    "las",
+    "typiclust",
+    "drop_query",
+    "prob_cover",
+)
 
 
 def _evidence(seed=0, num=40):

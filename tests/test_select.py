@@ -209,7 +209,7 @@ def test_every_method(folder, method, capsys):
         _select(*flags, f"--seed={seed}", f"--output={seed}.csv", "--overwrite")
         assert len({*_rows(f"{seed}.csv")} - {0, 1, 2}) == 4
     draws = method in ("random", "badge")
-    may_draw = method in ("clue", "las", "prob_cover")
+    may_draw = method in ("clue", "las", "typiclust", "prob_cover")
     assert (_rows("0.csv") != _rows("1.csv")) == draws or may_draw
     assert f"by {method} in" in capsys.readouterr().out
     if plugins.needs_logits(method):

@@ -1,6 +1,5 @@
 """Diverse rows: one of each cluster of k-means."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from dact_jax.acquisitions import clue
@@ -14,18 +13,18 @@ def one_each(
     """int32[budget], of some rows those nearest to the centroids of as many clusters.
 
     In the order of the centroids; distinct also where clusters coincide, by the rule of
-    `clue.nearest`.
+    `clue.nearest`. Other rows have weight 0 in k-means, which keeps the shapes of one
+    round for the next.
 
     Args:
-      points: float32[N, F].
+      points: float32[N, F], of which k-means makes clusters.
       rows: int32[n], ascending, n >= budget.
       budget: number of clusters.
       restarts: of k-means.
     """
     if budget in (0, len(rows)):
         return rows[:budget]
-    chosen = np.asarray(points, np.float32)[rows]
-    weight = jnp.ones(len(rows), jnp.float32)
-    clusters = k_means.k_means(chosen, weight, budget, restarts=restarts, key=key)
-    place, _ = clue.nearest(chosen, clusters.centroid)
-    return rows[place]
+    weight = np.zeros(len(points), np.float32)
+    weight[rows] = 1
+    clusters = k_means.k_means(points, weight, budget, restarts=restarts, key=key)
+    return clue.nearest(points, clusters.centroid, rows)[0]

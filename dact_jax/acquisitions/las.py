@@ -54,9 +54,10 @@ def make(*, neighbors: int = 10, more: float = 10.0, restarts: int = 10) -> Acqu
         value = inconsistency(near, np.asarray(logits, np.float64)[free])
         kept = min(math.ceil((1 + more) * budget), free.size)
         best = np.sort(np.argsort(-value, kind="stable")[:kept])
-        points = np.asarray(ops.normalize(jnp.asarray(embedding)))
-        place = _clusters.one_each(points, best, budget, restarts=restarts, key=key)
-        return Picked(free[place], value[place])
+        points = ops.normalize(jnp.asarray(embedding[best]))
+        place = np.arange(kept, dtype=np.int32)
+        place = _clusters.one_each(points, place, budget, restarts=restarts, key=key)
+        return Picked(free[best[place]], value[best[place]])
 
     return acquire
 

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, Sharding
 
 from dact_jax import devices, errors, vectors
+from dact_jax.training import dropout_passes
 from dact_jax.types import (
     UNLABELED,
     Array,
@@ -34,7 +35,8 @@ def make_forward(
     """A jitted forward pass in evaluation mode, in float32 however the model trains.
 
     Args:
-      heads: names of the heads whose outputs it returns.
+      heads: names of the heads whose outputs it returns, or of outputs made of them,
+        as "classifier.features" and "classifier.dropout".
       prepare: uint8[B, H, W, C] -> float32[B, h, w, C], without randomness.
       views: further preparations of the same images. With any, the classifier's
         output is the logarithm of the mean softmax over `prepare` and all views; the
@@ -49,7 +51,13 @@ def make_forward(
         features, _ = model.encode(
             variables, prepare(images)[None], (domain,), train=False
         )
-        outputs = {name: model.head(variables, name, features)[0] for name in heads}
+        outputs = {}
+        for name in heads:
+            if name == dropout_passes.OUTPUT:
+                made = dropout_passes.logits(model, variables, features, images)
+            else:
+                made = model.head(variables, name, features)[0]
+            outputs[name] = made
         return features.embedding[0], outputs
 
     def forward(

@@ -64,16 +64,3 @@ def test_ties_go_to_the_lowest_row(key):
     given = cases.rows(cases.evidence(), np.zeros(40, int))
     picked = dirichlet.make(kappa=2)(given, np.arange(40) < 2, 3, key)
     assert picked.row.tolist() == [2, 3, 4]
-
-
-def test_permuting_the_pool_permutes_the_picks(key):
-    given, order = cases.evidence(2), np.random.default_rng(0).permutation(60)
-    picked = dirichlet.make(kappa=2)(given, cases.taken(), 9, key)
-    moved = dirichlet.make(kappa=2)(
-        cases.rows(given, order), cases.taken()[order], 9, key
-    )
-    np.testing.assert_array_equal(order[moved.row], picked.row)
-
-
-def test_hard_pools():
-    cases.check_hard_pools(dirichlet.make())

@@ -53,17 +53,6 @@ def test_ties_go_to_the_lowest_row(key):
     assert energy.make()(given, taken, 3, key).row.tolist() == [2, 3, 4]
 
 
-def test_permuting_the_pool_permutes_the_picks(key):
-    given, order = cases.evidence(2), np.random.default_rng(0).permutation(60)
-    picked = energy.make()(given, cases.taken(), 9, key)
-    moved = energy.make()(cases.rows(given, order), cases.taken()[order], 9, key)
-    np.testing.assert_array_equal(order[moved.row], picked.row)
-
-
-def test_hard_pools():
-    cases.check_hard_pools(energy.make())
-
-
 def test_one_class_has_no_second_energy(key):
     given = cases.evidence(classes=1)
     with pytest.raises(errors.InputError, match="at least 2 classes"):

@@ -1,6 +1,5 @@
 """LADA's scores as the formulas read; k-means itself is that of the package."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -75,13 +74,3 @@ def test_taken_rows_have_no_influence(key):
     first = las.make()(given, taken, 5, key)
     second = las.make()(given._replace(embedding=moved), taken, 5, key)
     np.testing.assert_array_equal(first.row, second.row)
-
-
-def test_equal_keys_give_equal_picks():
-    given, taken = cases.evidence(4), cases.taken()
-    picks = [las.make()(given, taken, 4, jax.random.key(7)).row for _ in range(2)]
-    np.testing.assert_array_equal(*picks)
-
-
-def test_hard_pools():
-    cases.check_hard_pools(las.make(restarts=1))

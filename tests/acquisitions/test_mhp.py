@@ -50,14 +50,3 @@ def test_neighbors_of_picks_and_of_labels_are_passed_over(key):
     assert sorted(row // 4 for row in picked.row.tolist()) == [1, 2]
     later = mhp.make(neighbors=3)(given, taken, 3, key)
     assert later.row[:2].tolist() == picked.row.tolist()
-
-
-def test_permuting_the_pool_permutes_the_picks(key):
-    given, order = cases.evidence(2), np.random.default_rng(0).permutation(60)
-    picked = mhp.make()(given, cases.taken(), 9, key)
-    moved = mhp.make()(cases.rows(given, order), cases.taken()[order], 9, key)
-    np.testing.assert_array_equal(order[moved.row], picked.row)
-
-
-def test_hard_pools():
-    cases.check_hard_pools(mhp.make())

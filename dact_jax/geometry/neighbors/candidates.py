@@ -35,6 +35,8 @@ class Sizes(NamedTuple):
     spare_float64: int = 64  # likewise, where float32 could not decide
     # Numbers of N N F up to which all is done by differences, without products.
     plain: int = 2**22
+    # The same up to which NumPy does it whatever the devices are: nothing is compiled.
+    host: int = 2**34
 
 
 DEFAULT = Sizes()

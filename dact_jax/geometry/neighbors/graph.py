@@ -87,16 +87,18 @@ def nearest(
     num = len(kinds.first)
     of_kind = pool._replace(num=num, read=lambda rows: pool.read(kinds.first[rows]))
     floor = _UNIT_TIE if metric == "cosine" else 0.0
-    with workers.one_thread_a_product():
-        if num * num * pool.width <= sizes.plain:
+    size = num * num * pool.width
+    with workers.one_thread_a_product(), jax.enable_x64(True):
+        if size <= sizes.plain:
             found = _by_differences(of_kind, np.arange(num), min(count + 1, num), floor)
         else:
-            with jax.enable_x64(True):
+            there = None
+            if size > sizes.host:
                 # Integers of 64 bits are told apart from a row in the middle, but
                 # directions are those from 0; they need no more than float32.
                 precise = metric == "euclidean" or features.dtype.kind == "f"
                 there = _points(features, kinds, mesh, resident, precise)
-                found = _searched(there, of_kind, metric, count, floor, sizes)
+            found = _searched(there, of_kind, metric, count, floor, sizes)
     row, squared = _of_rows(kinds, found, count)
     distance = squared / 2 if metric == "cosine" else np.sqrt(squared)
     return Neighbors(*devices.from_process_0((row, distance.astype(np.float32))))
@@ -125,9 +127,18 @@ def _points(
 
 
 def _searched(
-    there: Points, pool: Pool, metric: Metric, count: int, floor: float, sizes: Sizes
+    there: Points | None,
+    pool: Pool,
+    metric: Metric,
+    count: int,
+    floor: float,
+    sizes: Sizes,
 ) -> _Nearest:
-    """The nearest of all rows: by float32, where that fails by float64, then by all."""
+    """The nearest of all rows: by float32, where that fails by float64, then by all.
+
+    Args:
+      there: the rows as the devices read them; None: NumPy compares them.
+    """
     num, wanted = pool.num, min(count + 1, pool.num)
     result = _Nearest(
         np.empty((num, wanted), np.int64),
@@ -155,23 +166,20 @@ def _searched(
             unsure.append(rows[~sure])
         return np.concatenate(unsure)
 
-    most = min(wanted + sizes.spare, num)
-    rows = settle(candidates.search(there, metric, most, sizes))
-    if len(rows):
+    def on_host(rows: np.ndarray, spare: int, mode: str) -> Iterable[Found]:
         sample = pool.read(np.linspace(0, num - 1, min(num, 512)).astype(np.int64))
-        most = min(wanted + sizes.spare_float64, num)
-        rows = settle(
-            candidates.search_on_host(
-                pool.read,
-                rows,
-                num,
-                distances.make_frame(sample),
-                metric,
-                most,
-                "float64",
-                sizes,
-            )
+        frame, most = distances.make_frame(sample), min(wanted + spare, num)
+        return candidates.search_on_host(
+            pool.read, rows, num, frame, metric, most, mode, sizes
         )
+
+    if there is None:
+        rows = settle(on_host(np.arange(num), sizes.spare, "float32"))
+    else:
+        most = min(wanted + sizes.spare, num)
+        rows = settle(candidates.search(there, metric, most, sizes))
+    if len(rows):
+        rows = settle(on_host(rows, sizes.spare_float64, "float64"))
     write(rows, _by_differences(pool, rows, wanted, floor))
     return result
 

@@ -11,7 +11,7 @@ from tests.geometry.neighbors import oracle
 
 METRICS = ("euclidean", "cosine")
 # By products, in blocks so small that few rows need many of them.
-TINY = Sizes(rows=8, columns=16, spare=2, spare_float64=4, plain=0)
+TINY = Sizes(rows=8, columns=16, spare=2, spare_float64=4, plain=0, host=0)
 PLACES = ("host", "hosted", "resident")
 
 
@@ -35,15 +35,23 @@ def check(points, count, metric="euclidean", **chosen):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("place", [*PLACES, "plain"])
+@pytest.mark.parametrize("place", PLACES)
 def test_equals_the_neighbors_in_float64(place, metric):
-    plain = {} if place == "plain" else options(place)
-    check(points_of(0), 7, metric, **plain)
+    check(points_of(0), 7, metric, **options(place))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_pools_need_no_device(metric, dtype, monkeypatch):
+    monkeypatch.setattr(graph.points, "make", None)
+    points = (3 + points_of(0)).astype(dtype)
+    check(points, 7, metric)  # by differences
+    check(points, 7, metric, sizes=TINY._replace(host=2**34))  # by products
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_default_sizes(place):
-    sizes = Sizes(plain=0)
+    sizes = Sizes(plain=0, host=0)
     check(points_of(1, 203, 20), 10, "cosine", **options(place, sizes))
 
 
