@@ -14,6 +14,7 @@ import dact_jax
 from dact_jax.geometry import k_center, points
 from tests import quick
 from tests.geometry import reference
+from tests.geometry.neighbors import oracle
 from tests.geometry.reference import BLOCKS, greedy
 
 CELLS = BLOCKS._replace(cell_pairs=0, cell_variance=-1)
@@ -35,6 +36,7 @@ import sys
 import jax, numpy as np
 from jax.sharding import Mesh
 from dact_jax.geometry import k_center
+from dact_jax.geometry.neighbors import candidates, graph
 from dact_jax.geometry.tuning import Tuning
 if len(sys.argv) > 2:
     jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[3]))
@@ -46,6 +48,10 @@ for scan in (0, 2**20):
         options = {"mesh": mesh, "resident": resident, "tuning": tuning}
         picked = k_center.select(points, 200, labelled=[3], **options)
         print(scan, resident, *picked.row)
+few, sizes = points[:701], candidates.Sizes(64, 128, plain=0, host=0)
+for resident in (False, True):
+    near = graph.nearest(few, 5, mesh=mesh, resident=resident, sizes=sizes)
+    print("0 neighbors", *near.row.ravel())
 """
 
 
@@ -63,19 +69,30 @@ def rows(process):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     lines = [line.split() for line in out.splitlines() if line[0].isdigit()]
-    return {tuple(line[:2]): [int(x) for x in line[2:]] for line in lines}
+    found = {}
+    for line in lines:
+        row = [int(x) for x in line[2:]]
+        assert found.setdefault(tuple(line[:2]), row) == row  # of both residences
+    return found
 
 
 @functools.cache
 def expected():
+    """The picks, and the neighbors of the first rows one after the other."""
     pool = np.random.default_rng(5).normal(size=(5003, 24)).astype(np.float32)
-    return greedy(pool, [3], 200)
+    near = oracle.neighbors(pool[:701], 5)[0]
+    return greedy(pool, [3], 200), near.ravel().tolist()
+
+
+def check_rows(found):
+    assert len(found) == 5
+    picks, near = expected()
+    assert found.pop(("0", "neighbors")) == near
+    assert all(row == picks for row in found.values())
 
 
 def test_eight_devices():
-    picks = rows(start(8, "8"))
-    assert len(picks) == 4
-    assert all(row == expected() for row in picks.values())
+    check_rows(rows(start(8, "8")))
 
 
 def test_two_processes():
@@ -83,9 +100,8 @@ def test_two_processes():
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     processes = [start(1, "2", address, str(number)) for number in range(2)]
-    for picks in map(rows, processes):
-        assert len(picks) == 4
-        assert all(row == expected() for row in picks.values())
+    for found in map(rows, processes):
+        check_rows(found)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8])

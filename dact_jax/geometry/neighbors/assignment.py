@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dact_jax import vectors
+from dact_jax import devices, vectors
 from dact_jax.geometry import distances
 from dact_jax.geometry.on_host import workers
 from dact_jax.types import Array
@@ -46,4 +46,5 @@ def nearest_center(points: Array, centers: Array) -> np.ndarray:
 
     blocks = (slice(i, i + _ROWS) for i in range(0, len(host), _ROWS))
     with workers.one_thread_a_product():
-        return np.concatenate(list(workers.each(find, blocks)))
+        found = np.concatenate(list(workers.each(find, blocks)))
+    return devices.from_process_0(found)

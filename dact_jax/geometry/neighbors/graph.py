@@ -4,14 +4,15 @@
 lower bound of all other distances (`candidates`). The candidates' distances are then
 computed by differences in float64, and these decide. Where one that is needed may lie
 beyond the bound, as among thousands of near-copies, products of float64 do the same;
-where they cannot decide either, the row is compared with all rows by differences.
+where too many distances are about equal for that, all such rows are candidates
+(`contested`).
 
 *Ties.* Squared distances in float64 that agree to 1e-12 with the next smaller one tie,
 and of rows that tie the lowest comes first. Of unit vectors, squared distances below
 1e-28 count as 0.
 
-*Memory*, in bytes: 12 N k for the result, 40 N on the host, and blocks: 2^26 for each
-thread or device, and 16 (k + 8) for each row of a block. Never N x N.
+*Memory*, in bytes: 40 N (k + 2) on the host, and blocks of at most 2^27 for each thread
+or device, or 2^10 N for each thread where rows are contested. Never N x N.
 """
 
 import functools
@@ -24,16 +25,15 @@ from jax.sharding import Mesh
 
 from dact_jax import devices, errors, vectors
 from dact_jax.geometry import distances, points
-from dact_jax.geometry.neighbors import candidates, pools
+from dact_jax.geometry.neighbors import candidates, contested, ordering, pools
 from dact_jax.geometry.neighbors.candidates import Found, Sizes
+from dact_jax.geometry.neighbors.ordering import Nearest
 from dact_jax.geometry.neighbors.pools import Distinct, Metric, Pool
 from dact_jax.geometry.on_host import workers
 from dact_jax.geometry.points import Points
 from dact_jax.types import Array
 
-TIE = 1e-12  # share of a squared distance
 _UNIT_TIE = 1e-28  # of unit vectors: what rounding their numbers to float64 may cause
-_ROWS = 64  # compared with all rows at once, by differences
 
 
 class Neighbors(NamedTuple):
@@ -42,14 +42,6 @@ class Neighbors(NamedTuple):
     row: np.ndarray  # int32[N, k]
     # float32[N, k]: Euclidean, or 1 - cos of the angle.
     distance: np.ndarray
-
-
-class _Nearest(NamedTuple):
-    """The nearest of each distinct row, itself included, in order."""
-
-    kind: np.ndarray  # int64[U, m], of distinct rows
-    squared: np.ndarray  # float64[U, m]
-    tie: np.ndarray  # int64[U, m], equal for those that tie, ascending
 
 
 def nearest(
@@ -90,7 +82,9 @@ def nearest(
     size = num * num * pool.width
     with workers.one_thread_a_product(), jax.enable_x64(True):
         if size <= sizes.plain:
-            found = _by_differences(of_kind, np.arange(num), min(count + 1, num), floor)
+            found = contested.by_differences(
+                of_kind, np.arange(num), min(count + 1, num), floor
+            )
         else:
             there = None
             if size > sizes.host:
@@ -133,31 +127,29 @@ def _searched(
     count: int,
     floor: float,
     sizes: Sizes,
-) -> _Nearest:
-    """The nearest of all rows: by float32, where that fails by float64, then by all.
+) -> Nearest:
+    """The nearest of all rows: by float32, and where that fails by float64.
 
     Args:
       there: the rows as the devices read them; None: NumPy compares them.
     """
     num, wanted = pool.num, min(count + 1, pool.num)
-    result = _Nearest(
+    result = Nearest(
         np.empty((num, wanted), np.int64),
         np.empty((num, wanted)),
         np.empty((num, wanted), np.int64),
     )
 
-    def write(rows: np.ndarray, found: _Nearest) -> None:
+    def write(rows: np.ndarray, found: Nearest) -> None:
         for array, values in zip(result, found, strict=True):
             array[rows] = values
 
-    def decide(found: Found) -> tuple[np.ndarray, _Nearest, np.ndarray]:
+    def decide(found: Found) -> tuple[np.ndarray, Nearest, np.ndarray]:
         squared = pools.squared(pool, found.row, found.candidate)
-        ordered = _ordered(found.candidate, squared, floor)
-        tied = ordered.tie == ordered.tie[:, wanted - 1 : wanted]
-        farthest = np.max(ordered.squared, 1, where=tied, initial=0)
-        known = found.candidate.shape[1] == num
-        sure = known | (farthest * (1 + TIE) + floor < found.least)
-        return found.row, _Nearest(*(x[:, :wanted] for x in ordered)), sure
+        ordered = ordering.ordered(found.candidate, squared, floor)
+        sure = ordering.reach(ordered, wanted, floor) < found.least
+        sure |= found.candidate.shape[1] == num
+        return found.row, ordering.first(ordered, wanted), sure
 
     def settle(searched: Iterable[Found]) -> np.ndarray:
         unsure = []
@@ -180,44 +172,12 @@ def _searched(
         rows = settle(candidates.search(there, metric, most, sizes))
     if len(rows):
         rows = settle(on_host(rows, sizes.spare_float64, "float64"))
-    write(rows, _by_differences(pool, rows, wanted, floor))
+    write(rows, contested.by_products(pool, rows, wanted, floor))
     return result
 
 
-def _by_differences(
-    pool: Pool, rows: np.ndarray, wanted: int, floor: float
-) -> _Nearest:
-    """The nearest of some rows, each compared with all."""
-    column = np.arange(pool.num)
-
-    def compare(part: np.ndarray) -> _Nearest:
-        squared = pools.squared_to_all(pool, part, column)
-        ordered = _ordered(np.broadcast_to(column, squared.shape), squared, floor)
-        return _Nearest(*(x[:, :wanted] for x in ordered))
-
-    cut = (rows[i : i + _ROWS] for i in range(0, len(rows), _ROWS))
-    none = np.empty((0, wanted))
-    found = [_Nearest(none.astype(int), none, none.astype(int))]
-    found += workers.each(compare, cut)
-    return _Nearest(*(np.concatenate(x) for x in zip(*found, strict=True)))
-
-
-def _ordered(kind: np.ndarray, squared: np.ndarray, floor: float) -> _Nearest:
-    """Columns [n, m] in the order of their distances; ties in that of the columns."""
-    order = np.argsort(squared, 1, kind="stable")
-    kind = np.take_along_axis(kind, order, 1)
-    squared = np.take_along_axis(squared, order, 1)
-    tie = np.zeros(kind.shape, np.int64)
-    farther = squared[:, 1:] > squared[:, :-1] * (1 + TIE) + floor
-    np.cumsum(farther, 1, out=tie[:, 1:])
-    order = np.lexsort((kind, tie))
-    return _Nearest(
-        np.take_along_axis(kind, order, 1), np.take_along_axis(squared, order, 1), tie
-    )
-
-
 def _of_rows(
-    kinds: Distinct, found: _Nearest, count: int
+    kinds: Distinct, found: Nearest, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """int32[N, k] rows and float64[N, k] squared distances, of all rows."""
     if len(kinds.first) < len(kinds.kind):
@@ -232,7 +192,7 @@ def _of_rows(
 
 
 def _with_copies(
-    kinds: Distinct, found: _Nearest, count: int
+    kinds: Distinct, found: Nearest, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """[U, k + 1] rows and squared distances, nearest first, copies included."""
     member = np.argsort(kinds.kind, kind="stable")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dact_jax import errors
-from dact_jax.geometry.neighbors import candidates, graph
+from dact_jax.geometry.neighbors import candidates, contested, graph
 from dact_jax.geometry.neighbors.candidates import Sizes
 from tests.geometry import reference
 from tests.geometry.neighbors import oracle
@@ -82,27 +82,46 @@ def test_clusters_that_products_cannot_resolve(place, spread):
 
 
 def test_each_level_decides_what_it_can(monkeypatch):
-    """float64 is asked where float32 fails, and all rows where float64 fails."""
-    asked = {"float32": 0, "float64": 0, "differences": 0}
-    search, differences = candidates.search_on_host, graph._by_differences
+    """float64 is asked where float32 fails, and all rows where that fails, too."""
+    asked = dict.fromkeys(("float32", "float64", "contested", "differences"), 0)
+    search, by_products = candidates.search_on_host, contested.by_products
+    by_differences = contested.by_differences
 
     def count_search(read, rows, total, frame, metric, num, mode, sizes):
         asked[mode] += len(rows)
         return search(read, rows, total, frame, metric, num, mode, sizes)
 
+    def count_products(pool, rows, wanted, floor):
+        asked["contested"] += len(rows)
+        return by_products(pool, rows, wanted, floor)
+
     def count_differences(pool, rows, wanted, floor):
         asked["differences"] += len(rows)
-        return differences(pool, rows, wanted, floor)
+        return by_differences(pool, rows, wanted, floor)
 
     monkeypatch.setattr(candidates, "search_on_host", count_search)
-    monkeypatch.setattr(graph, "_by_differences", count_differences)
+    monkeypatch.setattr(contested, "by_products", count_products)
+    monkeypatch.setattr(contested, "by_differences", count_differences)
     rng = np.random.default_rng(5)
     wide, near = rng.normal(size=(40, 6)), 9 + 1e-5 * rng.normal(size=(20, 6))
     check(np.concatenate([wide, near]), 4, **options("host"))
-    assert asked == {"float32": 60, "float64": 20, "differences": 0}
+    assert list(asked.values()) == [60, 20, 0, 0]
     nearer = 9 + 1e-11 * rng.normal(size=(20, 6))
     check(np.concatenate([wide, nearer]), 4, **options("host"))
-    assert asked["differences"] == 20
+    assert list(asked.values()) == [120, 40, 20, 0]
+    equal = 9 + np.eye(30)  # all at one distance from each other
+    check(np.concatenate([rng.normal(size=(40, 30)), equal]), 4, **options("host"))
+    assert list(asked.values()) == [190, 70, 50, 0]
+
+
+def test_chains_of_distances_that_nearly_agree(monkeypatch):
+    """A chain of ties that is longer than candidates reach is followed to its end."""
+    monkeypatch.setattr(contested, "_WIDER", 1e-11)
+    squared = 1 + 8e-13 * np.arange(60)[::-1]
+    points = np.append(np.sqrt(squared), 0.0)[:, None] * np.eye(61)
+    found = graph.nearest(points, 3, sizes=TINY)
+    assert found.row[60].tolist() == [0, 1, 2]  # all 60 tie
+    check(points, 3, **options("host"))
 
 
 @pytest.mark.parametrize("place", PLACES)
