@@ -1,4 +1,4 @@
-"""What the acquisitions that cover the pool share: their options."""
+"""Options that acquisitions share which rank by the distances of points."""
 
 from typing import Literal, get_args
 

@@ -15,22 +15,20 @@ from typing import Literal, get_args
 import numpy as np
 
 from dact_jax import errors, kinds
-from dact_jax.acquisitions import _clusters, _ranking
+from dact_jax.acquisitions import _clusters, _coverage, _ranking
+from dact_jax.acquisitions._coverage import Features
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
-Features = Literal["embedding", "input"]
 Passes = Literal["most", "any"]
 
 NEEDS = ("classifier.dropout",)
-READS_IF = {("features", "input"): ("input",)}
+READS_IF = _coverage.READS_IF
 
 OPTIONS = {
     "passes": kinds.Option(
         kinds.choice(*get_args(Passes)), "how many must predict another class"
     ),
-    "features": kinds.Option(
-        kinds.choice(*get_args(Features)), "the points that are clustered"
-    ),
+    "features": _coverage.FEATURES,
     "restarts": kinds.Option(kinds.whole(1, 10_000), "runs of k-means; the best wins"),
 }
 
@@ -54,10 +52,9 @@ def make(
         free = _ranking.free_rows(taken, budget)
         logits = _ranking.class_logits(evidence, taken.size)
         share = changed(np.asarray(logits), _dropped(evidence, logits.shape))
-        if features == "input":
-            points = _ranking.fixed_input(evidence, taken.size)
-        else:
-            points = _ranking.finite_matrix(evidence.embedding, "embedding", taken.size)
+        points = _ranking.points(
+            evidence, taken.size, features=features, normalize=False
+        )
         is_candidate = share > (0.5 if passes == "most" else 0)
         rows = free[is_candidate[free]]
         count = min(budget, len(rows))

@@ -13,27 +13,22 @@ Where the paper is silent: neighbors are labelled rows, too, since typicality is
 matter of the data; n / 2 is rounded down, but is at least 1.
 """
 
-from typing import Literal, get_args
-
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import kinds, ops
-from dact_jax.acquisitions import _ranking
+from dact_jax import kinds
+from dact_jax.acquisitions import _coverage, _ranking
+from dact_jax.acquisitions._coverage import Features
 from dact_jax.geometry import k_means
 from dact_jax.geometry.neighbors import assignment, graph
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
-Features = Literal["input", "embedding"]
-
 NEEDS_LOGITS = False
-READS_IF = {("features", "input"): ("input",)}
+READS_IF = _coverage.READS_IF
 
 OPTIONS = {
-    "features": kinds.Option(
-        kinds.choice(*get_args(Features)), "the points whose distances count"
-    ),
-    "normalize": kinds.Option(kinds.flag(), "divide each point by its length"),
+    "features": _coverage.FEATURES,
+    "normalize": _coverage.NORMALIZE,
     "most": kinds.Option(kinds.whole(1), "most clusters"),
     "neighbors": kinds.Option(kinds.whole(1), "most neighbors that count"),
     "smallest": kinds.Option(kinds.whole(1), "fewest rows of a cluster that counts"),
@@ -66,7 +61,11 @@ def make(
 
     def acquire(evidence: Evidence, taken: np.ndarray, budget: int, key: Key) -> Picked:
         free = _ranking.free_rows(taken, budget)
-        points = _points(evidence, taken.size, features, normalize)
+        points = np.asarray(
+            _ranking.points(
+                evidence, taken.size, features=features, normalize=normalize
+            )
+        )
         if budget == 0:
             return Picked(free[:0], np.zeros(0, np.float32))
         num_clusters = min(int(taken.sum()) + budget, most, taken.size)
@@ -138,15 +137,3 @@ def in_turns(
     turn = np.concatenate([np.arange(len(queue)) for queue, _ in [none, *queues]])
     first = np.argsort(turn, kind="stable")[:budget]
     return row[first], score[first].astype(np.float32)
-
-
-def _points(
-    evidence: Evidence, num_rows: int, features: Features, normalize: bool
-) -> np.ndarray:
-    """float32[N, D]."""
-    if features == "input":
-        found = _ranking.fixed_input(evidence, num_rows, normalize=normalize)
-    else:
-        found = _ranking.finite_matrix(evidence.embedding, "embedding", num_rows)
-        found = ops.normalize(found) if normalize else found
-    return np.asarray(found)
