@@ -551,6 +551,7 @@ def test_embeddings_table(pacs, tmp_path):
         ("mnist_table", ["--seeds=4"], "--commit"),
         ("bench_selection", ["--rows=80", "--width=4", "--budget=5"], "--commit"),
         ("bench_selection", ["--table"], "--commit"),
+        ("bench_herding", ["--rows=80", "--width=4", "--budget=5"], "--commit"),
     ],
 )
 def test_published_results_are_written_with_commit_alone(
@@ -791,6 +792,17 @@ def test_bench_step(capsys):
     times = dict(re.findall(r"(\w+): (\d+\.\d) ms", shown))
     assert [*times] == ["tiled", "stock"]
     assert re.search(r"stock / tiled: \d+\.\d\n$", shown)
+
+
+def test_bench_herding(capsys, tmp_path):
+    where = f"--output={tmp_path / 'herding.json'}"
+    sizes = ("--rows=300", "--width=8", "--budget=5", "--cores=1", where)
+    run_command("bench_herding", "--contestants=ours,numpy", "--drawn=100", *sizes)
+    (row,) = _rows(tmp_path / "herding.json")
+    ours, peer, drawn = row["contestants"].values()
+    assert ours["equal"] == peer["equal"] == 1
+    assert ours["coverage"] == peer["coverage"] > drawn["coverage"] > 0
+    assert "numpy: " in capsys.readouterr().out
 
 
 def test_bench_input(capsys, tmp_path):
