@@ -96,7 +96,7 @@ def check_method(method: str, *, logits: bool) -> None:
     if method not in methods():
         listed = ", ".join(map(repr, methods()))
         raise errors.InputError(
-            f"--method={method} needs a head that only a run trains (python -m "
+            f"--method={method} needs outputs that only a run computes (python -m "
             f"dact_jax.main); valid here: {listed}."
         )
     uses = plugins.needs_logits(method)

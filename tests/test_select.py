@@ -292,7 +292,7 @@ def _error(capsys, *args):
         ("--seed=a", ("--seed=a ", "[0, 4294967295]")),
         ("--method=kcenter", ("--method=kcenter", "'k_center'")),
         ("--method=zzz", ("--method=zzz", "'badge', 'clue', ")),
-        ("--method=aada", ("--method=aada", "head", "'k_center'")),
+        ("--method=aada", ("--method=aada", "only a run computes", "'k_center'")),
         ("--option=form=a", ("k_center", "--option=form", "'features'")),
         ("--option=features=unit", ("k_center.features='unit'", "'normalized'")),
         ("--option=features=head", ("k_center.features='head'",)),
