@@ -34,11 +34,6 @@ def other_input(pool):
     return pool._replace(input=stored)
 
 
-@pytest.mark.parametrize("name", ACQUISITIONS)
-def test_copes_with_hard_pools(name):
-    cases.check_hard_pools(ACQUISITIONS[name].make())
-
-
 @pytest.mark.parametrize("sigma", [0.0, 1.5])
 def test_herding_is_greedy_coverage(sigma, key):
     pool = cases.evidence()

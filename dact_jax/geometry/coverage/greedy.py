@@ -91,7 +91,7 @@ def _start(
     after = on_host.cover(state, np.array([guess]), coverage, mode)
     least = products.rounded(after, mode, up=False)
     both = pairs.gains(state, None, (None, least), mode, side=1)
-    now, later = products.inflate(both, pairs.SUMMED, mode)
+    now, later = products.inflate(state, both, pairs.SUMMED, mode)
     np.minimum(bound, now, out=bound)
     return search, guess, (after, later)
 
@@ -115,7 +115,7 @@ def _bound_all(search: Search) -> None:
     if state.on_host and 2 * len(free) > state.num:
         least = products.rounded(search.coverage, mode, up=False)
         (gain,) = pairs.gains(state, None, (least,), mode, side=1)
-        np.minimum(bound, products.inflate(gain, pairs.SUMMED, mode), out=bound)
+        np.minimum(bound, products.inflate(state, gain, pairs.SUMMED, mode), out=bound)
         search.known[free] = _BOUNDED
         return
     size = _MORE if state.on_host else max(1, len(free))
@@ -135,23 +135,23 @@ def _next(search: Search) -> int | None:
 
     None: no candidate gains anything.
     """
-    bound, known = search.bound, search.known
+    bound, known, state = search.bound, search.known, search.state
+    count = _EXACT
     while (top := float(bound.max())) > search.tie:
         lowest = int(np.argmax(bound >= top - search.tie))
         if known[lowest] == _COMPUTED:
             return lowest
         if known[lowest] == _BOUNDED:
-            at = _largest(search, _BOUNDED, top * (1 - _NEAR), _EXACT)
+            at = _largest(search, _BOUNDED, top * (1 - _NEAR), count)
             at = np.union1d(at, lowest)
-            where = _where(search.state)
-            bound[at] = where.exact_gains(
-                search.state, at, search.coverage, search.mode
-            )
+            compute = _where(state).exact_gains
+            bound[at] = compute(state, at, search.coverage, search.mode)
             known[at] = _COMPUTED
+            count = min(2 * count, _MORE)  # many are close to one another
             continue
         computed = bound[known == _COMPUTED].max(initial=0)
-        count = np.count_nonzero((known == _STALE) & (bound >= computed))
-        if computed and 2 * count > search.state.num:
+        stale = np.count_nonzero((known == _STALE) & (bound >= computed))
+        if computed and 2 * stale > state.num:
             _bound_all(search)
             continue
         at = _largest(search, _STALE, computed, _MORE if computed else _BLOCK)
@@ -192,8 +192,8 @@ def _add(
         old = products.rounded(before[at], mode, up=True)
         new = products.rounded(after[at], mode, up=False)
         gain, less = pairs.gains(state, at, (old, new), mode, side=-1)
-        lost = products.inflate(gain, -pairs.SUMMED, mode)
-        lost -= products.inflate(less, pairs.SUMMED, mode)
+        lost = products.inflate(state, gain, -pairs.SUMMED, mode)
+        lost -= products.inflate(state, less, pairs.SUMMED, mode)
         free = at[bound[at] >= 0]
         lost = np.maximum(lost, 0)[bound[at] >= 0]
         bound[free] = np.maximum(bound[free] - lost, 0)

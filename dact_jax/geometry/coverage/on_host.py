@@ -40,7 +40,7 @@ def gains(
 
     size = max(256, min(_ROWS, _NUMBERS // len(at)))
     sums = workers.each(add, products.parts(state.num, size))
-    return products.inflate(sum(sums, np.zeros(len(at))), size, mode)
+    return products.inflate(state, sum(sums, np.zeros(len(at))), size, mode)
 
 
 def similarities(state: Targets, at: np.ndarray, mode: str) -> np.ndarray:

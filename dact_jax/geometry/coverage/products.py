@@ -16,14 +16,17 @@ def rounded(coverage: np.ndarray, mode: str, *, up: bool) -> np.ndarray:
     return np.where(wrong, np.nextafter(near, near.dtype.type(2 * up - 1)), near)
 
 
-def inflate(total: np.ndarray, count: int, mode: str) -> np.ndarray:
+def inflate(state: Targets, total: np.ndarray, count: int, mode: str) -> np.ndarray:
     """Sums of products and what rounding may have lost; less it, if count < 0.
 
     Args:
+      state: the points.
       total: float64[m].
       count: products in each sum that are added up in the dtype of the mode.
       mode: "float32" or "float64".
     """
+    if state.whole:
+        return total
     unit = 2.0**-24 if mode == "float32" else 2.0**-53
     return total * (1 + (count + math.copysign(16, count)) * unit)
 

@@ -17,6 +17,7 @@ from dact_jax.geometry.on_host import workers
 from dact_jax.geometry.points import Points
 
 _ROWS = 4096  # read at once
+_WHOLE = 2**24  # below which float32 holds every whole number
 _SEED = 20_240_901  # of the factors of the hash; any other serves as well
 Result = TypeVar("Result")
 
@@ -30,6 +31,7 @@ class Targets(NamedTuple):
     number: np.ndarray  # int64[N], of the point of each row
     weight: np.ndarray  # float64[M], of all its copies; the largest of a row is 1
     size: np.ndarray  # float64[M], of `kernels.size`
+    whole: bool  # gains are whole numbers, whose sums float32 does not round
 
     @property
     def num(self) -> int:
@@ -67,9 +69,11 @@ def make(pool: Points, kernel: Kernel, weight: np.ndarray) -> Targets:
         vectors.check_valid(np.arange(rows.start, rows.stop), is_valid)
         digest[rows], size[rows] = digests, sizes
     row, number = _distinct(pool, devices.from_process_0(digest))
-    total = np.bincount(number, weight, len(row))
+    total = np.bincount(number, weight, len(row)) / (weight.max() or 1)
+    whole = kernel.name == "top_hat" and np.array_equal(total, np.round(total))
+    whole = whole and total.sum() < _WHOLE
     size = devices.from_process_0(size[row])
-    return Targets(pool, kernel, row, number, total / (weight.max() or 1), size)
+    return Targets(pool, kernel, row, number, total, size, bool(whole))
 
 
 def read_rows(pool: Points, rows: slice | np.ndarray) -> np.ndarray:

@@ -124,6 +124,24 @@ def test_few_gains_are_computed(monkeypatch):
     assert sum(exact) < 40 * 8
 
 
+@pytest.mark.parametrize(("kernel", "most"), [("top_hat", 200), ("gaussian", 2500)])
+def test_points_far_from_each_other_are_not_computed_at_every_pick(
+    monkeypatch, kernel, most
+):
+    points = np.arange(2000.0)[:, None] * 100
+    computed, exact = [], on_host.exact_gains
+
+    def count(state, at, *args):
+        computed.append(len(at))
+        return exact(state, at, *args)
+
+    monkeypatch.setattr(on_host, "exact_gains", count)
+    picked = herding.herd(points, 20, kernel=kernel, scale=1.0)
+    assert picked.tolist() == list(range(20))
+    assert sum(computed) <= most
+    assert len(computed) <= 50
+
+
 def test_a_wrong_guess_of_the_first_pick_changes_nothing(monkeypatch):
     points = np.random.default_rng(5).normal(size=(400, 4)).astype(np.float32)
     right = herding.herd(points, 10)
