@@ -29,7 +29,7 @@ from absl.flags import FlagValues
 import dact_jax
 from dact_jax import errors
 from dact_jax.types import Row
-from experiments import commands, machine, published, runs
+from experiments import commands, fingerprints, machine, published, runs
 
 ROOT = pathlib.Path(dact_jax.__file__).parent.parent
 WORKER = pathlib.Path(__file__).parent / "cpu_step_process.py"
@@ -187,6 +187,7 @@ def main(flags: FlagValues) -> None:
             "case": name,
             **job,
             **machine.described(),
+            "code": fingerprints.of_timed("cpu_step"),
             "command": COMMAND,
             "commits": commits,
             "repeats": flags.repeats,

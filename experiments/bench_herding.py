@@ -30,6 +30,7 @@ from dact_jax import errors
 from dact_jax.geometry.coverage import bandwidth, herding
 from experiments import (
     commands,
+    fingerprints,
     machine,
     published,
     runs,
@@ -106,6 +107,7 @@ def row(flags: FlagValues) -> dict[str, Any]:
         "cores": flags.cores,
         "contestants": entries,
         **machine.described(),
+        "code": fingerprints.of_timed("herding"),
         "commit": machine.commit(),
         "command": " ".join(["python -m experiments.bench_herding", *_given(flags)]),
     }

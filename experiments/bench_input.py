@@ -35,7 +35,7 @@ from PIL import Image
 
 from dact_jax import errors
 from dact_jax.types import Row
-from experiments import commands, input_step, machine, published, runs
+from experiments import commands, fingerprints, input_step, machine, published, runs
 
 DOMAINS = ("studio", "phone")
 COUNT = 800  # files of each domain that is made
@@ -224,6 +224,7 @@ def main(flags: FlagValues) -> None:
     row = {
         **found,
         **machine.described(),
+        "code": fingerprints.of_timed("input"),
         "commit": machine.commit(),
         "command": command,
     }

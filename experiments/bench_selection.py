@@ -33,6 +33,7 @@ from dact_jax import errors
 from dact_jax.types import Row
 from experiments import (
     commands,
+    fingerprints,
     machine,
     published,
     runs,
@@ -63,6 +64,7 @@ def jobs(flags: FlagValues) -> Iterator[Job]:
     features = pathlib.Path(flags.features).resolve() if flags.features else None
     settings = {
         **machine.described(),
+        "code": fingerprints.of_timed("selection"),
         **{key: flags[key].value for key in _SETTINGS},
         "features": features and str(features),
     }

@@ -22,7 +22,7 @@ from dact_jax.configuration import build
 from dact_jax.rounds import actions, checkpoint, loop, workdir
 from dact_jax.run_types import Experiment
 from dact_jax.types import Row, Task
-from experiments import commands, picked, published, runs
+from experiments import commands, fingerprints, picked, published, runs
 
 Fields = Mapping[str, Any]
 
@@ -56,11 +56,7 @@ def _choosing(share: str) -> dict[str, tuple[str, Fields]]:
 CHOOSING = _choosing("")
 _SMALL = _choosing(", tenth")
 TENTH = {
-    name: _SMALL[name]
-    for name in (
-        "r_act, brier, tenth",
-        "d_act, pair, brier, tenth",
-    )
+    name: _SMALL[name] for name in ("r_act, brier, tenth", "d_act, pair, brier, tenth")
 }
 # Not in the paper: the lowest losses of each class, in the source's proportions.
 BY_CLASS: Mapping[str, tuple[str, Fields]] = {
@@ -212,16 +208,22 @@ def run(config: str, method: str, fields: Fields) -> dict[str, Any]:
       fields: of task, table and seed. Besides fields of the config they hold "half" and
         "tenth": how many source samples a method chooses at once, by its name.
     """
-    preset, differs = METHODS[method]
-    values = {**fields, **differs}
-    sizes = {"tenth": values.pop("tenth"), "half": values.pop("half")}
-    share = "tenth" if "tenth" in method else "half"
-    values["policies.dual.source_per_round"] = sizes[share]
-    complete = dact_jax.config(f"{config}:preset={preset}", **values)
+    complete = configured(config, method, fields)
     with tempfile.TemporaryDirectory() as folder:
         experiment, task = _finish(complete, pathlib.Path(folder))
         rows = workdir.read(pathlib.Path(folder))
-    return _summary(rows, experiment) | picked.composition(experiment.pools, task)
+    row = _summary(rows, experiment) | picked.composition(experiment.pools, task)
+    return row | {"code": fingerprints.of_run(complete, config, __name__)}
+
+
+def configured(config: str, method: str, fields: Fields) -> ml_collections.ConfigDict:
+    """The config of one run; the arguments are those of `run`."""
+    preset, differs = METHODS[method]
+    values = {**fields, **differs}
+    sizes = {"tenth": values.pop("tenth"), "half": values.pop("half")}
+    kept = sizes["tenth" if "tenth" in method else "half"]
+    values["policies.dual.source_per_round"] = kept
+    return dact_jax.config(f"{config}:preset={preset}", **values)
 
 
 def _finish(

@@ -49,6 +49,17 @@ def fields(folder: str, source: str, target: str) -> choices.Fields:
     }
 
 
+def tasks(data_dir: str) -> dict[str, tuple[str, choices.Fields]]:
+    """All tasks: name -> config file and fields, as `choices.Table` has them."""
+    return {
+        f"{source} → {target}": (
+            "configs/embeddings.py",
+            fields(data_dir, source, target),
+        )
+        for source, target in itertools.permutations(SIZES, 2)
+    }
+
+
 @commands.command(
     __doc__,
     commands.text("data_dir", "data/pacs_features", "Folder of the three .npz files."),
@@ -57,16 +68,9 @@ def fields(folder: str, source: str, target: str) -> choices.Fields:
 )
 def main(flags: FlagValues) -> None:
     """Runs what is missing and writes the rows and the page."""
-    tasks = {
-        f"{source} → {target}": (
-            "configs/embeddings.py",
-            fields(flags.data_dir, source, target),
-        )
-        for source, target in itertools.permutations(SIZES, 2)
-    }
     table = choices.make_table(
         flags,
-        tasks,
+        tasks(flags.data_dir),
         tuple(choices.METHODS),
         title="PACS embeddings: what to label and what to keep",
         command="python -m experiments.choices_table --data_dir=data/pacs_features",

@@ -50,6 +50,28 @@ def smaller(data_dir: str, folder: pathlib.Path) -> pathlib.Path:
     return path
 
 
+def tasks(
+    data_dir: str, folder: str, side: int = 28
+) -> dict[str, tuple[str, choices.Fields]]:
+    """Both tasks: name -> config file and fields, as `choices.Table` has them.
+
+    Args:
+      folder: of the smaller MNIST.
+      side: pixels of a side of the images.
+    """
+    shared = {**SHARED, **runs.resize(side)}
+    mnist = {
+        "source": f"{data_dir}/mnist_m/mnist_m_10k.npz",
+        "target": f"{folder}/mnist_{POOL}.npz",
+        **COLOR,
+        **shared,
+    }
+    return {
+        "printed → handwritten": ("configs/digits.py", shared),
+        COLORED: ("configs/svhn_mnist.py", mnist),
+    }
+
+
 @commands.command(
     __doc__,
     commands.text("data_dir", "data", "Folder of the data."),
@@ -60,19 +82,10 @@ def smaller(data_dir: str, folder: pathlib.Path) -> pathlib.Path:
 )
 def main(flags: FlagValues) -> None:
     """Runs what is missing and writes the rows and the page."""
-    shared = {**SHARED, **runs.resize(flags.side)}
-    mnist = {
-        "source": f"{flags.data_dir}/mnist_m/mnist_m_10k.npz",
-        "target": f"{flags.runs}/mnist_{POOL}.npz",
-        **COLOR,
-        **shared,
-    }
+    found = tasks(flags.data_dir, flags.runs, flags.side)
     table = choices.make_table(
         flags,
-        {
-            "printed → handwritten": ("configs/digits.py", shared),
-            COLORED: ("configs/svhn_mnist.py", mnist),
-        },
+        found,
         choices.DIGITS,
         title="Digits: what to label and what to keep",
         command="python -m experiments.digits_choices --data_dir=data",
@@ -80,7 +93,7 @@ def main(flags: FlagValues) -> None:
     absent = choices.missing(table, flags)
     if absent:
         if any(task == COLORED for _, task, _ in absent):
-            published.check_files(mnist["source"])
+            published.check_files(found[COLORED][1]["source"])
             smaller(flags.data_dir, pathlib.Path(flags.runs))
         choices.fill(table, flags, absent)
     if absent or flags.page:

@@ -17,11 +17,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl.flags import FlagValues
+from ml_collections import ConfigDict
 
+import dact_jax
 from dact_jax.types import Row
-from experiments import commands, published, runs
+from experiments import commands, fingerprints, published, runs
 
 CONFIG = "configs/digits.py"
+MODULE = "experiments.digits_table"
 PRESETS = ("source_only", "s_rt", "s_act")
 FIELDS = {"data.source": "printed", "data.target": "uci"}
 
@@ -49,7 +52,13 @@ def run(
         "labels_val": rounds[-1]["labels_val"],
         "source_samples": rounds[-1]["source_samples"],
         "seconds": sum(row["seconds"] for row in rounds),
+        "code": fingerprints.of_run(configured(preset, fields), CONFIG, MODULE),
     }
+
+
+def configured(preset: str, fields: Mapping[str, Any]) -> ConfigDict:
+    """The config of a run, but for its seed."""
+    return dact_jax.config(f"{CONFIG}:preset={preset}", **fields)
 
 
 def table(rows: Sequence[Row], presets: Sequence[str]) -> str:

@@ -18,6 +18,20 @@ from absl.flags import FlagValues
 
 from experiments import commands, runs, unsupervised
 
+CONFIG = "configs/embeddings.py"
+
+
+def tasks(data_dir: str) -> dict[str, unsupervised.Fields]:
+    """The six tasks: name -> fields of the task and of the table."""
+    return {
+        f"{source} → {target}": {
+            "source": f"{data_dir}/{source}.npz",
+            "target": f"{data_dir}/{target}.npz",
+            **unsupervised.ON_VECTORS,
+        }
+        for source, target in itertools.permutations(unsupervised.PACS, 2)
+    }
+
 
 @commands.command(
     __doc__,
@@ -30,20 +44,12 @@ from experiments import commands, runs, unsupervised
 )
 def main(flags: FlagValues) -> None:
     """Finishes the runs and writes their rows and the page."""
-    tasks = {
-        f"{source} → {target}": {
-            "source": f"{flags.data_dir}/{source}.npz",
-            "target": f"{flags.data_dir}/{target}.npz",
-            **unsupervised.ON_VECTORS,
-        }
-        for source, target in itertools.permutations(unsupervised.PACS, 2)
-    }
     unsupervised.make(
         flags,
-        tasks,
+        tasks(flags.data_dir),
         title="PACS embeddings without target labels",
         command="python -m experiments.embeddings_table --data_dir=data/pacs_features",
-        config="configs/embeddings.py",
+        config=CONFIG,
     )
 
 

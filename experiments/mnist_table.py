@@ -40,6 +40,23 @@ SHARED = {  # the same network, batches and pre-training for all methods
 }
 
 
+CONFIG = "configs/svhn_mnist.py"
+
+
+def tasks(data_dir: str, side: int = 28) -> dict[str, unsupervised.Fields]:
+    """Both tasks: name -> fields of the task and of the table."""
+    return {
+        task: {
+            "source": f"{data_dir}/mnist/mnist.npz",
+            "target": f"{data_dir}/{file}",
+            **fields,
+            **SHARED,
+            **runs.resize(side),
+        }
+        for task, (file, fields) in TASKS.items()
+    }
+
+
 @commands.command(
     __doc__,
     commands.text("data_dir", "data", "Folder of the data."),
@@ -52,22 +69,12 @@ SHARED = {  # the same network, batches and pre-training for all methods
 )
 def main(flags: FlagValues) -> None:
     """Finishes the runs and writes their rows and the page."""
-    tasks = {
-        task: {
-            "source": f"{flags.data_dir}/mnist/mnist.npz",
-            "target": f"{flags.data_dir}/{file}",
-            **fields,
-            **SHARED,
-            **runs.resize(flags.side),
-        }
-        for task, (file, fields) in TASKS.items()
-    }
     unsupervised.make(
         flags,
-        tasks,
+        tasks(flags.data_dir, flags.side),
         title="MNIST to USPS and to MNIST-M without target labels",
         command="python -m experiments.mnist_table --data_dir=data",
-        config="configs/svhn_mnist.py",
+        config=CONFIG,
     )
 
 

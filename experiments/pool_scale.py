@@ -30,6 +30,7 @@ from absl.flags import FlagValues
 from dact_jax import errors
 from experiments import (
     commands,
+    fingerprints,
     machine,
     pool_scale_process,
     published,
@@ -150,6 +151,7 @@ def main(flags: FlagValues) -> None:
         "command": "python -m experiments.pool_scale",
         "commit": machine.commit(),
         **machine.described(),
+        "code": fingerprints.of_timed("pool_scale"),
         "pools": rows,
         **summary(rows),
     }

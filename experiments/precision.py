@@ -22,8 +22,9 @@ from absl.flags import FlagValues
 
 import dact_jax
 from dact_jax.types import Row
-from experiments import commands, machine, published, runs
+from experiments import commands, fingerprints, machine, published, runs
 
+MODULE = "experiments.precision"
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -46,6 +47,7 @@ def measure(spec: str, seed: int, precision: str, steps: int) -> Row:
         "device": jax.devices()[0].device_kind,
         "commit": machine.commit(),
         "command": "python -m experiments.precision",
+        "code": fingerprints.of_run(config, spec, MODULE),
     }
 
 

@@ -26,7 +26,7 @@ from absl.flags import FlagValues
 
 from dact_jax import errors
 from dact_jax.types import Row
-from experiments import commands, machine, published, runs
+from experiments import commands, fingerprints, machine, published, runs
 
 COMMAND = "python -m experiments.selection_pairs --before=FOLDER"
 ROOT = pathlib.Path(__file__).parents[1]
@@ -117,6 +117,7 @@ def measure(job: Row, before: pathlib.Path, repeats: int, loops: int) -> Row:
     return {
         **job,
         **machine.described(),
+        "code": fingerprints.of_timed("selection_pairs"),
         "commits": {"before": machine.commit(before), "after": machine.commit()},
         "cores": len(usable),
         "same_picks": len(picks) == 1,

@@ -150,7 +150,9 @@ def measure(job: Job, names: Sequence[str], rounds: int) -> Row:
     pairs = job["rows"] * job["width"] * job["budget"]
     floor = 4 * pairs / limits["bytes_per_s"]
     return {
-        **{key: job[key] for key in (*CELL, "cpu_cores", "repeats", "versions")},
+        **{
+            key: job[key] for key in (*CELL, "cpu_cores", "repeats", "versions", "code")
+        },
         "rounds": rounds,
         **limits,
         "floor_s": floor,

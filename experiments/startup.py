@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from absl import flags
 
 from dact_jax import errors
-from experiments import commands, machine, runs
+from experiments import commands, fingerprints, machine, runs
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _WATCH = pathlib.Path(__file__).with_name("startup_watch.py").read_text("utf-8")
@@ -137,6 +137,7 @@ def main(values: flags.FlagValues) -> None:
     for config in values.configs:
         row = measure(codes, config, values.repeats)
         row |= {**machine.described(), "git": machine.commit()}
+        row["code"] = fingerprints.of_timed("startup")
         before = "--before=OLDER " if values.before else ""
         row["command"] = (
             f"python -m experiments.startup {before}--configs={config} "

@@ -14,10 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl.flags import FlagValues
+from ml_collections import ConfigDict
 
+import dact_jax
 from dact_jax import errors
 from dact_jax.types import Row
-from experiments import commands, published, runs
+from experiments import commands, fingerprints, published, runs
 
 Fields = Mapping[str, Any]
 
@@ -154,7 +156,15 @@ def run(
         },
     )
     keep = ("labels_target", "labels_val", "test_images", "seconds", *runs.COLUMNS)
-    return {"method": method, "task": task, "seed": seed} | {k: row[k] for k in keep}
+    found = {"method": method, "task": task, "seed": seed} | {k: row[k] for k in keep}
+    complete = configured(config, method, fields)
+    return found | {"code": fingerprints.of_run(complete, config, __name__)}
+
+
+def configured(config: str, method: str, fields: Fields) -> ConfigDict:
+    """The config of a run, but for its seed and the folder of pre-training."""
+    preset, differs = METHODS[method]
+    return dact_jax.config(f"{config}:preset={preset}", **{**fields, **differs})
 
 
 def fill(table: Table, flags: FlagValues) -> None:
