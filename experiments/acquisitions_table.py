@@ -1,4 +1,4 @@
-"""Every acquisition, with a random and with a chosen start: which one beats random?
+"""Every acquisition, with a random and with a chosen start, beside random labels.
 
 Makes: experiments/results/acquisitions.json, a row a run; acquisitions.md, the tables;
        acquisitions.png, the mean ranks.
