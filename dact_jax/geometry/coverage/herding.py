@@ -161,17 +161,24 @@ def select(
         features, taken = np.asarray(features[rows]), taken[rows]
     if kernel == "cosine" and vectors.precise_form(features).origin is not None:
         features = np.asarray(features).astype(np.float64)  # angles are seen from 0
-    small = len(taken) * features.size <= ON_HOST
-    if small:  # threads of the host are quicker than compiling
-        features, resident = np.asarray(features), False
-        mesh = Mesh(np.array(jax.local_devices(backend="cpu")[:1]), ("data",))
+    host = _host() if len(taken) * features.size <= ON_HOST else None
+    if host is not None:  # its threads are quicker than compiling
+        features, resident, mesh = np.asarray(features), False, host
     with jax.enable_x64(True), workers.one_thread_a_product():
         pool = points.make(features, mesh=mesh, resident=resident, precise=True)
         row, gain = _search(pool, taken, weight, budget, kernel, scale, report)
-    if small:
+    if host is not None:
         row, gain = devices.from_process_0((row, gain))
     row = row if rows is None else rows[row]
     return Picked(row.astype(np.int32), gain.astype(np.float32))
+
+
+def _host() -> Mesh | None:
+    """A CPU of this process alone; None where JAX_PLATFORMS leaves it out."""
+    try:
+        return Mesh(np.array(jax.local_devices(backend="cpu")[:1]), ("data",))
+    except RuntimeError:
+        return None
 
 
 def _search(
