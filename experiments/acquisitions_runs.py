@@ -35,6 +35,7 @@ from dact_jax.types import (
     Selection,
     Variables,
 )
+from experiments import fingerprints
 
 Fields = Mapping[str, Any]
 
@@ -115,7 +116,20 @@ def run_group(
         (folder / "run").mkdir()
         verbs = actions.bind(run, store, folder / "run", run_types.Show())
         for choice in choices:
-            yield choice, _finish(run, verbs, _policy(run, choice, budgets))
+            row = _finish(run, verbs, _policy(run, choice, budgets))
+            code = fingerprints.of(modules(task, group.adaptation, choice))
+            yield choice, {**row, "code": code}
+
+
+def modules(task: Task, adaptation: str, choice: Choice) -> list[str]:
+    """The modules that a row depends on, for its fingerprint."""
+    acquisition, start = (
+        ACQUISITIONS[name][0] for name in (choice.acquisition, choice.start)
+    )
+    fields = {**task.fields, **ADAPTATIONS[adaptation], "acquisition": acquisition}
+    config = dact_jax.config(f"{task.config}:preset=s_act", **fields)
+    found = fingerprints.modules_of_run(config, task.config, __name__)
+    return [*found, f"dact_jax.acquisitions.{start}"]
 
 
 def _pretrained(config: Any, folder: pathlib.Path) -> Run:

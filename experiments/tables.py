@@ -9,6 +9,8 @@ import dact_jax
 from dact_jax import errors
 from dact_jax.types import Row
 from experiments import (
+    acquisitions_runs,
+    acquisitions_table,
     choices,
     choices_table,
     digits_choices,
@@ -21,8 +23,13 @@ from experiments import (
     runs,
     unsupervised,
 )
+from experiments.acquisitions_runs import Choice, Group
 
-_KIND = ("method", "preset", "task", "config")  # columns that say what a run is
+_KIND = (  # columns that say what a run is
+    *("method", "preset", "task", "config"),
+    *("adaptation", "acquisition", "start"),
+)
+_FEATURES = "runs/acquisitions_digits"  # what experiments.acquisitions_digits writes
 _SIDE = 28  # pixels of the images of digits
 # Columns that no two runs share: times, and on what and by what they were measured.
 _NOT_COMPARED = ("code", "settings", "cpu", "cpu_cores", "versions", "device", "commit")
@@ -163,7 +170,25 @@ def _of_precision(row: Row) -> Sequence[str]:
     return fingerprints.modules_of_run(config, row["config"], precision.MODULE)
 
 
+def _acquisition(row: Row, places: Places) -> Row:
+    tasks = acquisitions_table.tasks(places.data, _FEATURES, row["seed"] + 1, 0)
+    task = tasks[row["task"]]
+    files = (task.fields.get(f"data.{side}", "") for side in ("source", "target"))
+    published.check_files(*files)
+    group = Group(row["task"], row["adaptation"], row["seed"])
+    choice = Choice(row["acquisition"], row["start"])
+    ((_, made),) = acquisitions_runs.run_group(task, group, [choice])
+    return {**group._asdict(), **choice._asdict(), **made}
+
+
+def _of_acquisition(row: Row) -> Sequence[str]:
+    task = acquisitions_table.tasks("", "", 1, 0)[row["task"]]
+    choice = Choice(row["acquisition"], row["start"])
+    return acquisitions_runs.modules(task, row["adaptation"], choice)
+
+
 TABLES = {  # name of a file in experiments/results -> its table
+    "acquisitions": Table(_acquisition, _of_acquisition),
     "choices": Table(
         _pacs_choice, lambda row: _of_choice(row, choices_table.tasks(""))
     ),

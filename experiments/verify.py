@@ -29,7 +29,10 @@ from dact_jax.types import Row
 from experiments import commands, fingerprints, published_rows, runs, tables
 
 _LONGEST = 300  # characters of a column that are shown
-_NAMES = ("method", "preset", "task", "config", "precision", "seed")  # of a row
+_NAMES = (  # columns that name a row
+    *("method", "preset", "task", "adaptation", "acquisition", "start"),
+    *("config", "precision", "seed"),
+)
 
 
 class Drawn(NamedTuple):

@@ -71,6 +71,15 @@ def test_rows_of_one_kind_have_one_fingerprint_and_others_another():
         tables.modules("unknown", row)
 
 
+def test_a_row_of_the_table_of_acquisitions_depends_on_both_of_its_acquisitions():
+    row = {"task": "photo → cartoon", "adaptation": "mme", "seed": 1}
+    chosen = {"acquisition": "u_herding, input", "start": "herding"}
+    found = tables.modules("acquisitions", {**row, **chosen})
+    for name in ("acquisitions.u_herding", "acquisitions.herding", "methods.mme"):
+        assert f"dact_jax.{name}" in found
+    assert "dact_jax.acquisitions.clue" not in found
+
+
 def test_times_are_not_compared():
     stored = {"accuracy": [0.5, 0.7], "seconds": 1.0, "code": "a", "only_there": 1}
     made = {"accuracy": [0.5, 0.7], "seconds": 2.0, "code": "b", "new": 2}
