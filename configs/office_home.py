@@ -15,7 +15,7 @@ tasks: ResNet-50 46.1, DANN 57.6, JAN 58.3, ALDA 66.6, ALDA + DSBN 67.4.
 
 Presets: alda_dsbn (default), alda, dann, adda, mada, jan, source_only; with target
 labels mme (3 of each class), s_act, s_rt, s_clue, d_act, r_act, d_clue, ada_clue,
-rda_clue, aada, rada.
+rda_clue, aada, rada; eada, with five times 1 % of the target.
 """
 
 from dact_jax.configuration import defaults, presets, recipes
@@ -28,6 +28,6 @@ def get_config(arg="preset=alda_dsbn"):
     config.update_from_flattened_dict(recipes.UNSUPERVISED_PHOTOS)
     presets.budget(config, initial=50, per_round=50, purchases=3)
     config = presets.apply(config, "office_home", arg, recipes.PHOTOS)
-    return presets.lengths(
-        config, alone=10_000, pretrain=3000, unsupervised=3000, short=300
-    )
+    presets.lengths(config, alone=10_000, pretrain=3000, unsupervised=3000, short=300)
+    presets.percents(config, 4365)
+    return config

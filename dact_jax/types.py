@@ -24,6 +24,7 @@ Metrics = dict[str, jax.Array]
 Row = Mapping[str, Any]  # a row of metrics.jsonl
 
 SOURCE, TARGET = 0, 1  # rows of the norm collections
+METHOD = "method"  # entry of `Variables.stats`: running values that losses keep
 UNLABELED = -1  # label of an image that has none
 START = "start"  # `Picked.origin`: the network that round 0 begins with
 SKIPPED = -2  # of one that a person would not label: it is out of the pool for good
@@ -110,7 +111,7 @@ class Batch(NamedTuple):
 class Variables(NamedTuple):  # the whole network
     params: PyTree  # shared: {"encoder": ..., "classifier": ..., <head>: ...}
     norm: PyTree  # batch-norm scale, bias; every leaf float32[D, C]
-    stats: PyTree  # batch-norm mean, variance; every leaf float32[D, C]
+    stats: PyTree  # batch-norm mean, variance, values of METHOD; leaves float32[D, C]
 
 
 class Features(NamedTuple):
@@ -199,8 +200,8 @@ class Loss(Protocol):
 class Method(NamedTuple):
     heads: Mapping[str, nn.Module]  # trained together with the encoder
     losses: tuple[Loss, ...]  # one gradient step each, in order
-    # For a method that adapts a trained network: the variables that it starts from.
-    prepare: Callable[[Variables], Variables] | None = None
+    prepare: Callable[[Variables], Variables] | None = None  # adds what losses keep
+    adapts_trained: bool = False  # it needs a network that is trained already
     # Of a method that predicts losses: logits float32[..., K] and labels int32[...] to
     # the loss of each sample, float32[...].
     actual_loss: Callable[[jax.Array, Array], jax.Array] | None = None
@@ -244,8 +245,7 @@ class Lab(NamedTuple):
 
     sweep: Callable[[Variables, int], Evidence]  # the model over a domain's pool
     buyable: np.ndarray  # bool[N_t], target samples whose label can be bought
-    # For policies that choose source samples.
-    loss_predictor: LossPredictor | None = None
+    loss_predictor: LossPredictor | None = None  # where source samples are chosen
     skipped: np.ndarray | None = None  # bool[N_t], out of the pool; None: none is
 
 

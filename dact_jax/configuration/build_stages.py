@@ -125,7 +125,8 @@ def _stage(
     forward = inference.make_forward(network, tuple(method.heads), run.prepare)
     score = make_score(config, network, run.prepare, forward)
     first = run.train.variables
-    norm, stats = jax.tree.map(lambda leaf: leaf[:1], (first.norm, first.stats))
+    encoder_stats = model.encoder_stats(first.stats)
+    norm, stats = jax.tree.map(lambda leaf: leaf[:1], (first.norm, encoder_stats))
     unlabelled = np.zeros(len(run.task.target.train.label), bool)
     return run._replace(
         method=method,

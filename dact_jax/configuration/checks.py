@@ -56,7 +56,7 @@ def check_method(config: Config, method: Method) -> None:
     Raises:
       InputError: names the field.
     """
-    if method.prepare is not None and not config.pretrain.steps:
+    if method.adapts_trained and not config.pretrain.steps:
         raise errors.InputError(
             f"method {config.method!r} adapts a network that is trained already: set "
             "pretrain.steps, such as 500."

@@ -20,6 +20,10 @@ ACTIVE: Mapping[str, Recipe] = {
     "rda_clue": {"method": "clue_mme", "acquisition": "random"},
     "ada_clue": {"method": "clue_mme", "acquisition": "clue"},
 }
+# Of later papers; the acquisition chooses the first labels, too.
+LATER: Mapping[str, Recipe] = {
+    "eada": {"method": "eada", "acquisition": "energy"},
+}
 # Paper 1: source samples are chosen as well, by predicted loss or at random.
 DUAL: Mapping[str, Recipe] = {
     "d_act": {
@@ -53,6 +57,7 @@ PRESETS: Mapping[str, Recipe] = {
     **{name: {"policy": "fixed", **fields} for name, fields in UNSUPERVISED.items()},
     "mme": {"method": "mme", "policy": "fixed"},
     **{name: {"policy": "single", **fields} for name, fields in ACTIVE.items()},
+    **{name: {"policy": "single", **fields} for name, fields in LATER.items()},
     **{name: {"policy": "dual", **fields} for name, fields in DUAL.items()},
 }
 STARRED = ("mme", "s_rt", "s_act")  # also transductive in paper 1
@@ -157,6 +162,21 @@ def budget(
     )
 
 
+def percents(config: Config, num_images: int) -> None:
+    """Sets the label budget of the presets of LATER: five times 1 % of the target.
+
+    Args:
+      config: after `lengths`; with another preset it stays as it is.
+      num_images: of the target.
+    """
+    if _of_later_papers(config):
+        config.policies.single.update(per_round=round(num_images / 100), purchases=5)
+
+
+def _of_later_papers(config: Config) -> bool:
+    return config.method in [fields["method"] for fields in LATER.values()]
+
+
 def lists(config: Config, folder: str, source: str, target: str) -> Config:
     """Sets MME's own protocol: list files fix T_l (3 a class), T_v and T_u = test.
 
@@ -189,12 +209,13 @@ def lengths(
     Active presets with MME keep train.steps. Those of CLUE's code (aada, clue_mme) are
     pre-trained; round 0 is long and has no target labels, later rounds are short. They
     buy as many labels in total: their first ones are picked by the acquisition, too.
+    The presets of LATER do the same without pre-training.
 
     Args:
       config: after `apply`.
       alone: iterations of the round, where there is only one.
       pretrain: iterations of pre-training, for methods that start from it.
-      unsupervised: iterations of round 0, for the presets of CLUE's code.
+      unsupervised: iterations of round 0, for the presets of CLUE's code and of LATER.
       short: iterations of their later rounds.
     """
     train, single = config.train, config.policies.single
@@ -204,6 +225,7 @@ def lengths(
         config.pretrain.steps = pretrain
     if config.method in ("aada", "clue_mme"):
         config.pretrain.steps = pretrain
+    if config.method in ("aada", "clue_mme") or _of_later_papers(config):
         train.steps, train.first_steps = short, unsupervised
         single.purchases += single.initial // single.per_round
         single.initial = 0

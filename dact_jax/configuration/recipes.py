@@ -132,6 +132,9 @@ _ADDA: Recipe = {  # Tzeng et al.: Adam with beta1 0.5
     "pretrain.schedule": "constant",
 }
 
+# The paper's batches; MME's SGD takes the place of its Adadelta.
+_LATER_PHOTOS: Recipe = _batches(32)
+
 DIGITS: Mapping[str, Recipe] = {
     "aada": {**_CLUE_DIGITS, "train.decay_others": False},
     "clue_mme": _CLUE_DIGITS,
@@ -154,6 +157,7 @@ PHOTOS: Mapping[str, Recipe] = {
         "methods.aada.entropy_weight": 0.01,
     },
     "clue_mme": _CLUE_PHOTOS,
+    "eada": _LATER_PHOTOS,
     "alda": _ALDA_PHOTOS,
     # The Transfer-Learning-Library; its learning rates are those of new layers.
     "source_only": {**_sgd(1e-3, 3e-4, 5e-4), **_SLOW_ENCODER, **_batches(32)},

@@ -42,7 +42,8 @@ def of(classifier: Classifier, encoder: str, head: str) -> dict[str, np.ndarray]
     """
     row = one_row(classifier.variables, classifier.network.domain)
     found: dict[str, np.ndarray] = {}
-    for tree in (row.params[model.ENCODER], row.norm, row.stats):
+    stats = model.encoder_stats(row.stats)
+    for tree in (row.params[model.ENCODER], row.norm, stats):
         found |= _named(tree)
     if encoder == "LeNet":
         found["fc1.weight"] = _channels_first(found["fc1.weight"])

@@ -112,7 +112,7 @@ def make(
         "classifier": heads.Linear(num_classes, initial="xavier"),
         "discriminator": heads.Discriminator(1, hidden=hidden, dropout=dropout),
     }
-    return Method(modules, (adapt_encoder,), prepare)
+    return Method(modules, (adapt_encoder,), prepare, adapts_trained=True)
 
 
 def prepare(variables: Variables) -> Variables:

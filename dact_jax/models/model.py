@@ -20,7 +20,7 @@ from dact_jax.models import head_outputs, precisions
 from dact_jax.models.head_outputs import Heads, Network
 from dact_jax.models.heads import BOTTLENECK
 from dact_jax.models.precisions import Precision
-from dact_jax.types import Features, Key, Model, Variables
+from dact_jax.types import METHOD, Features, Key, Model, PyTree, Variables
 
 ENCODER = "encoder"
 
@@ -136,10 +136,15 @@ def _encode(
         return features, variables
     stats = jax.tree.map(
         lambda leaf, new: leaf.at[rows].set(new),
-        variables.stats,
+        encoder_stats(variables.stats),
         updated.get("stats", {}),
     )
-    return features, variables._replace(stats=stats)
+    return features, variables._replace(stats={**variables.stats, **stats})
+
+
+def encoder_stats(stats: PyTree) -> PyTree:
+    """`Variables.stats` without what a method keeps there."""
+    return {name: entry for name, entry in stats.items() if name != METHOD}
 
 
 def _maps(
@@ -169,7 +174,7 @@ def _encoder_collections(
     Args:
       rows: int32[1], or int32[S] for one row per stream.
     """
-    stats = jax.tree.map(lambda leaf: leaf[rows], variables.stats)
+    stats = jax.tree.map(lambda leaf: leaf[rows], encoder_stats(variables.stats))
     norm = jax.tree.map(
         lambda leaf: leaf[rows if len(leaf) == network.num_norms else 0 * rows],
         variables.norm,

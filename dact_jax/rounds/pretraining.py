@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dact_jax import devices, errors
-from dact_jax.models.model import ENCODER
+from dact_jax.models import model
 from dact_jax.rounds import workdir
 from dact_jax.run_types import Run, lengths
 from dact_jax.training import step
@@ -62,7 +62,12 @@ def join(initial: Variables, trained: Variables) -> Variables:
     return Variables(
         initial.params | trained.params,
         jax.tree.map(to_all_rows, initial.norm, trained.norm),
-        jax.tree.map(to_all_rows, initial.stats, trained.stats),
+        {
+            **initial.stats,
+            **jax.tree.map(
+                to_all_rows, model.encoder_stats(initial.stats), trained.stats
+            ),
+        },
     )
 
 
@@ -71,7 +76,7 @@ def _with_pretrained_predictor(run: Run, trained: Variables) -> Run:
     if run.loss_predictor is None:
         return run
     predictor_run = run.loss_predictor.run
-    encoder = trained._replace(params={ENCODER: trained.params[ENCODER]})
+    encoder = trained._replace(params={model.ENCODER: trained.params[model.ENCODER]})
     variables = join(predictor_run.train.variables, encoder)
     optimizer = predictor_run.optimizer(lengths(predictor_run)[0])
     state = devices.replicate(step.init_state(variables, optimizer))

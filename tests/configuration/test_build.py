@@ -39,7 +39,7 @@ def test_every_config_has_every_preset(path, preset):
     assert config.data.transductive == (starred or path.stem in UDA)
     given = config.data.shots_per_class > 0
     assert given == preset.startswith("mme")
-    active = preset.removesuffix("_star") in presets.ACTIVE
+    active = preset.removesuffix("_star") in {**presets.ACTIVE, **presets.LATER}
     dual = preset in presets.DUAL
     assert config.policy == ("single" if active else "dual" if dual else "fixed")
     assert bool(config.pretrain.steps) == (
@@ -171,6 +171,23 @@ def test_presets_of_clues_code_pretrain_and_start_without_target_labels(preset):
     assert config.pretrain.steps == 50 * epoch
     assert config.train.first_steps == 60 * epoch
     assert config.train.steps == 60
+
+
+@pytest.mark.parametrize("preset", presets.LATER)
+def test_later_presets_start_without_target_labels_and_buy_five_percent(preset):
+    bought = {}
+    for name in ("office31", "office31_uda", "office_home", "digits"):
+        config = _load(f"configs/{name}.py", preset)
+        single = config.policies.single
+        assert single.initial == 0
+        assert config.train.first_steps > config.train.steps
+        bought[name] = single.per_round, single.purchases
+    assert bought == {
+        "office31": (28, 5),
+        "office31_uda": (8, 5),
+        "office_home": (44, 5),
+        "digits": (10, 5),
+    }
 
 
 def test_all_purchases_of_mme_are_of_one_size():
