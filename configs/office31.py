@@ -14,9 +14,9 @@ T_l has 50 + 3 x 50 = 200 of Amazon's 1878 training images, T_v 3 a class = 93. 
 R_AcT 78.6, D_AcT 80.5; the last two keep N = 2 x 124 of DSLR's 498 images.
 
 Presets: s_act, s_rt, d_act, r_act, s_clue, d_clue, mme (3 labels of each class), the
-transductive s_act_star, s_rt_star, mme_star; ada_clue, rda_clue, aada, rada;
-eada, with five times 1 % of Amazon's 2817 images; those
-without target labels of office31_uda.py; and mme_3shot, which uses MME's own list files
+transductive s_act_star, s_rt_star, mme_star; ada_clue, rda_clue, aada, rada; eada,
+duc, with five times 1 % of Amazon's 2817 images; those without target labels of
+office31_uda.py; and mme_3shot, which uses MME's own list files
 data/mme/office/{labeled_target,validation_target,unlabeled_target}_images_amazon_3.txt
 and labeled_source_images_dslr.txt, with paths that start at data/office31.
 """

@@ -20,7 +20,7 @@ Published averages in % over the six tasks: ResNet-50 76.1, DANN 82.2, ADDA 82.9
 
 Presets: alda_dsbn (default), alda, dann, adda, mada, jan, source_only; with target
 labels mme (3 of each class), s_act, s_rt, s_clue, d_act, r_act, d_clue, ada_clue,
-rda_clue, aada, rada; eada, with five times 1 % of the target.
+rda_clue, aada, rada; eada, duc, with five times 1 % of the target.
 """
 
 from dact_jax.configuration import defaults, presets, recipes

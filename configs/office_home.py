@@ -15,7 +15,7 @@ tasks: ResNet-50 46.1, DANN 57.6, JAN 58.3, ALDA 66.6, ALDA + DSBN 67.4.
 
 Presets: alda_dsbn (default), alda, dann, adda, mada, jan, source_only; with target
 labels mme (3 of each class), s_act, s_rt, s_clue, d_act, r_act, d_clue, ada_clue,
-rda_clue, aada, rada; eada, with five times 1 % of the target.
+rda_clue, aada, rada; eada, duc, with five times 1 % of the target.
 """
 
 from dact_jax.configuration import defaults, presets, recipes

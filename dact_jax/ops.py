@@ -5,6 +5,8 @@ import jax.numpy as jnp
 
 from dact_jax.types import UNLABELED, Array
 
+LARGEST_EVIDENCE = 20.0  # of a logit, so that its exponential is a number
+
 
 @jax.custom_vjp
 def reverse_gradient(x: jax.Array, strength: jax.Array | float) -> jax.Array:
@@ -83,6 +85,32 @@ def entropy(logits: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     p = jax.nn.softmax(logits)
     log_p = jnp.log(p + epsilon) if epsilon else jax.nn.log_softmax(logits)
     return -jnp.mean(jnp.sum(p * log_p, axis=-1))
+
+
+def dirichlet(logits: jax.Array) -> jax.Array:
+    """alpha_k = exp(z_k), parameters of a Dirichlet distribution over predictions.
+
+    Args:
+      logits: z, float[..., K]; they are clipped to +-LARGEST_EVIDENCE.
+    """
+    return jnp.exp(jnp.clip(logits, -LARGEST_EVIDENCE, LARGEST_EVIDENCE))
+
+
+def dirichlet_uncertainties(alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(distributional, data uncertainty) in nats, float[...] each (DUC).
+
+    With a_0 = sum_k alpha_k, m_k = alpha_k / a_0 and the digamma function psi, the data
+    uncertainty is the expected entropy sum_k m_k (psi(a_0 + 1) - psi(alpha_k + 1)), and
+    the distributional one the mutual information -sum_k m_k log m_k - data.
+
+    Args:
+      alpha: float[..., K], positive.
+    """
+    total = alpha.sum(-1, keepdims=True)
+    mean = alpha / total
+    psi = jax.scipy.special.digamma
+    data = jnp.sum(mean * (psi(total + 1) - psi(alpha + 1)), -1)
+    return -jnp.sum(mean * jnp.log(mean), -1) - data, data
 
 
 def adaptation(progress: jax.Array, *, alpha: float = 10.0) -> jax.Array:

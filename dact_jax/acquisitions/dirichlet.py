@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dact_jax import kinds
+from dact_jax import kinds, ops
 from dact_jax.acquisitions import _ranking
 from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 
@@ -24,7 +24,6 @@ SCORE = (
     "the data uncertainty (expected entropy, in nats), among the images of which the "
     "distribution is most uncertain: the highest is first"
 )
-LARGEST_LOGIT = 20.0  # logits are clipped to +- this, so that alpha_k is a number
 
 OPTIONS = {
     "kappa": kinds.Option(
@@ -72,9 +71,4 @@ def uncertainties(logits: Array) -> tuple[np.ndarray, np.ndarray]:
 
 @jax.jit
 def _uncertainties(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    alpha = jnp.exp(jnp.clip(logits, -LARGEST_LOGIT, LARGEST_LOGIT))
-    total = alpha.sum(-1, keepdims=True)
-    mean = alpha / total
-    psi = jax.scipy.special.digamma
-    data = jnp.sum(mean * (psi(total + 1) - psi(alpha + 1)), -1)
-    return -jnp.sum(mean * jnp.log(mean), -1) - data, data
+    return ops.dirichlet_uncertainties(ops.dirichlet(logits))

@@ -23,6 +23,7 @@ ACTIVE: Mapping[str, Recipe] = {
 # Of later papers; the acquisition chooses the first labels, too.
 LATER: Mapping[str, Recipe] = {
     "eada": {"method": "eada", "acquisition": "energy"},
+    "duc": {"method": "duc", "acquisition": "dirichlet"},
 }
 # Paper 1: source samples are chosen as well, by predicted loss or at random.
 DUAL: Mapping[str, Recipe] = {

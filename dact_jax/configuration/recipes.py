@@ -132,7 +132,7 @@ _ADDA: Recipe = {  # Tzeng et al.: Adam with beta1 0.5
     "pretrain.schedule": "constant",
 }
 
-# The paper's batches; MME's SGD takes the place of its Adadelta.
+# The papers' batches; MME's SGD takes the place of their Adadelta.
 _LATER_PHOTOS: Recipe = _batches(32)
 
 DIGITS: Mapping[str, Recipe] = {
@@ -158,6 +158,7 @@ PHOTOS: Mapping[str, Recipe] = {
     },
     "clue_mme": _CLUE_PHOTOS,
     "eada": _LATER_PHOTOS,
+    "duc": _LATER_PHOTOS,
     "alda": _ALDA_PHOTOS,
     # The Transfer-Learning-Library; its learning rates are those of new layers.
     "source_only": {**_sgd(1e-3, 3e-4, 5e-4), **_SLOW_ENCODER, **_batches(32)},
