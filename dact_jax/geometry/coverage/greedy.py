@@ -19,6 +19,8 @@ _EXACT = 8  # points whose gains are computed in float64 at once
 _NEAR = 2.0**-9  # share of the largest bound within which others are computed as well
 _GUESSED_FROM = 1024  # points, equally spaced, from which the first pick is guessed
 _FLOAT32_ERROR = 2.0**-6  # of most exponents, above which products are float64
+# Scales between which float32 holds 2 / scale^2 and products with it.
+_FLOAT32_SCALES = 2.0**-50, 2.0**50
 _STALE, _BOUNDED, _COMPUTED = 0, 1, 2  # what is known of a point's gain in this pick
 
 
@@ -76,7 +78,9 @@ def _start(
 ) -> tuple[Search, int, tuple[np.ndarray, np.ndarray] | None]:
     """(search, a guess of the first pick or -1, coverage and bounds if it is right)."""
     typical = kernels.error(np.median(state.size), state.pool.width, "float32")
-    mode = "float32" if 2 * typical <= _FLOAT32_ERROR else "float64"
+    low, high = _FLOAT32_SCALES
+    fits = 2 * typical <= _FLOAT32_ERROR and low <= state.kernel.scale <= high
+    mode = "float32" if fits else "float64"
     coverage = np.zeros(state.num)
     if len(covered):
         coverage = _where(state).cover(state, covered, coverage, mode)

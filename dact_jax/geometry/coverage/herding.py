@@ -29,8 +29,9 @@ as within. Exact copies of a row have its gain: the lowest is picked, and the we
 all counts. When no row gains anything any more, the lowest free rows follow.
 
 *Numerics*: products err by about 2 F 2^-24 (|x_i|^2 + |x_a|^2) / scale^2 in the
-exponent. Where that is more than 1/64 for most rows, products are float64. Digits of
-the features are kept as in `geometry.k_center`.
+exponent. Where that is more than 1/64 for most rows, or the scale is not between 2^-50
+and 2^50, products are float64. Digits of the features are kept as in
+`geometry.k_center`.
 
 *Memory*, in bytes beside the pool: about 120 N, 8 M for each of the M labelled rows
 that are compared at once (512), and 2^24 for each thread; on several devices blocks of
@@ -43,7 +44,6 @@ their weights, at equal distances along the cumulative weight (so without a seed
 depending on the order of the rows), each with the same weight.
 """
 
-import math
 import numbers
 import operator
 from collections.abc import Sequence
@@ -252,8 +252,12 @@ def _check_scale(scale: float | None, kernel: str) -> None:
     if kernel == "cosine":
         raise errors.InputError("scale must be None for kernel='cosine'.")
     real = isinstance(scale, numbers.Real) and not isinstance(scale, bool)
-    if not (real and 0 < float(scale) < math.inf):
-        raise errors.InputError(f"scale={scale!r} must be a positive number, or None.")
+    least, most = kernels.LEAST_SCALE, kernels.LARGEST_SCALE
+    if not (real and least <= float(scale) <= most):
+        raise errors.InputError(
+            f"scale={scale!r} must be a positive number from {least:g} to {most:g}, or "
+            "None."
+        )
 
 
 def _budget(budget: int, left: int) -> int:

@@ -27,6 +27,8 @@ Name = Literal["gaussian", "top_hat", "cosine"]
 NAMES = get_args(Name)
 # Squared distances to scale^2 that agree to this share are equal for "top_hat".
 EDGE = 2.0**-40
+# Between them the square of a scale is a float64 without loss.
+LEAST_SCALE, LARGEST_SCALE = 1e-150, 1e150
 _SHORT = 2.0**-90  # squared norm, below which float32 may lose digits of it
 _FAR = 4.0  # times the spread, the mean squared norm from which an origin is subtracted
 

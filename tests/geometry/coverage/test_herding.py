@@ -227,6 +227,16 @@ def test_progress_is_reported():
     assert told == sorted(told)
 
 
+@pytest.mark.parametrize("unit", [1e-40, 1e-25, 1e-15, 1e15])
+@pytest.mark.parametrize("kernel", ["gaussian", "top_hat"])
+def test_picks_do_not_depend_on_the_unit_of_the_features(herd, kernel, unit):
+    points = np.random.default_rng(12).normal(size=(60, 3))
+    picks, gains = oracle.greedy(oracle.similarity(points, kernel, 1.5), 8, np.ones(60))
+    picked = herd(unit * points, 8, kernel=kernel, scale=1.5 * unit)
+    assert picked.row.tolist() == picks
+    np.testing.assert_allclose(picked.score, gains, rtol=1e-5)
+
+
 def test_of_a_larger_pool_rows_are_drawn():
     rng = np.random.default_rng(11)
     points = rng.normal(size=(500, 3)).astype(np.float32)
@@ -274,6 +284,8 @@ def test_a_draw_has_enough_rows_whatever_the_weights_are():
         ({"scale": 0.0}, "scale=0.0"),
         ({"scale": np.nan}, "scale=nan"),
         ({"scale": "wide"}, "scale='wide'"),
+        ({"scale": 1e-200}, "scale=1e-200"),
+        ({"scale": 1e200}, "scale=1e+200"),
         ({"scale": 1.0, "kernel": "cosine"}, "scale"),
         ({"max_rows": 0}, "max_rows=0"),
         ({"max_rows": 2.5}, "max_rows"),

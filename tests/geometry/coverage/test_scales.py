@@ -21,6 +21,13 @@ def test_least_distance_of_points_that_differ():
     assert bandwidth.least_distance(points[:0]) is None
 
 
+def test_distances_whose_squares_vanish_are_no_scales():
+    points = np.array([[0.0], [1e-170], [3.0]])
+    assert bandwidth.median_distance(points) == 3
+    assert bandwidth.median_distance(points[:2]) == 1
+    assert bandwidth.least_distance(points[:2]) is None
+
+
 def test_the_radius_keeps_balls_pure():
     """40 balls, of which 2 may be impure."""
     rng = np.random.default_rng(0)
