@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05  # of all tests
+_DIGITS = 9  # of a mean: without rounding errors, which would give 0 a sign
 
 
 class Paired(NamedTuple):
@@ -36,7 +37,8 @@ def paired(values: Mapping[int, float], rival: Mapping[int, float]) -> Paired:
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     decided = wins + losses
     p = stats.binomtest(wins, decided).pvalue if decided else 1.0
-    return Paired(wins, losses, len(seeds), float(differences.mean()), float(p))
+    mean = round(float(differences.mean()), _DIGITS)
+    return Paired(wins, losses, len(seeds), mean, float(p))
 
 
 def holm(p: Sequence[float]) -> list[float]:

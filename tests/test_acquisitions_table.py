@@ -23,6 +23,13 @@ def test_a_sign_test_is_exact_and_leaves_ties_out():
         acquisitions_stats.paired(rival, {12: 0.5})
 
 
+def test_differences_that_cancel_have_a_mean_of_0():
+    values = {0: 0.7155, 1: 0.7445, 2: 0.4331}
+    rival = {0: 0.719, 1: 0.7222, 2: 0.4519}
+    assert np.mean([values[seed] - rival[seed] for seed in values]) != 0
+    assert acquisitions_stats.paired(values, rival).mean == 0
+
+
 def test_holm_multiplies_the_smallest_by_the_number_of_tests():
     corrected = acquisitions_stats.holm([0.04, 0.01, 0.03, 0.9])
     np.testing.assert_allclose(corrected, [0.09, 0.04, 0.09, 0.9])
