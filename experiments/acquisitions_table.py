@@ -22,7 +22,7 @@ import multiprocessing
 import os
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from absl.flags import FlagValues
 
@@ -140,10 +140,10 @@ def main(flags: FlagValues) -> None:
     for group, of_group in _results(jobs, flags.processes):
         for row in of_group:
             rows[_key(row)] = row | ({"settings": changed} if changed else {})
-        runs.write(path, rows.values())
+        runs.write(path, in_order(rows.values(), known))
         print(f"{group.task}, {group.adaptation}, seed {group.seed}", flush=True)
     if jobs or flags.page:
-        acquisitions_page.write(results, COMMAND, list(rows.values()))
+        acquisitions_page.write(results, COMMAND, in_order(rows.values(), known))
 
 
 Job = tuple[Task, Group, tuple[Choice, ...]]
@@ -152,6 +152,24 @@ Job = tuple[Task, Group, tuple[Choice, ...]]
 def _key(row: Row) -> tuple[Group, Choice]:
     group = Group(row["task"], row["adaptation"], row["seed"])
     return group, Choice(row["acquisition"], row["start"])
+
+
+def in_order(rows: Iterable[Row], tasks: Iterable[str]) -> list[Row]:
+    """Rows by seed, task, adaptation and choice, whichever process was first."""
+    orders: tuple[Iterable[object], ...] = (
+        tasks,
+        acquisitions_runs.ADAPTATIONS,
+        acquisitions_runs.choices(tuple(acquisitions_runs.ACQUISITIONS)),
+    )
+    places = [{name: place for place, name in enumerate(order)} for order in orders]
+
+    def place(row: Row) -> tuple[int, ...]:
+        group, choice = _key(row)
+        names = group.task, group.adaptation, choice
+        pairs = zip(places, names, strict=True)  # unknown names come last
+        return group.seed, *(of.get(name, len(of)) for of, name in pairs)
+
+    return sorted(rows, key=place)
 
 
 def _check_files(jobs: Sequence[Job]) -> None:

@@ -80,6 +80,18 @@ def test_ranks_are_of_whole_blocks():
     np.testing.assert_allclose(acquisitions_page.ranked(values, names), [[0.1, 0.2]])
 
 
+def test_rows_have_one_order_whichever_process_was_first():
+    rows = [
+        {"task": task, "adaptation": way, "seed": seed, "acquisition": name, "start": s}
+        for seed in (0, 1)
+        for task in ("b", "a", "gone")
+        for way in ("mme", "fine-tuning")
+        for name, s in (("random", "random"), ("random", "herding"), ("las", "random"))
+    ]
+    mixed = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    assert acquisitions_table.in_order(mixed, ["b", "a"]) == rows
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A folder with vectors in the form of the PACS features: 140 a domain."""
