@@ -51,7 +51,10 @@ def write(results: pathlib.Path, command: str, rows: Sequence[Row]) -> None:
         "acquisition with a start is compared by seed with random labels throughout. "
         "*Better* and *worse* are cells in which an exact sign test over the seeds is "
         f"significant at {acquisitions_stats.LEVEL}, corrected by Holm over the tasks "
-        "of the same adaptation and number of labels.",
+        "of the same adaptation and number of labels. Such tests see only what all "
+        "seeds agree on: with 10 seeds and 10 tasks a cell counts where no seed "
+        "disagrees (one may tie), or one does while nearly all other tasks count; a "
+        "cell with 3 seeds never does.",
         _tallies(rows, values, names),
         *(
             f"## {adaptation}\n\nMean difference to random in points, over the tasks, "
