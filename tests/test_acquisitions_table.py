@@ -155,9 +155,6 @@ def test_runs_of_one_seed_share_their_start_and_are_not_repeated(
     again = run(data, tmp_path / "table", chosen, "--adaptations=mme")
     assert again == rows
     assert "Nothing to do" in capsys.readouterr().out
-    more = run(data, tmp_path / "table", "--acquisitions=random")
-    assert more[:7] == rows
-    assert [row["adaptation"] for row in more[7:]] == ["fine-tuning"] * 2
 
 
 def test_files_that_are_missing_are_named_before_the_first_run(tmp_path, capsys):
@@ -166,7 +163,9 @@ def test_files_that_are_missing_are_named_before_the_first_run(tmp_path, capsys)
     assert "pacs_features/photo.npz" in capsys.readouterr().err
 
 
-def test_digits_are_embedded_by_a_network_of_their_source(tmp_path):
+def test_digits_are_embedded_by_a_network_of_their_source(tmp_path, monkeypatch):
+    pair = acquisitions_table.DIGITS[-1:]  # one of them in color
+    monkeypatch.setattr(acquisitions_table, "DIGITS", pair)
     rng = np.random.default_rng(0)
     for name, channels in (
         ("mnist/mnist", ()),
@@ -194,7 +193,7 @@ def test_digits_are_embedded_by_a_network_of_their_source(tmp_path):
             "--steps=1",
         ]
     )
-    for source, target in acquisitions_table.DIGITS:
+    for source, target in pair:
         for side in ("source", "target"):
             with np.load(output / f"{source}_{target}_{side}.npz") as found:
                 assert found["features"].shape == (40, 500)
