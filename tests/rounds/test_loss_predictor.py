@@ -150,7 +150,7 @@ def test_without_validation_labels_nothing_is_decided(vectors):
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("source_acquisition", "aada", "'predicted_loss', 'random'"),
+        ("source_acquisition", "aada", "'mhp', 'predicted_loss', 'prob_cover'"),
         ("source_acquisition", "predicted", "did you mean 'predicted_loss'?"),
         (
             "loss_predictor.steps",
