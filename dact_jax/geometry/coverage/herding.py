@@ -243,6 +243,12 @@ def _weights(weights: Array | None, num: int) -> np.ndarray:
         raise errors.InputError(
             f"{expected}; that of row {wrong[0]} is {values[wrong[0]]}."
         )
+    most = float(np.finfo(np.float32).max)  # gains are told as float32
+    if values.max(initial=0) > most / num:
+        raise errors.InputError(
+            f"weights must be at most {most / num:.3g}, so that float32 holds their "
+            f"sum; that of row {values.argmax()} is {values.max()}."
+        )
     return values
 
 

@@ -279,6 +279,7 @@ def test_a_draw_has_enough_rows_whatever_the_weights_are():
         ({"weights": np.ones(5)}, "weights"),
         ({"weights": [1, 1, -1, 1, 1, 1]}, "row 2"),
         ({"weights": [1, np.inf, 1, 1, 1, 1]}, "row 1"),
+        ({"weights": [1, 1, 1e308, 1e308, 1, 1]}, "row 2"),
         ({"labelled": [9]}, "labelled: 9"),
         ({"kernel": "rbf"}, "kernel"),
         ({"scale": 0.0}, "scale=0.0"),
