@@ -38,7 +38,7 @@ def select(
       method: one of `methods`.
       options: keyword arguments of its `make`.
       logits: [N, K], or None.
-      seed: random seed, for random, clue and badge.
+      seed: random seed, for methods that draw.
       bought: int32[N], classes of labelled rows, for methods that read them.
 
     Raises:
