@@ -144,7 +144,10 @@ def _next(search: Search) -> int | None:
     while (top := float(bound.max())) > search.tie:
         lowest = int(np.argmax(bound >= top - search.tie))
         if known[lowest] == _COMPUTED:
-            return lowest
+            rival = _rival(search, lowest, top)
+            if rival is None:
+                return lowest
+            lowest = rival
         if known[lowest] == _BOUNDED:
             at = _largest(search, _BOUNDED, top * (1 - _NEAR), count)
             at = np.union1d(at, lowest)
@@ -161,6 +164,25 @@ def _next(search: Search) -> int | None:
         at = _largest(search, _STALE, computed, _MORE if computed else _BLOCK)
         _bound(search, np.union1d(at, lowest))
     return None
+
+
+def _rival(search: Search, lowest: int, top: float) -> int | None:
+    """A point that must be known better before a computed one is picked, if any.
+
+    While the largest gain is less than the largest bound, points below `lowest` may
+    tie with it that do not reach the bound.
+    """
+    bound, known = search.bound, search.known
+    gain = float(bound[known == _COMPUTED].max())
+    if gain == top:
+        return None
+    if gain > search.tie:
+        first = int(np.argmax(bound >= gain - search.tie))
+        if first == lowest:
+            return None
+        if known[first] != _COMPUTED:
+            return first
+    return int(np.argmax(bound))
 
 
 def _where(state: Targets) -> ModuleType:

@@ -237,6 +237,20 @@ def test_picks_do_not_depend_on_the_unit_of_the_features(herd, kernel, unit):
     np.testing.assert_allclose(picked.score, gains, rtol=1e-5)
 
 
+@pytest.mark.parametrize("seed", [4, 6, 8, 15])
+def test_rows_tie_with_the_largest_gain_and_not_with_its_bound(seed):
+    """Directions far from 0 nearly agree: gains are almost as small as what ties."""
+    rng = np.random.default_rng(seed)
+    points = (1000 + rng.normal(size=(600, 2))).astype(np.float32)
+    weight, labelled = rng.random(600), [0, 1, 2]
+    k = oracle.similarity(points, "cosine", None)
+    picks, _ = oracle.greedy(k, 12, weight, labelled)
+    picked = herding.herd(
+        points, 12, weights=weight, labelled=labelled, kernel="cosine"
+    )
+    assert picked.tolist() == picks
+
+
 def test_of_a_larger_pool_rows_are_drawn():
     rng = np.random.default_rng(11)
     points = rng.normal(size=(500, 3)).astype(np.float32)
