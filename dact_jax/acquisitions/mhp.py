@@ -20,6 +20,8 @@ from dact_jax.geometry.neighbors import graph
 from dact_jax.geometry.neighbors.graph import Neighbors
 from dact_jax.types import Acquire, Evidence, Key, Picked
 
+_ROWS = 1024  # whose votes, a number a class, are held at once
+
 OPTIONS = {"neighbors": kinds.Option(kinds.whole(1), "q, the neighborhood of an image")}
 
 
@@ -57,13 +59,21 @@ def scores(near: Neighbors, predicted: np.ndarray) -> np.ndarray:
     num, count = near.row.shape
     if count == 0:
         return np.zeros(num, np.float32)
-    votes = np.zeros((num, predicted.max() + 1))
-    for column in near.row.T:
-        votes[np.arange(num), predicted[column]] += 1
-    share = votes / count
-    purity = -np.sum(share * np.log(np.where(share > 0, share, 1)), 1)
+    blocks = (near.row[at : at + _ROWS] for at in range(0, num, _ROWS))
+    classes = int(predicted.max()) + 1
+    purity = np.concatenate([_entropy(predicted[rows], classes) for rows in blocks])
     affinity = np.maximum(1 - near.distance.astype(np.float64), 0).mean(1)
     return (purity * affinity).astype(np.float32)
+
+
+def _entropy(predicted: np.ndarray, classes: int) -> np.ndarray:
+    """float64[n], of the shares of the classes in each row of int[n, q], in nats."""
+    num, count = predicted.shape
+    votes = np.zeros((num, classes))
+    for column in predicted.T:
+        votes[np.arange(num), column] += 1
+    share = votes / count
+    return -np.sum(share * np.log(np.where(share > 0, share, 1)), 1)
 
 
 def apart(

@@ -40,6 +40,15 @@ def test_equals_the_formulas_in_float64(count, budget, key):
         assert picked.row.tolist() == row
 
 
+def test_blocks_change_nothing(monkeypatch, key):
+    given, taken = cases.evidence(1), np.arange(60) % 11 == 0
+    whole = mhp.make()(given, taken, 20, key)
+    monkeypatch.setattr(mhp, "_ROWS", 7)
+    blocks = mhp.make()(given, taken, 20, key)
+    np.testing.assert_array_equal(blocks.row, whole.row)
+    np.testing.assert_array_equal(blocks.score, whole.score)
+
+
 def test_neighbors_of_picks_and_of_labels_are_passed_over(key):
     angle = np.deg2rad([0, 1, 2, 3, 60, 61, 62, 63, 120, 121, 122, 123])
     points = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
