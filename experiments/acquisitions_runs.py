@@ -129,7 +129,8 @@ def modules(task: Task, adaptation: str, choice: Choice) -> list[str]:
     fields = {**task.fields, **ADAPTATIONS[adaptation], "acquisition": acquisition}
     config = dact_jax.config(f"{task.config}:preset=s_act", **fields)
     found = fingerprints.modules_of_run(config, task.config, __name__)
-    return [*found, f"dact_jax.acquisitions.{start}"]
+    tasks = "experiments.acquisitions_table"  # their fields
+    return [*found, tasks, f"dact_jax.acquisitions.{start}"]
 
 
 def _pretrained(config: Any, folder: pathlib.Path) -> Run:

@@ -24,6 +24,7 @@ _LEFT_OUT = tuple(  # they show, ask or keep; no number depends on them
     + [f"dact_jax.{name}" for name in ("prediction", "cli", "signals")]
     + [f"experiments.{name}" for name in ("commands", "published", "runs", "machine")]
     + [f"experiments.{name}" for name in ("fingerprints", "choices_page")]
+    + [f"experiments.acquisitions_{name}" for name in ("page", "stats")]
 )
 _RUN = (  # what every run does
     "dact_jax.configuration.build",

@@ -2,12 +2,21 @@
 
 import importlib
 import json
+import pathlib
+import shutil
 
 import numpy as np
 import pytest
 
-from experiments import acquisitions_page, acquisitions_stats, acquisitions_table
+from experiments import (
+    acquisitions_page,
+    acquisitions_runs,
+    acquisitions_stats,
+    acquisitions_table,
+    fingerprints,
+)
 
+ROOT = pathlib.Path(__file__).parents[1]
 NUM_CLASSES = 7
 
 
@@ -199,3 +208,17 @@ def test_digits_are_embedded_by_a_network_of_their_source(tmp_path, monkeypatch)
                 assert found["features"].shape == (40, 500)
                 assert found["features"].dtype == np.float32
                 np.testing.assert_array_equal(found["label"], np.arange(40) % 10)
+
+
+def test_a_fingerprint_covers_the_fields_of_the_tasks(tmp_path):
+    task = acquisitions_table.tasks("", "", 1, 0)["photo → sketch"]
+    choice = acquisitions_runs.Choice("u_herding", "herding")
+    modules = acquisitions_runs.modules(task, "mme", choice)
+    assert "dact_jax.acquisitions.herding" in modules
+    for name in ("acquisitions_table", "choices_table"):
+        tree = tmp_path / name
+        for package in ("dact_jax", "experiments", "configs"):
+            shutil.copytree(ROOT / package, tree / package)
+        path = tree / "experiments" / f"{name}.py"
+        path.write_text(f"{path.read_text()}\nCHANGED = 1\n")
+        assert fingerprints.of(modules, tree) != fingerprints.of(modules)
