@@ -1,5 +1,6 @@
 """Rows of a pool that are labelled already: their numbers, or a mask, not mixed up."""
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -53,3 +54,21 @@ def check_numbers(values: np.ndarray, num: int, where: str) -> None:
             f"{where} has 0 or 1 for each of the {num} rows, as a mask has: give a "
             "mask as bool, or the numbers of the rows."
         )
+
+
+def budget(value: Any, left: int) -> int:
+    """The number of picks, which is at most the number of rows that are left.
+
+    Raises:
+      InputError: it is no integer, negative, or larger.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise errors.InputError(f"budget must be an integer, not {value!r}.") from None
+    if not 0 <= number <= left:
+        raise errors.InputError(
+            f"budget={number} must be between 0 and the {left} points that are not "
+            "chosen yet."
+        )
+    return number

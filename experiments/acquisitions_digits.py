@@ -34,17 +34,6 @@ _COLOR = {
 }
 
 
-def smaller(data_dir: str, name: str, folder: pathlib.Path) -> pathlib.Path:
-    """The file of a domain with at most MOST training images."""
-    path = folder / f"{name}.npz"
-    if not path.exists():
-        found = arrays.read(f"{data_dir}/{FILES[name]}", digits.ARRAYS)
-        for array in ("x_train", "y_train"):
-            found[array] = found[array][:MOST]
-        arrays.write(path, found)
-    return path
-
-
 def embed(
     source: pathlib.Path, target: pathlib.Path, folder: pathlib.Path, steps: int
 ) -> dict[str, np.ndarray]:
@@ -82,7 +71,15 @@ def main(flags: FlagValues) -> None:
         if all(path.exists() for path in paths.values()):
             print(f"{source} → {target}: is there")
             continue
-        images = [smaller(flags.data_dir, name, output) for name in (source, target)]
+        images = [
+            arrays.shorten(
+                f"{flags.data_dir}/{FILES[name]}",
+                output / f"{name}.npz",
+                digits.ARRAYS,
+                MOST,
+            )
+            for name in (source, target)
+        ]
         made = embed(*images, output / f"{source}_{target}", flags.steps)
         for (side, path), file in zip(paths.items(), images, strict=True):
             label = arrays.read(file, ("y_train",))["y_train"]

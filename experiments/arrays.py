@@ -29,3 +29,21 @@ def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with storage.atomic(path) as draft, draft.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def shorten(
+    path: str | pathlib.Path, output: pathlib.Path, names: Sequence[str], most: int
+) -> pathlib.Path:
+    """The file of digits with the first `most` training images, written if missing.
+
+    Args:
+      path: .npz file; its training images are x_train, their labels y_train.
+      output: the file to write; it is returned.
+      names: of the arrays to keep, x_train and y_train among them.
+    """
+    if not output.exists():
+        found = read(path, names)
+        for name in ("x_train", "y_train"):
+            found[name] = found[name][:most]
+        write(output, found)
+    return output

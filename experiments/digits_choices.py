@@ -41,13 +41,8 @@ COLOR: choices.Fields = {
 
 def smaller(data_dir: str, folder: pathlib.Path) -> pathlib.Path:
     """The file of MNIST with a pool of POOL images; written if it is missing."""
-    path = folder / f"mnist_{POOL}.npz"
-    if not path.exists():
-        found = arrays.read(f"{data_dir}/mnist/mnist.npz", digits.ARRAYS)
-        for name in ("x_train", "y_train"):
-            found[name] = found[name][:POOL]
-        arrays.write(path, found)
-    return path
+    source, output = f"{data_dir}/mnist/mnist.npz", folder / f"mnist_{POOL}.npz"
+    return arrays.shorten(source, output, digits.ARRAYS, POOL)
 
 
 def tasks(

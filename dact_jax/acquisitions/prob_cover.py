@@ -14,12 +14,12 @@ from dact_jax.acquisitions import _coverage, _ranking
 from dact_jax.acquisitions._coverage import Features
 from dact_jax.geometry import k_means
 from dact_jax.geometry.coverage import herding, purity
+from dact_jax.geometry.neighbors import assignment
 from dact_jax.types import Acquire, Array, Evidence, Key, Picked
 
 NEEDS_LOGITS = False
 READS_IF = _coverage.READS_IF
 SCORE = "how many images lie within the radius of it and of no earlier one: the most"
-_BLOCK = 4096  # rows whose clusters are found at once
 
 OPTIONS = {
     "delta": kinds.Option(
@@ -88,16 +88,7 @@ def make(
 
 
 def _clusters(points: Array, count: int, restarts: int, key: Key) -> np.ndarray:
-    """int64[N], the number of the nearest centroid; the first of those that tie."""
+    """int32[N], the number of the nearest centroid; the first of those that tie."""
     weight = jnp.ones(len(points), jnp.float32)
     found = k_means.k_means(points, weight, count, restarts=restarts, key=key)
-    centroid = np.asarray(found.centroid, np.float64)
-    origin = centroid.mean(0)
-    centroid = centroid - origin
-    half = np.einsum("kf,kf->k", centroid, centroid) / 2
-    values = np.asarray(points)
-    blocks = [
-        ((values[at : at + _BLOCK] - origin) @ centroid.T - half).argmax(1)
-        for at in range(0, len(values), _BLOCK)
-    ]
-    return np.concatenate(blocks)
+    return assignment.nearest_center(points, found.centroid)

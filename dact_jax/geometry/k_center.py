@@ -49,14 +49,13 @@ are float64, the terms with F are twice as large.
 device (`on_host`), and nothing is compiled; else by the devices.
 """
 
-import operator
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from dact_jax import devices, errors, labelled_rows, vectors
+from dact_jax import devices, labelled_rows, vectors
 from dact_jax.geometry import farthest_first, plain_scan, points, tuning
 from dact_jax.geometry.farthest_first import ReportProgress
 from dact_jax.geometry.on_host import workers
@@ -137,7 +136,7 @@ def select(
     num, width = features.shape
     given = [] if labelled is None else labelled
     chosen = np.flatnonzero(labelled_rows.mask(given, num, "labelled"))
-    budget = _budget(budget, num - len(chosen))
+    budget = labelled_rows.budget(budget, num - len(chosen))
     first = np.zeros(1 if budget and not len(chosen) else 0, np.int32)
     if budget == 0:
         return Picked(first, np.zeros(0, np.float32))
@@ -175,16 +174,3 @@ def _scan(
     with workers.one_thread_a_product():
         row, squared = plain_scan.scan(all_points, centers, budget)
     return devices.from_process_0((row, np.sqrt(squared)))
-
-
-def _budget(budget: int, left: int) -> int:
-    try:
-        budget = operator.index(budget)
-    except TypeError:
-        raise errors.InputError(f"budget must be an integer, not {budget!r}.") from None
-    if not 0 <= budget <= left:
-        raise errors.InputError(
-            f"budget={budget} must be between 0 and the {left} points that are not "
-            "chosen yet."
-        )
-    return budget

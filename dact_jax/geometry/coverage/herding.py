@@ -45,7 +45,6 @@ depending on the order of the rows), each with the same weight.
 """
 
 import numbers
-import operator
 from collections.abc import Sequence
 
 import jax
@@ -146,7 +145,7 @@ def select(
     features = vectors.matrix(features)
     num = len(features)
     taken = labelled_rows.mask([] if labelled is None else labelled, num, "labelled")
-    budget = _budget(budget, int(num - taken.sum()))
+    budget = labelled_rows.budget(budget, int(num - taken.sum()))
     weight = _weights(weights, num)
     errors.check_choice("kernel", kernel, kernels.NAMES)
     _check_scale(scale, kernel)
@@ -264,16 +263,3 @@ def _check_scale(scale: float | None, kernel: str) -> None:
             f"scale={scale!r} must be a positive number from {least:g} to {most:g}, or "
             "None."
         )
-
-
-def _budget(budget: int, left: int) -> int:
-    try:
-        budget = operator.index(budget)
-    except TypeError:
-        raise errors.InputError(f"budget must be an integer, not {budget!r}.") from None
-    if not 0 <= budget <= left:
-        raise errors.InputError(
-            f"budget={budget} must be between 0 and the {left} points that are not "
-            "chosen yet."
-        )
-    return budget
