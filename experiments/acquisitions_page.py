@@ -187,7 +187,8 @@ def _ranks(values: Values, names: Sequence[Name], picture: pathlib.Path) -> list
         "## Mean ranks",
         f"Ranks among the {len(names)} combinations, mean over {len(blocks)} pairs of "
         "task and seed, in each of which accuracies are means over adaptations and "
-        "numbers of labels. Two that lie farther apart than the bar "
+        "numbers of labels; orange: the start is random. Two that lie farther apart "
+        "than a bar is wide "
         f"({least:.1f}) differ significantly (Nemenyi's test at "
         f"{acquisitions_stats.LEVEL}; it takes the pairs as independent, which the "
         "seeds of a task are only as far as the task is given).",
@@ -225,9 +226,6 @@ def draw(
     axes.scatter(ranks[order], place, c=colors, zorder=2)
     axes.set_yticks(place, [f"{names[i][0]} ({names[i][1]} start)" for i in order])
     axes.invert_yaxis()
-    axes.set_xlabel(
-        f"mean rank; bars as wide as the critical difference, {least:.1f}: "
-        "those that do not overlap differ"
-    )
+    axes.set_xlabel(f"mean rank, with bars of the critical difference, {least:.1f}")
     axes.spines[["top", "right"]].set_visible(False)
     png.save(drawing, path, dpi=110)
